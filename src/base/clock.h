@@ -1,0 +1,14 @@
+#ifndef PC_BASE_CLOCK_H
+#define PC_BASE_CLOCK_H
+#include <stddef.h>
+#include <stdint.h>
+
+#define PC_NS_PER_S 1000000000ULL
+#define PC_NS_PER_MS 1000000ULL
+
+/* Monotonic time for deadlines (never jumps); real time for records people read. Nanoseconds. */
+uint64_t pc_mono_ns(void);
+uint64_t pc_real_ns(void);
+/* RFC 3339 UTC with milliseconds, "2026-11-21T18:03:00.123Z"; out needs 32 bytes. */
+void pc_format_time(uint64_t real_ns, char *out, size_t cap);
+#endif

@@ -1,0 +1,26 @@
+#ifndef PC_BASE_STR_H
+#define PC_BASE_STR_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Parses a whole string as a decimal number in [min, max]. 0, PC_E_SYNTAX or PC_E_RANGE. */
+int pc_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
+/* "10", "4k", "2M", "1G", "1T" (powers of 1024) to bytes. */
+int pc_parse_size(const char *s, uint64_t min, uint64_t max, uint64_t *out);
+/* "500ms", "10s", "5m", "2h", "7d" to nanoseconds; a bare number is seconds. */
+int pc_parse_duration(const char *s, uint64_t min_ns, uint64_t max_ns, uint64_t *out);
+/* True when path is dir itself or lies beneath it; both absolute, without trailing slash except "/" itself. */
+bool pc_path_beneath(const char *path, const char *dir);
+/*
+ * Makes any file name printable and unambiguous: backslash, control bytes and invalid UTF-8 become \\ or \xNN.
+ * out is always NUL-terminated; returns the length the whole result would need.
+ */
+size_t pc_escape_name(const char *in, size_t len, char *out, size_t cap);
+/* Lower-case hex of len bytes into out (2*len+1 bytes). */
+void pc_hex(const void *data, size_t len, char *out);
+/* Reverse of pc_hex. Returns the byte count, or PC_E_SYNTAX / PC_E_LIMIT. */
+int pc_unhex(const char *hex, void *out, size_t cap);
+/* 64-bit FNV-1a; not for anything an attacker gains by colliding. */
+uint64_t pc_hash64(const void *data, size_t len);
+#endif

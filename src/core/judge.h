@@ -1,0 +1,93 @@
+#ifndef PC_CORE_JUDGE_H
+#define PC_CORE_JUDGE_H
+#include "core/content.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The decision core: lineage + acts in, verdict out. Pure: no clock (times are handed in), no I/O, no allocation after
+ * pc_judge_new. One struct pc_judge lives in one thread.
+ *
+ * Lineage is CREATION ancestry (who forked whom), not the live parent: an orphan still belongs to whoever made it. A
+ * process is named by its actor id, a number never reused, handed out by this module. A dead process stays as long as
+ * it has living descendants or evidence younger than policy.window_ns; at capacity the oldest dead leaf without
+ * evidence goes first, and its evidence, if any, has been folded into its parent.
+ */
+struct pc_judge;
+typedef uint64_t pc_actor; /* 0: unknown */
+
+struct pc_judge_policy {
+    uint32_t convict_score;  /* sum of file scores over a subtree that convicts it; default 300 = three certain files */
+    uint32_t min_files;      /* and at least this many distinct files; default 3 */
+    uint64_t window_ns;      /* evidence older than this no longer counts towards a verdict; default 10 minutes */
+    uint32_t max_actors;     /* capacity of the lineage table; default 32768 */
+    uint32_t note_folders;   /* same new text in this many folders is evidence; default 3 */
+};
+void pc_judge_policy_default(struct pc_judge_policy *p);
+int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out); /* -ENOMEM, PC_E_RANGE */
+void pc_judge_free(struct pc_judge *j);
+void pc_judge_set_policy(struct pc_judge *j, const struct pc_judge_policy *p); /* max_actors is fixed at creation */
+
+/* Lineage. start_ns: process start time in any one clock, tells a reused pid from the old one; 0 if unknown. */
+pc_actor pc_judge_fork(struct pc_judge *j, pid_t parent, pid_t child, uint64_t now_ns);
+void pc_judge_exec(struct pc_judge *j, pid_t pid, uint64_t now_ns);
+void pc_judge_exit(struct pc_judge *j, pid_t pid, uint64_t now_ns);
+/* A process found by scanning /proc (start-up, or after lost messages). parent 0: a root. */
+pc_actor pc_judge_seen(struct pc_judge *j, pid_t pid, pid_t parent, uint64_t now_ns);
+/*
+ * This process itself is never convicted and no subtree that contains it is (pid 1, kernel threads, service managers,
+ * the guard and all its ancestors): the verdict then names those of its children's subtrees that hold evidence.
+ */
+void pc_judge_spare(struct pc_judge *j, pid_t pid);
+pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid); /* 0: not known */
+bool pc_judge_is_beneath(const struct pc_judge *j, pc_actor actor, pc_actor root); /* true when equal, too */
+pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor);                 /* 0: none */
+pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);                       /* also of a dead one; 0 unknown */
+bool pc_judge_alive(const struct pc_judge *j, pc_actor actor);
+
+enum pc_op { PC_OP_MODIFY = 1, PC_OP_CREATE, PC_OP_DELETE, PC_OP_RENAME, PC_OP_REPLACE, PC_OP_META, PC_OP_DECOY, PC_OP_VAULT };
+
+struct pc_act {
+    uint64_t now_ns;
+    pid_t pid;
+    uint8_t op;            /* enum pc_op. REPLACE: a rename (or exchange) put another file over this one */
+    bool is_dir;
+    uint64_t file;         /* identity of the file acted on (hash of its handle); REPLACE: of the file replaced */
+    uint64_t folder;       /* identity of its folder */
+    uint64_t name_hash;    /* of the file's own name, after the act */
+    uint64_t size_before;  /* of the pre-image; 0 when none */
+    uint64_t size_after;
+    pc_actor creator;      /* who made the file, if it was made while we watched; else 0 */
+    bool has_pre_image;
+    /*
+     * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
+     * DELETE: before alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).
+     */
+    const struct pc_content *before, *after;
+};
+
+enum pc_answer { PC_DECIDED = 0, PC_NEED_BOTH, PC_NEED_BEFORE, PC_NEED_AFTER };
+
+struct pc_outcome {
+    struct pc_finding finding; /* of this file; score 0 when harmless */
+    pc_actor actor;            /* who did it */
+    bool gate;                 /* this act is damage: bring the gate down for its file system */
+    bool convicted;            /* a verdict was reached by this act ... */
+    uint32_t root_count;       /* ... naming these subtrees (more than one only when their common ancestor is spared) */
+    pc_actor roots[64];
+    uint32_t evidence_files;   /* distinct files counted in the verdict */
+    uint32_t evidence_score;
+};
+
+/* PC_DECIDED fills out; PC_NEED_*: fetch the facts for this act and call again with them (nothing was recorded yet). */
+enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct pc_outcome *out);
+
+/* Evidence now held by the smallest group around this actor that has any: 0 means its opens need not wait. */
+uint32_t pc_judge_suspicion(const struct pc_judge *j, pc_actor actor);
+/* The group (subtree root) that suspicion belongs to, so that co-operating workers share one allowance. */
+pc_actor pc_judge_suspect_root(const struct pc_judge *j, pc_actor actor);
+/* Forget the evidence of a subtree (after a release, or when a rolled-back incident is closed). */
+void pc_judge_absolve(struct pc_judge *j, pc_actor root);
+#endif

@@ -1,0 +1,39 @@
+#ifndef PC_PRESERVE_ROLLBACK_H
+#define PC_PRESERVE_ROLLBACK_H
+#include "preserve/store.h"
+
+/*
+ * Rollback of an incident: makes every place (folder handle + name) its actor touched equal to what was there before
+ * the actor's first act on it. It only ever adds: the damaged version of a file is preserved first, what the actor
+ * created is moved aside into the vault, so the rollback itself can be undone. Convergent: applying it twice changes
+ * nothing; after a crash at any point applying it again finishes it.
+ *
+ * The desired state is computed by replaying the acts in order over places keyed by (folder handle, name), so that
+ * renamed folders need no special case.
+ */
+struct pc_plan;
+enum pc_step_kind { PC_STEP_RESTORE = 1, PC_STEP_RECREATE, PC_STEP_MOVE_BACK, PC_STEP_SET_ASIDE, PC_STEP_META, PC_STEP_NOTHING };
+struct pc_step {
+    uint8_t kind;
+    bool is_dir;
+    char path[4096];   /* where, printable (pc_escape_name) */
+    char from[4096];   /* MOVE_BACK: where it is now */
+    uint64_t version;  /* what will be there */
+    int result;        /* after apply: 0 verified, else an error */
+    char why[160];     /* after apply: words for the error */
+};
+int pc_plan_make(struct pc_store *s, uint64_t incident, struct pc_plan **out);
+uint32_t pc_plan_count(const struct pc_plan *p);
+const struct pc_step *pc_plan_step(const struct pc_plan *p, uint32_t i);
+/*
+ * Applies and verifies by SHA-256 and metadata. progress may be NULL. Returns 0 only if every step verified;
+ * PC_E_UNVERIFIED when some did not (see the steps). -ENOSPC stops cleanly: nothing half-written stays visible.
+ */
+int pc_plan_apply(struct pc_plan *p, void (*progress)(void *arg, const struct pc_step *, uint32_t done, uint32_t total), void *arg);
+void pc_plan_free(struct pc_plan *p);
+/* Reverses the newest rollback of the incident (same guarantees). */
+int pc_rollback_undo(struct pc_store *s, uint64_t incident, struct pc_plan **out);
+/* One file: the version current at at_ns (0: the newest version that differs from what is there now) to `to`, or back to its own place. */
+int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path, uint64_t at_ns,
+                    int to_dirfd, const char *to_name, struct pc_step *done);
+#endif

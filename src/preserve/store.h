@@ -1,0 +1,179 @@
+#ifndef PC_PRESERVE_STORE_H
+#define PC_PRESERVE_STORE_H
+#include "base/fh.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The preservation store: for each guarded file system a vault (objects: pre-images) and, in the state directory, one
+ * index over all of them. One struct pc_store lives in one thread (the guard's main thread); pc_vault_copy_* below may
+ * be called from copier threads.
+ *
+ * Vocabulary: volume = one guarded file system; file = an inode identity (handle) on a volume; version = content and
+ * metadata of a file at one time, held by an object; act = one change one process made; incident = a convicted actor's
+ * acts. Object 0 / version 0 mean none.
+ */
+struct pc_store;
+
+enum pc_how {
+    PC_HOW_CLONE = 1, /* FICLONE: no space, no time */
+    PC_HOW_COPY,      /* sparse copy; */
+    PC_HOW_LINK,      /* hard link to the live inode: keeps it against unlink and rename-over, not against writes */
+    PC_HOW_LENGTH,    /* append: only the old length is needed to undo */
+    PC_HOW_META,      /* directory, symlink, device, fifo, empty file: metadata alone */
+    PC_HOW_RANGES,    /* only the ranges that were overwritten (large files, FAN_PRE_ACCESS kernels) */
+};
+enum pc_mode { PC_MODE_AHEAD = 1, PC_MODE_ON_OPEN };
+
+struct pc_store_opts {
+    uint64_t retention_ns;       /* versions older than this may go */
+    uint64_t space_budget_bytes; /* per volume: bytes of superseded versions (allocated blocks); 0: a tenth of the file system */
+    uint64_t reserve_bytes;      /* keep this much free on the file system: evict, then stop preserving and say so */
+    bool compress;               /* PC_HOW_COPY objects in ahead mode: zstd */
+};
+
+struct pc_volume_opts {
+    const char *mount_point; /* where the file system is mounted (its mount root) */
+    const char *fs_type;     /* "xfs", "ext4", "btrfs", ... */
+    int tree_fd;             /* private detached clone of that mount (open_tree): all vault access goes through it; not owned */
+    enum pc_mode mode;
+    uint64_t copy_limit_bytes; /* larger files are not copied while an opener waits */
+};
+
+struct pc_store_stats {
+    uint64_t files, versions, objects, object_bytes, superseded_bytes, evicted;
+    bool degraded;     /* preservation is not working now ... */
+    char why[128];     /* ... because */
+};
+
+/* What the index knows about a file. */
+struct pc_known {
+    uint64_t file;     /* index row */
+    uint64_t version;  /* current version (what a rollback of "now" would restore) */
+    uint8_t how;       /* enum pc_how of that version */
+    mode_t mode;       /* type and permissions */
+    uint64_t size;
+    int64_t mtime_ns, ctime_ns; /* of the live file when captured: equal now means unchanged since */
+    uint64_t creator;  /* actor that created the file while we watched, else 0 */
+    bool gone;         /* deleted; the last version is kept */
+    struct pc_fh fh, parent;
+    char name[256];    /* raw bytes, NUL-terminated */
+};
+
+/*
+ * state_dir: absolute, exists, 0700. Opens or creates <state_dir>/index.db (0600, WAL), checks its schema version. A
+ * damaged index is moved aside (index.db.damaged-TIME) and a new one made; then *rebuild is set: call pc_store_rebuild
+ * after the volumes are added.
+ */
+int pc_store_open(const char *state_dir, const struct pc_store_opts *o, struct pc_store **out, bool *rebuild);
+void pc_store_close(struct pc_store *s);
+void pc_store_set_opts(struct pc_store *s, const struct pc_store_opts *o);
+/*
+ * Opens or creates the vault "<mount root>/.portcullis/<store id>/" (0700, root), locks it, finds out whether FICLONE
+ * works, clears half-made objects. Returns the volume number (> 0) or an error: -EROFS, -ENOSPC, -EBUSY (another guard
+ * holds this vault), PC_E_UNSUPPORTED.
+ */
+int pc_store_add_volume(struct pc_store *s, const struct pc_volume_opts *o);
+void pc_store_drop_volume(struct pc_store *s, int vol); /* unmounted or shutting down: closes everything on it */
+bool pc_store_can_clone(const struct pc_store *s, int vol);
+/* Directory name at the mount root that is never guarded and never preserved: ".portcullis". */
+extern const char pc_vault_dir_name[];
+/* The vault's directories, for the guard to put marks on: calls fn(fd) for each. */
+int pc_store_each_vault_dir(struct pc_store *s, int vol, int (*fn)(void *arg, int dirfd), void *arg);
+/* Puts objects found in the vault that the index does not know back into the index. Returns how many, or an error. */
+int64_t pc_store_rebuild(struct pc_store *s, int vol);
+
+int pc_store_lookup(struct pc_store *s, int vol, const struct pc_fh *fh, struct pc_known *out); /* 0 / PC_E_NOTFOUND */
+int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, struct pc_known *out);
+int pc_store_lookup_id(struct pc_store *s, uint64_t file, struct pc_known *out);
+
+/*
+ * Makes what the live file is now its current version (clone, copy, link or metadata as volume mode, size and type ask).
+ * fd: the live file, O_RDONLY (or O_PATH for non-regular); parent/name: where it is. The version before stays until
+ * retention takes it. creator is recorded when the file is new to the index. *version may be NULL.
+ * PC_E_CHANGED: the file changed under the copy (call again later). -ENOSPC after evicting all that may go.
+ */
+int pc_store_capture(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, const struct pc_fh *parent,
+                     const char *name, uint64_t creator, uint64_t *version);
+/* Metadata changed only: new version sharing the object. */
+int pc_store_capture_meta(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, uint64_t *version);
+/* Index bookkeeping for names. */
+int pc_store_moved(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name);
+int pc_store_gone(struct pc_store *s, int vol, const struct pc_fh *fh); /* on-open: turns the link object into the kept content */
+/* Content of a version, read-only, positioned at 0. Descriptor, or PC_E_NOTFOUND / PC_E_CORRUPT / -errno. PC_HOW_META: PC_E_UNSUPPORTED. */
+int pc_store_open_version(struct pc_store *s, uint64_t version);
+
+/*
+ * on-open mode, copier threads: copies fd's content (sparse, or clone where possible) into a new object of the volume,
+ * while the opener waits. No index access. *object identifies it for pc_store_adopt_object, which the main thread calls
+ * to make it the file's pre-image version. how: PC_HOW_COPY, or PC_HOW_LENGTH (records the size alone).
+ */
+struct pc_vault_copy { uint64_t object; uint8_t how; uint64_t size; int64_t mtime_ns, ctime_ns; };
+int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out);
+int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
+                          const struct pc_vault_copy *copy, uint64_t *version);
+
+/* One change by one process. Kept for every act on protected files, so that a late verdict can undo all of it. */
+struct pc_act_rec {
+    uint64_t time_ns; /* CLOCK_REALTIME */
+    uint64_t actor;   /* process row id, see pc_store_put_process */
+    uint8_t op;       /* 1 modify 2 create 3 delete 4 rename 5 replaced-by-rename 6 metadata (same numbers as enum pc_op) */
+    bool is_dir;
+    int vol;
+    struct pc_fh fh;            /* the file acted on (rename: the moved one; replaced: the one that lost its name) */
+    struct pc_fh parent;        /* where it was, before the act (create: where it is) */
+    char name[256];
+    struct pc_fh new_parent;    /* rename: where it went */
+    char new_name[256];
+    uint64_t before;            /* version before the act; 0: none (created) */
+    uint8_t score;
+    uint32_t evidence;
+};
+int pc_store_record_act(struct pc_store *s, const struct pc_act_rec *a, uint64_t *act);
+/* Processes that acted (or are ancestors of one that did). id is unique over restarts: use (boot time << 20 | counter). */
+struct pc_process {
+    uint64_t id, parent; /* parent 0: not recorded */
+    pid_t pid;
+    uint32_t uid;
+    uint64_t start_ns;   /* CLOCK_REALTIME */
+    char exe[256], argv[1024], cgroup[256], user[64]; /* argv: words separated by NUL-escaped spaces, already printable */
+    char exe_sha256[65];
+};
+int pc_store_put_process(struct pc_store *s, const struct pc_process *p); /* insert or update */
+
+enum pc_incident_state { PC_INC_FROZEN = 1, PC_INC_RELEASED, PC_INC_ENDED, PC_INC_ROLLED_BACK };
+struct pc_incident {
+    uint64_t id, started_ns, verdict_ns, frozen_ns, closed_ns;
+    uint64_t root; /* process id of the convicted subtree's root */
+    uint8_t state;
+    bool rolled_back;
+    uint32_t damaged, preserved, in_flight, processes;
+    char summary[256];
+};
+int pc_store_incident_open(struct pc_store *s, struct pc_incident *inc); /* fills inc->id (small, increasing) */
+int pc_store_incident_update(struct pc_store *s, const struct pc_incident *inc);
+/* All past and future acts of this process belong to the incident. */
+int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_t process);
+int pc_store_incident_get(struct pc_store *s, uint64_t id, struct pc_incident *out);
+/* Newest first; fn returning non-zero stops. */
+int pc_store_incidents(struct pc_store *s, int (*fn)(void *arg, const struct pc_incident *), void *arg);
+int pc_store_incident_acts(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_act_rec *), void *arg);
+int pc_store_incident_processes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_process *), void *arg);
+int pc_store_get_process(struct pc_store *s, uint64_t id, struct pc_process *out);
+/* Timeline notes ("gate down", "frozen", "released by root"). */
+int pc_store_incident_note(struct pc_store *s, uint64_t incident, uint64_t time_ns, const char *text);
+int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text), void *arg);
+
+/* Writes what is pending to disk. The guard calls it when quiet and before answering a command. */
+int pc_store_flush(struct pc_store *s);
+/* One bounded step (<= budget_ns) of retention and eviction; pre-images of open incidents never go. 1: more to do. */
+int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns);
+int pc_store_volume_stats(struct pc_store *s, int vol, struct pc_store_stats *out);
+
+/* Versions of whatever has been at this place, newest first (history). */
+struct pc_version_info { uint64_t version, time_ns, size, actor; uint8_t how; mode_t mode; int64_t mtime_ns; bool current; char path[4096]; };
+int pc_store_history(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path,
+                     int (*fn)(void *arg, const struct pc_version_info *), void *arg);
+#endif
