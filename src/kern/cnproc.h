@@ -1,0 +1,20 @@
+#ifndef PC_KERN_CNPROC_H
+#define PC_KERN_CNPROC_H
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The process connector: every fork, exec and exit on the host, so that ancestry is known even of orphans. */
+enum pc_proc_what { PC_PROC_FORK = 1, PC_PROC_EXEC, PC_PROC_EXIT, PC_PROC_LOST };
+struct pc_proc_event {
+    uint8_t what; /* PC_PROC_LOST: messages were dropped; scan /proc */
+    pid_t pid;    /* FORK: the child */
+    pid_t parent; /* FORK: who forked (thread group) */
+};
+/* Descriptor or -errno (-EPERM without CAP_NET_ADMIN; -ECONNREFUSED when the kernel has no connector). */
+int pc_cnproc_open(void);
+/*
+ * Calls fn for each message waiting (whole processes only, threads are left out). Returns how many, or -errno.
+ * At most max messages are taken.
+ */
+int pc_cnproc_drain(int fd, int max, void (*fn)(void *arg, const struct pc_proc_event *), void *arg);
+#endif

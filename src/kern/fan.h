@@ -1,0 +1,79 @@
+#ifndef PC_KERN_FAN_H
+#define PC_KERN_FAN_H
+#include "base/fh.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * fanotify groups. Three kinds are used, each a descriptor the caller owns:
+ *  - watch: asynchronous, reports handles and names; never blocks anybody.
+ *  - gate:  permission events for opens on a whole file system; every event must be answered.
+ *  - vault: permission events for the vault's own directories; every event must be answered.
+ * Kernel floor 5.17 (FAN_REPORT_TARGET_FID, FAN_RENAME).
+ */
+enum pc_fan_bits {
+    PC_FAN_CREATE = 1 << 0,
+    PC_FAN_DELETE = 1 << 1,
+    PC_FAN_RENAME = 1 << 2,
+    PC_FAN_MODIFY = 1 << 3,
+    PC_FAN_CLOSE_WRITE = 1 << 4,
+    PC_FAN_ATTRIB = 1 << 5,
+    PC_FAN_ONDIR = 1 << 6,
+    PC_FAN_OVERFLOW = 1 << 7,
+};
+
+/* One event of a watch group. The kernel merges queued events of one object and process, so several bits may be set. */
+struct pc_fan_event {
+    uint32_t bits;
+    pid_t pid; /* thread group; 0 when outside our pid namespace */
+    uint64_t fsid;
+    bool has_dir, has_new_dir, has_target;
+    struct pc_fh dir, new_dir, target;
+    char name[256], new_name[256]; /* raw bytes, NUL-terminated */
+};
+
+int pc_fan_watch_open(void);
+/* Marks the whole file system of tree_fd; opens through own_mount_fd's mount raise nothing. 0 or -errno. */
+int pc_fan_watch_add(int group, int tree_fd);
+int pc_fan_watch_remove(int group, int tree_fd);
+/* Mutes / unmutes PC_FAN_MODIFY for one inode: a file written thousands of times a second is looked at by timer. */
+int pc_fan_mute(int group, int file_fd);
+int pc_fan_unmute(int group, int file_fd);
+/* Raise no name events for what we do inside a vault directory. */
+int pc_fan_ignore_dir(int group, int dir_fd);
+/* Bytes waiting in the group's queue. */
+int pc_fan_backlog(int group);
+/* f_fsid of the file system as events name it. */
+int pc_fan_fsid(int fd, uint64_t *out);
+
+struct pc_fan_iter {
+    const char *p;
+    size_t left;
+};
+/* Reads events into buf (>= 8 KiB). Bytes, 0 when none wait, -errno. */
+ssize_t pc_fan_read(int group, void *buf, size_t cap);
+void pc_fan_iter_init(struct pc_fan_iter *it, const void *buf, size_t len);
+/* Next event, decoded; false at the end. */
+bool pc_fan_next(struct pc_fan_iter *it, struct pc_fan_event *out);
+
+int pc_fan_gate_open(void);
+/* Brings the gate down / up for the file system of tree_fd: all opens but those through tree_fd's mount wait for us. */
+int pc_fan_gate_down(int group, int tree_fd);
+int pc_fan_gate_up(int group, int tree_fd);
+/* Later opens of this inode need no event (evictable: costs the kernel nothing it cannot drop; survives modification). */
+int pc_fan_gate_skip(int group, int file_fd);
+int pc_fan_gate_flush_skips(int group);
+int pc_fan_vault_mark(int group, int dir_fd);
+
+struct pc_fan_open {
+    int fd;    /* owned by the reader: close after answering */
+    pid_t tid; /* the waiting thread */
+};
+/* Reads up to n waiting opens. Count, 0 when none, -errno. */
+int pc_fan_read_opens(int group, struct pc_fan_open *out, int n);
+/* Answers by event descriptor; the descriptor stays open. */
+int pc_fan_answer(int group, int fd, bool allow);
+#endif

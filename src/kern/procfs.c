@@ -1,0 +1,227 @@
+/*
+ * Owns reading /proc: who a process is, whose child, and with which flags a blocked thread opens. No state, no policy.
+ * Everything read here is under the control of the process described: it is evidence for people, never a credential.
+ */
+#include "kern/procfs.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#define PF_KTHREAD 0x00200000
+
+static uint64_t boot_real_ns(void)
+{
+    static uint64_t boot; /* constant for the life of the kernel, up to clock steps: for reports only */
+    if (!boot) {
+        struct timespec t;
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        boot = pc_real_ns() - ((uint64_t)t.tv_sec * PC_NS_PER_S + (uint64_t)t.tv_nsec);
+    }
+    return boot;
+}
+
+int pc_proc_brief(pid_t pid, struct pc_procinfo *out)
+{
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    ssize_t n = pc_read_file_at(AT_FDCWD, path, text, sizeof text);
+    if (n < 0)
+        return (int)n;
+    /* The command name may hold anything, also ") R 1": what counts starts after the last parenthesis. */
+    const char *p = strrchr(text, ')');
+    int ppid;
+    char state;
+    unsigned flags;
+    unsigned long long start;
+    if (!p || sscanf(p + 1, " %c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
+                     &ppid, &flags, &start) != 4)
+        return PC_E_SYNTAX;
+    memset(out, 0, sizeof *out);
+    out->pid = pid;
+    out->ppid = ppid;
+    out->state = state;
+    out->kernel_thread = flags & PF_KTHREAD;
+    out->start_ticks = start;
+    out->start_real_ns = boot_real_ns() + start * (PC_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
+    return 0;
+}
+
+static void read_exe(pid_t pid, struct pc_procinfo *out)
+{
+    char path[40], target[256];
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    ssize_t n = readlink(path, target, sizeof target);
+    if (n > 0)
+        pc_escape_name(target, (size_t)n, out->exe, sizeof out->exe);
+}
+
+static void read_argv(pid_t pid, struct pc_procinfo *out)
+{
+    char path[40], text[512];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    ssize_t n = pc_read_file_at(AT_FDCWD, path, text, sizeof text);
+    if (n <= 0)
+        return;
+    if (text[n - 1] == 0)
+        n--;
+    for (ssize_t i = 0; i < n; i++)
+        if (text[i] == 0)
+            text[i] = ' ';
+    pc_escape_name(text, (size_t)n, out->argv, sizeof out->argv);
+}
+
+/* The v2 line "0::/path" if there is one, else the first line. */
+static void read_cgroup(pid_t pid, struct pc_procinfo *out)
+{
+    char path[40], text[2048];
+    snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
+    if (pc_read_file_at(AT_FDCWD, path, text, sizeof text) <= 0)
+        return;
+    const char *line = strstr(text, "0::");
+    line = line && (line == text || line[-1] == '\n') ? line + 3 : text;
+    pc_escape_name(line, strcspn(line, "\n"), out->cgroup, sizeof out->cgroup);
+}
+
+static void read_user(pid_t pid, struct pc_procinfo *out)
+{
+    char path[40], room[1024];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d", pid);
+    if (stat(path, &st) < 0)
+        return;
+    out->uid = st.st_uid;
+    struct passwd pw, *found = NULL;
+    if (getpwuid_r(st.st_uid, &pw, room, sizeof room, &found) == 0 && found)
+        snprintf(out->user, sizeof out->user, "%s", pw.pw_name);
+    else
+        snprintf(out->user, sizeof out->user, "%u", st.st_uid);
+}
+
+int pc_proc_read(pid_t pid, struct pc_procinfo *out)
+{
+    struct pc_procinfo info;
+    int r = pc_proc_brief(pid, &info);
+    if (r < 0)
+        return r;
+    read_exe(pid, &info);
+    read_argv(pid, &info);
+    read_cgroup(pid, &info);
+    read_user(pid, &info);
+    *out = info;
+    return 0;
+}
+
+int pc_proc_each(int (*fn)(void *arg, pid_t pid), void *arg)
+{
+    _closedir_ DIR *d = opendir("/proc");
+    if (!d)
+        return -errno;
+    struct dirent *e;
+    while ((e = readdir(d))) {
+        uint64_t pid;
+        if (pc_parse_u64(e->d_name, 1, INT32_MAX, &pid) == 0 && fn(arg, (pid_t)pid))
+            break;
+    }
+    return 0;
+}
+
+pid_t pc_proc_tgid(pid_t tid)
+{
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/status", tid);
+    ssize_t n = pc_read_file_at(AT_FDCWD, path, text, sizeof text);
+    if (n < 0)
+        return (pid_t)n;
+    const char *line = strstr(text, "\nTgid:");
+    int tgid;
+    if (!line || sscanf(line, "\nTgid: %d", &tgid) != 1)
+        return PC_E_SYNTAX;
+    return tgid;
+}
+
+static void why_from_flags(uint64_t flags, struct pc_open_why *out)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    if (flags & O_TRUNC)
+        out->kind = PC_OPEN_TRUNCATE;
+    else if (writes)
+        out->kind = flags & O_APPEND ? PC_OPEN_APPEND : PC_OPEN_WRITE;
+    else
+        out->kind = PC_OPEN_READ;
+    out->wants_single_link = out->kind == PC_OPEN_READ && (flags & O_NOFOLLOW) && !(flags & (O_DIRECTORY | O_PATH));
+}
+
+/* openat2 hands its flags by pointer. Another thread may rewrite them after the kernel copied them, so only to look. */
+static bool openat2_flags(pid_t tid, uint64_t address, uint64_t *flags)
+{
+    struct iovec here = {flags, sizeof *flags};
+    struct iovec there = {(void *)(uintptr_t)address, sizeof *flags};
+    return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)sizeof *flags;
+}
+
+int pc_proc_open_why(pid_t tid, struct pc_open_why *out)
+{
+    char path[40], text[256];
+    snprintf(path, sizeof path, "/proc/%d/syscall", tid);
+    ssize_t n = pc_read_file_at(AT_FDCWD, path, text, sizeof text);
+    if (n < 0)
+        return (int)n;
+    struct pc_open_why why = {.kind = PC_OPEN_WRITE};
+    long nr;
+    unsigned long long a[4];
+    if (sscanf(text, "%ld %llx %llx %llx %llx", &nr, &a[0], &a[1], &a[2], &a[3]) == 5) {
+        uint64_t flags;
+        if (nr == SYS_openat)
+            why_from_flags(a[2], &why);
+#ifdef SYS_open
+        else if (nr == SYS_open)
+            why_from_flags(a[1], &why);
+#endif
+        else if (nr == SYS_openat2 && openat2_flags(tid, a[2], &flags) && (flags & (O_WRONLY | O_RDWR | O_TRUNC)))
+            why_from_flags(flags, &why); /* read-only is not believed: see openat2_flags */
+        else if (nr == SYS_open_by_handle_at)
+            why_from_flags(a[2], &why);
+        else if (nr == SYS_execve || nr == SYS_execveat)
+            why.kind = PC_OPEN_READ;
+    }
+    *out = why;
+    return 0;
+}
+
+int pc_proc_exe_sha256(pid_t pid, char hex[65])
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    _close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (!ctx)
+        return -ENOMEM;
+    unsigned char buf[65536], digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    ssize_t n = 0;
+    bool ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+    while (ok && (n = read(fd, buf, sizeof buf)) > 0)
+        ok = EVP_DigestUpdate(ctx, buf, (size_t)n) == 1;
+    ok = ok && n == 0 && EVP_DigestFinal_ex(ctx, digest, &len) == 1;
+    EVP_MD_CTX_free(ctx);
+    if (!ok)
+        return n < 0 ? -errno : -EIO;
+    pc_hex(digest, 32, hex);
+    return 0;
+}

@@ -1,0 +1,41 @@
+#ifndef PC_KERN_PROCFS_H
+#define PC_KERN_PROCFS_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What /proc tells about a process. Text is printable (escaped). Fields that could not be read are empty or 0. */
+struct pc_procinfo {
+    pid_t pid, ppid;
+    uint32_t uid;
+    char state;          /* R S D T Z ... */
+    bool kernel_thread;
+    uint64_t start_ticks; /* since boot, USER_HZ: tells a reused pid */
+    uint64_t start_real_ns;
+    char exe[256], argv[1024], cgroup[256], user[64];
+};
+/* parent, start time, state: one read of stat. 0 or -errno (-ENOENT, -ESRCH: gone). */
+int pc_proc_brief(pid_t pid, struct pc_procinfo *out);
+/* Everything. Best effort: 0 when at least brief worked. */
+int pc_proc_read(pid_t pid, struct pc_procinfo *out);
+/* Calls fn for every process; fn returning non-zero stops. 0 or -errno. */
+int pc_proc_each(int (*fn)(void *arg, pid_t pid), void *arg);
+/* Thread group of a thread; -errno. */
+pid_t pc_proc_tgid(pid_t tid);
+
+/* Why a thread waits in an open, from /proc/<tid>/syscall. */
+enum pc_open_kind {
+    PC_OPEN_READ = 1,  /* cannot change the file through this descriptor */
+    PC_OPEN_APPEND,    /* O_APPEND without O_TRUNC */
+    PC_OPEN_WRITE,     /* may change it, or not known (io_uring, openat2, other): treated the same */
+    PC_OPEN_TRUNCATE,  /* O_TRUNC: the content goes as soon as we answer */
+};
+struct pc_open_why {
+    enum pc_open_kind kind;
+    bool wants_single_link; /* O_NOFOLLOW read without O_DIRECTORY: gzip and xz, which refuse files with several links */
+};
+/* -errno when the thread is gone (its open was aborted). */
+int pc_proc_open_why(pid_t tid, struct pc_open_why *out);
+/* SHA-256 (hex, 65 bytes) of the program a process runs. Reads the file: never on the answering thread. */
+int pc_proc_exe_sha256(pid_t pid, char hex[65]);
+#endif
