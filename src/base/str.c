@@ -4,6 +4,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,4 +179,29 @@ uint64_t pc_hash64(const void *data, size_t len)
     for (size_t i = 0; i < len; i++)
         h = (h ^ p[i]) * 0x100000001b3ULL;
     return h ^ h >> 29;
+}
+
+int pc_unescape_name(const char *in, char *out, size_t cap)
+{
+    size_t used = 0;
+    while (*in) {
+        unsigned char c = (unsigned char)*in;
+        if (c != '\\') {
+            in++;
+        } else if (in[1] == '\\') {
+            in += 2;
+        } else {
+            if (in[1] != 'x' || nibble(in[2]) < 0 || nibble(in[3]) < 0)
+                return PC_E_SYNTAX;
+            c = (unsigned char)(nibble(in[2]) << 4 | nibble(in[3]));
+            in += 4;
+        }
+        if (used + 1 >= cap || used >= INT_MAX - 1)
+            return PC_E_LIMIT;
+        out[used++] = (char)c;
+    }
+    if (cap == 0)
+        return PC_E_LIMIT;
+    out[used] = 0;
+    return (int)used;
 }

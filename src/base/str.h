@@ -17,6 +17,11 @@ bool pc_path_beneath(const char *path, const char *dir);
  * out is always NUL-terminated; returns the length the whole result would need.
  */
 size_t pc_escape_name(const char *in, size_t len, char *out, size_t cap);
+/*
+ * Reverse of pc_escape_name: \\ and \xNN become bytes. out is NUL-terminated; returns the length (the result may
+ * hold NUL bytes), PC_E_SYNTAX for any other backslash, or PC_E_LIMIT.
+ */
+int pc_unescape_name(const char *in, char *out, size_t cap);
 /* Lower-case hex of len bytes into out (2*len+1 bytes). */
 void pc_hex(const void *data, size_t len, char *out);
 /* Reverse of pc_hex. Returns the byte count, or PC_E_SYNTAX / PC_E_LIMIT. */
