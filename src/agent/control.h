@@ -53,6 +53,8 @@ int pc_control_fd(const struct pc_control *c);
  * while pc_control_peers() > 0, so that idle peers are let go. now_ns: pc_mono_ns(). 0, or an error of epoll itself.
  */
 int pc_control_step(struct pc_control *c, uint64_t now_ns);
+/* Members of this group may look, instead of those of group portcullis. Does not change the socket's own group. */
+void pc_control_allow_group(struct pc_control *c, gid_t gid);
 uint32_t pc_control_peers(const struct pc_control *c);
 /* Takes over a connected socket as if it had been accepted (tests, socket activation). PC_E_LIMIT at 32; fd is not taken on failure. */
 int pc_control_adopt(struct pc_control *c, int fd, uint64_t now_ns);
@@ -60,7 +62,7 @@ int pc_control_adopt(struct pc_control *c, int fd, uint64_t now_ns);
 /*
  * A handler answers with any number of progress messages and exactly one done or fail, then or later. json is taken over
  * (also on failure; NULL counts as -ENOMEM). Done and fail end the reply: the pointer is dead afterwards, whether or not the peer is there.
- * progress returns -EPIPE once the peer is gone; the work may go on, and must still end with done or fail.
+ * progress returns -EPIPE once the peer is gone (-ENOMEM: this message is lost); the work may go on, and must still end with done or fail.
  */
 int pc_reply_progress(struct pc_reply *reply, json_t *json);
 void pc_reply_done(struct pc_reply *reply, json_t *result);
