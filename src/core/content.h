@@ -63,6 +63,9 @@ struct pc_look {
     uint8_t textual; /* 1 when plain text in a known encoding */
 };
 void pc_content_look(const struct pc_content *c, struct pc_look *out);
+/* pc_content_compare and both looks in one go (comparing needs them anyway). */
+void pc_content_compare_looks(const struct pc_content *before, const struct pc_content *after, struct pc_finding *out,
+                              struct pc_look *look_before, struct pc_look *look_after);
 /* "randomised, structure gone" ; for reports. Returns out. */
 const char *pc_evidence_text(uint32_t evidence, char *out, size_t cap);
 #endif

@@ -49,6 +49,18 @@ bool pc_judge_alive(const struct pc_judge *j, pc_actor actor);
 
 enum pc_op { PC_OP_MODIFY = 1, PC_OP_CREATE, PC_OP_DELETE, PC_OP_RENAME, PC_OP_REPLACE, PC_OP_META, PC_OP_DECOY, PC_OP_VAULT };
 
+/*
+ * What reading a file's content told, without the content: what the guard writes into a trace, so that a replay under
+ * another policy needs no files.
+ */
+enum pc_have { PC_HAVE_FINDING = 1 << 0, PC_HAVE_BEFORE = 1 << 1, PC_HAVE_AFTER = 1 << 2 };
+struct pc_facts {
+    uint8_t have; /* enum pc_have: which of the following are filled */
+    struct pc_finding finding;
+    struct pc_look before, after;
+    uint64_t text_hash; /* of a small text file (after), to know the same note again; else 0 */
+};
+
 struct pc_act {
     uint64_t now_ns;
     pid_t pid;
@@ -66,7 +78,10 @@ struct pc_act {
      * DELETE: before alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).
      */
     const struct pc_content *before, *after;
+    const struct pc_facts *facts; /* replay: used instead of before and after when not NULL */
 };
+/* The facts in an act's before and after (whichever are not NULL). Pure; pc_judge_act does this by itself. */
+void pc_judge_facts(const struct pc_act *act, struct pc_facts *out);
 
 enum pc_answer { PC_DECIDED = 0, PC_NEED_BOTH, PC_NEED_BEFORE, PC_NEED_AFTER };
 
@@ -79,6 +94,7 @@ struct pc_outcome {
     pc_actor roots[64];
     uint32_t evidence_files;   /* distinct files counted in the verdict */
     uint32_t evidence_score;
+    struct pc_facts facts; /* what the content told (have is 0 when nothing was read); goes into the trace */
 };
 
 /* PC_DECIDED fills out; PC_NEED_*: fetch the facts for this act and call again with them (nothing was recorded yet). */
