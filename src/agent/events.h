@@ -17,7 +17,8 @@ enum pc_level { PC_LEVEL_DEBUG = 0, PC_LEVEL_INFO, PC_LEVEL_NOTICE, PC_LEVEL_WAR
 struct pc_events_opts {
     bool text;            /* to stdout */
     bool journal;         /* to the journal, when there is one (then stdout is left out if it is the journal itself) */
-    const char *ecs_path; /* absolute, or NULL for none */
+    const char *journal_socket; /* NULL: the system's */
+    const char *ecs_path;       /* absolute, or NULL for none */
     uint32_t rate;        /* events a second (0: no bound); alerts always pass */
     enum pc_level least;  /* quieter levels are not logged */
 };
@@ -48,8 +49,8 @@ struct pc_event_about {
     const struct pc_event_value *values;
 };
 /*
- * Logs one event. action: a short fixed word ("gate-down", "freeze", "rollback"). about may be NULL. The message is cut at
- * 2 KiB. log may be NULL (nothing is logged).
+ * Logs one event. The program must ignore SIGPIPE. action: a short fixed word ("gate-down", "freeze", "rollback"). about may be NULL. The message is
+ * escaped like all texts, and cut at 2 KiB. log may be NULL (nothing is logged).
  */
 void pc_event(struct pc_events *log, enum pc_level level, const char *action, const struct pc_event_about *about,
               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
