@@ -115,6 +115,13 @@ int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct p
 int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
                           const struct pc_vault_copy *copy, uint64_t *version);
 
+/*
+ * on-open mode: takes the vault's own hard link of a live file away, for programs that refuse files with other links
+ * (gzip, xz, logrotate). Call after its content was copied and adopted; the next capture links it again. 0 also when
+ * there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it is the only name left.
+ */
+int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh);
+
 /* One change by one process. Kept for every act on protected files, so that a late verdict can undo all of it. */
 struct pc_act_rec {
     uint64_t time_ns; /* CLOCK_REALTIME */

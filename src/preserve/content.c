@@ -1,0 +1,255 @@
+/*
+ * Owns moving file content: clone, sparse copy, zstd, SHA-256. Must not know about objects, names or metadata. May be
+ * called from any thread; allocates one bounded work buffer a call.
+ */
+#include "preserve/content.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <zstd.h>
+
+enum { CHUNK = 128 * 1024, ZERO_UNIT = 4096 };
+
+int pc_content_clone(int in, int out)
+{
+    return ioctl(out, FICLONE, in) < 0 ? -errno : 0;
+}
+
+/* Next stretch of data at or after *from, clipped to size: 1 and [*from, *to), or 0 when only a hole is left. */
+static int next_data(int fd, uint64_t size, uint64_t *from, uint64_t *to)
+{
+    off_t data = lseek(fd, (off_t)*from, SEEK_DATA);
+    if (data < 0 && errno == ENXIO)
+        return 0;
+    if (data < 0 && errno != EINVAL)
+        return -errno;
+    off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+    *from = data < 0 ? *from : (uint64_t)data;
+    *to = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+    return *from < size && *to > *from;
+}
+
+static int copy_by_hand(int in, int out, uint64_t from, uint64_t to)
+{
+    _free_ char *buf = malloc(CHUNK);
+    if (!buf)
+        return -ENOMEM;
+    while (from < to) {
+        size_t want = to - from < CHUNK ? (size_t)(to - from) : CHUNK;
+        ssize_t n = pc_pread_full(in, buf, want, from);
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            return PC_E_CHANGED;
+        int r = pc_pwrite_all(out, buf, (size_t)n, from);
+        if (r < 0)
+            return r;
+        from += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int copy_stretch(int in, int out, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        loff_t a = (loff_t)from, b = (loff_t)from;
+        ssize_t n = copy_file_range(in, &a, out, &b, to - from, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        /* Some file systems refuse it or give up early: the plain way answers every case, ENOSPC included. */
+        if (n <= 0)
+            return copy_by_hand(in, out, from, to);
+        from += (uint64_t)n;
+    }
+    return 0;
+}
+
+int pc_content_copy(int in, int out, uint64_t size)
+{
+    if (ftruncate(out, (off_t)size) < 0)
+        return -errno;
+    uint64_t from = 0, to = 0;
+    int r;
+    while (from < size && (r = next_data(in, size, &from, &to)) != 0) {
+        if (r > 0)
+            r = copy_stretch(in, out, from, to);
+        if (r < 0)
+            return r;
+        from = to;
+    }
+    return 0;
+}
+
+struct packer {
+    ZSTD_CCtx *z;
+    char *in, *out;
+    int fd;
+};
+
+static int pack_chunk(struct packer *p, size_t len, ZSTD_EndDirective end)
+{
+    ZSTD_inBuffer src = {p->in, len, 0};
+    for (;;) {
+        ZSTD_outBuffer dst = {p->out, CHUNK, 0};
+        size_t left = ZSTD_compressStream2(p->z, &dst, &src, end);
+        if (ZSTD_isError(left))
+            return -ENOMEM;
+        int r = pc_write_all(p->fd, p->out, dst.pos);
+        if (r < 0)
+            return r;
+        if (end == ZSTD_e_end ? left == 0 : src.pos == src.size)
+            return 0;
+    }
+}
+
+static int pack_all(struct packer *p, int in, uint64_t size)
+{
+    uint64_t at = 0;
+    do {
+        size_t want = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
+        ssize_t n = pc_pread_full(in, p->in, want, at);
+        if (n < 0)
+            return (int)n;
+        if ((size_t)n != want)
+            return PC_E_CHANGED;
+        at += (uint64_t)n;
+        int r = pack_chunk(p, (size_t)n, at == size ? ZSTD_e_end : ZSTD_e_continue);
+        if (r < 0)
+            return r;
+    } while (at < size);
+    return 0;
+}
+
+int pc_content_pack(int in, int out, uint64_t size)
+{
+    _free_ char *a = malloc(CHUNK), *b = malloc(CHUNK);
+    ZSTD_CCtx *z = ZSTD_createCCtx();
+    int r = -ENOMEM;
+    if (a && b && z) {
+        ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, 1); /* the writer must not outrun the guard */
+        ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
+        r = pack_all(&(struct packer){z, a, b, out}, in, size);
+    }
+    ZSTD_freeCCtx(z);
+    return r;
+}
+
+static bool all_zero(const char *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static int write_with_holes(int fd, const char *p, size_t n, uint64_t at)
+{
+    for (size_t i = 0; i < n; i += ZERO_UNIT) {
+        size_t len = n - i < ZERO_UNIT ? n - i : ZERO_UNIT;
+        int r = all_zero(p + i, len) ? 0 : pc_pwrite_all(fd, p + i, len, at + i);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+struct unpacker {
+    ZSTD_DCtx *z;
+    char *in, *out;
+    int fd;
+    uint64_t at, size;
+    size_t expect; /* 0: the frame is complete */
+};
+
+static int unpack_chunk(struct unpacker *u, size_t len)
+{
+    ZSTD_inBuffer src = {u->in, len, 0};
+    ZSTD_outBuffer dst;
+    do {
+        dst = (ZSTD_outBuffer){u->out, CHUNK, 0};
+        u->expect = ZSTD_decompressStream(u->z, &dst, &src);
+        if (ZSTD_isError(u->expect) || dst.pos > u->size - u->at)
+            return PC_E_CORRUPT;
+        int r = write_with_holes(u->fd, u->out, dst.pos, u->at);
+        if (r < 0)
+            return r;
+        u->at += dst.pos;
+    } while (src.pos < src.size || dst.pos == dst.size);
+    return 0;
+}
+
+static int unpack_all(struct unpacker *u, int in)
+{
+    uint64_t at = 0;
+    for (;;) {
+        ssize_t n = pc_pread_full(in, u->in, CHUNK, at);
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            break;
+        int r = unpack_chunk(u, (size_t)n);
+        if (r < 0)
+            return r;
+        at += (uint64_t)n;
+    }
+    return u->expect == 0 && u->at == u->size ? 0 : PC_E_CORRUPT;
+}
+
+int pc_content_unpack(int in, int out, uint64_t size)
+{
+    if (ftruncate(out, (off_t)size) < 0)
+        return -errno;
+    _free_ char *a = malloc(CHUNK), *b = malloc(CHUNK);
+    ZSTD_DCtx *z = ZSTD_createDCtx();
+    int r = -ENOMEM;
+    if (a && b && z) {
+        struct unpacker u = {z, a, b, out, 0, size, 1};
+        r = unpack_all(&u, in);
+    }
+    ZSTD_freeDCtx(z);
+    return r;
+}
+
+static int hash_all(EVP_MD_CTX *ctx, int fd, uint64_t size, char *buf)
+{
+    for (uint64_t at = 0; at < size;) {
+        size_t want = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
+        ssize_t n = pc_pread_full(fd, buf, want, at);
+        if (n < 0)
+            return (int)n;
+        if ((size_t)n != want)
+            return PC_E_CORRUPT;
+        if (EVP_DigestUpdate(ctx, buf, want) != 1)
+            return -ENOMEM;
+        at += want;
+    }
+    return 0;
+}
+
+int pc_content_sha256(int fd, uint64_t size, uint8_t out[PC_SHA256_LEN])
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    _free_ char *buf = malloc(CHUNK);
+    int r = -ENOMEM;
+    if (ctx && buf && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1) {
+        r = hash_all(ctx, fd, size, buf);
+        if (r == 0 && EVP_DigestFinal_ex(ctx, out, NULL) != 1)
+            r = -ENOMEM;
+    }
+    EVP_MD_CTX_free(ctx);
+    return r;
+}
+
+int pc_content_same(int a, int b, uint64_t size)
+{
+    uint8_t x[PC_SHA256_LEN], y[PC_SHA256_LEN];
+    int r = pc_content_sha256(a, size, x);
+    if (r == 0)
+        r = pc_content_sha256(b, size, y);
+    return r < 0 ? r : memcmp(x, y, sizeof x) == 0;
+}

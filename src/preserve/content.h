@@ -1,0 +1,21 @@
+#ifndef PC_PRESERVE_CONTENT_H
+#define PC_PRESERVE_CONTENT_H
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Moving and comparing file content. Positions of both descriptors are undefined afterwards. */
+
+/* Shares all blocks (FICLONE). 0 or -errno. */
+int pc_content_clone(int in, int out);
+/* Copies the first `size` bytes into the empty file out, keeping holes. 0 or -errno; PC_E_CHANGED: in became shorter. */
+int pc_content_copy(int in, int out, uint64_t size);
+/* The same through a zstd stream. */
+int pc_content_pack(int in, int out, uint64_t size);
+/* Reverse; runs of zeros become holes. PC_E_CORRUPT when the stream is damaged or not exactly `size` bytes long. */
+int pc_content_unpack(int in, int out, uint64_t size);
+#define PC_SHA256_LEN 32
+/* SHA-256 of the first `size` bytes. PC_E_CORRUPT when the file is shorter. */
+int pc_content_sha256(int fd, uint64_t size, uint8_t out[PC_SHA256_LEN]);
+/* Whether the first `size` bytes of both are the same by SHA-256. 1, 0 or an error. */
+int pc_content_same(int a, int b, uint64_t size);
+#endif

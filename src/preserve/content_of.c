@@ -1,0 +1,109 @@
+/*
+ * Owns reading a version's content back, whatever way it is held. Must not write to anything but a nameless temporary
+ * file in the vault.
+ */
+#include "preserve/internal.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "preserve/content.h"
+#include "preserve/meta.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Read-only view of a finished temporary file: nobody may write through what we hand out. */
+static int reopen_readonly(int fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int ro = open(path, O_RDONLY | O_CLOEXEC);
+    return ro < 0 ? -errno : ro;
+}
+
+static int unpacked(const struct pc_volume *v, int packed, uint64_t size)
+{
+    _close_ int tmp = pc_object_new(v);
+    int r = tmp < 0 ? tmp : pc_content_unpack(packed, tmp, size);
+    return r < 0 ? r : reopen_readonly(tmp);
+}
+
+/* The first `size` bytes of what the file holds now (or of the next version that has content). */
+static int prefix_of(struct pc_store *s, const struct pc_volume *v, int in, uint64_t size)
+{
+    struct pc_meta m;
+    _close_ int tmp = pc_object_new(v);
+    int r = tmp < 0 ? tmp : pc_meta_stat(in, &m);
+    if (r == 0 && m.size < size)
+        r = PC_E_CORRUPT; /* it was cut, not appended to */
+    if (r == 0 && v->can_clone && pc_content_clone(in, tmp) == 0)
+        r = ftruncate(tmp, (off_t)size) < 0 ? -errno : 0;
+    else if (r == 0)
+        r = pc_content_copy(in, tmp, size);
+    return r < 0 ? r : reopen_readonly(tmp);
+}
+
+static uint64_t next_with_content(struct pc_store *s, const struct pc_ver *ver)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_NEXT, &r);
+    if (!st)
+        return 0;
+    pc_bind_u64(st, 1, ver->file);
+    pc_bind_u64(st, 2, ver->id);
+    uint64_t id = pc_index_row(&s->ix, st) > 0 ? pc_column_u64(st, 0) : 0;
+    sqlite3_reset(st);
+    return id;
+}
+
+static int open_length(struct pc_store *s, const struct pc_volume *v, const struct pc_ver *ver)
+{
+    struct pc_known k;
+    uint64_t next = ver->object ? 0 : next_with_content(s, ver);
+    int r = pc_store_lookup_id(s, ver->file, &k);
+    if (r < 0)
+        return r;
+    _close_ int in = -1;
+    if (ver->object)
+        in = pc_object_open(v, PC_AREA_OBJECTS, ver->object);
+    else if (next)
+        in = pc_store_open_version(s, next);
+    else
+        in = pc_fh_open(v->tree_fd, &k.fh, O_RDONLY | O_NOATIME | O_NONBLOCK);
+    if (in < 0)
+        return in == -ESTALE ? PC_E_NOTFOUND : in;
+    return prefix_of(s, v, in, ver->size);
+}
+
+int pc_store_open_version(struct pc_store *s, uint64_t version)
+{
+    struct pc_ver ver;
+    struct pc_meta m;
+    int r = pc_ver_get(s, version, &ver);
+    if (r < 0)
+        return r;
+    const struct pc_volume *v = pc_volume_get(s, ver.vol);
+    if (!v)
+        return PC_E_STATE;
+    if (ver.how == PC_HOW_META)
+        return PC_E_UNSUPPORTED;
+    if (ver.how == PC_HOW_LENGTH)
+        return open_length(s, v, &ver);
+    if (!ver.object)
+        return PC_E_NOTFOUND;
+    _close_ int fd = pc_object_open(v, ver.how == PC_HOW_LINK ? PC_AREA_LINKS : PC_AREA_OBJECTS, ver.object);
+    if (fd < 0)
+        return fd;
+    if (ver.packed)
+        return unpacked(v, fd, ver.size);
+    r = pc_meta_stat(fd, &m);
+    if (r == 0 && m.size != ver.size)
+        r = PC_E_CORRUPT;
+    /* A link shares its inode with the live file: written to since, it is not this version any more. */
+    if (r == 0 && ver.how == PC_HOW_LINK && m.mtime_ns != ver.mtime_ns)
+        r = PC_E_NOTFOUND;
+    return r < 0 ? r : TAKE_FD(fd);
+}

@@ -1,0 +1,160 @@
+/*
+ * Owns the on-open pre-image: copied by a copier thread while the opener waits (pc_vault_copy_now: no index), then made
+ * a version by the main thread (pc_store_adopt_object). Also the temporary removal of a vault link for programs that
+ * refuse files with several names.
+ */
+#include "preserve/capture.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "preserve/meta.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int copy_object(struct pc_store *s, const struct pc_volume *v, int fd, struct pc_record *rec, uint64_t *id)
+{
+    if (!pc_space_left(s, v, v->can_clone ? 0 : rec->meta.size))
+        return -ENOSPC;
+    _close_ int obj = pc_object_new(v);
+    int r = obj < 0 ? obj : pc_capture_fill(v, fd, obj, rec->meta.size, v->copy_limit_bytes, false, rec);
+    if (r == 0 && pc_capture_changed(fd, &rec->meta))
+        r = PC_E_CHANGED;
+    /* Not frozen yet: the name and the folder are added when it is adopted. */
+    return r == 0 ? pc_object_seal(s, v, obj, rec, false, id) : r;
+}
+
+static int copy_now(struct pc_store *s, const struct pc_volume *v, int fd, uint8_t how, struct pc_vault_copy *out)
+{
+    struct pc_fh fh;
+    _record_free_ struct pc_record rec;
+    pc_record_init(&rec);
+    int r = pc_fh_of_fd(fd, &fh);
+    if (r == 0)
+        r = pc_capture_record(&rec, how, fd, &fh, NULL, NULL, 0);
+    uint64_t id = 0;
+    if (r == 0 && !S_ISREG(rec.meta.mode))
+        r = PC_E_UNSUPPORTED;
+    if (r == 0 && how != PC_HOW_LENGTH)
+        r = copy_object(s, v, fd, &rec, &id);
+    if (r == 0)
+        *out = (struct pc_vault_copy){.object = id, .how = rec.how, .size = rec.meta.size, .mtime_ns = rec.meta.mtime_ns, .ctime_ns = rec.meta.ctime_ns};
+    return r;
+}
+
+int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out)
+{
+    if (how != PC_HOW_COPY && how != PC_HOW_LENGTH)
+        return -EINVAL;
+    pthread_rwlock_rdlock(&s->lock);
+    const struct pc_volume *v = pc_volume_get(s, vol);
+    int r = v ? copy_now(s, v, fd, how, out) : PC_E_NOTFOUND;
+    pthread_rwlock_unlock(&s->lock);
+    return r;
+}
+
+/* Completes the copied object's record; rec is initialised and comes back filled. */
+static int finish_copy(struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy, struct pc_record *rec, uint64_t *alloc)
+{
+    struct pc_meta m;
+    _close_ int fd = pc_object_open(v, PC_AREA_OBJECTS, copy->object);
+    int r = fd < 0 ? fd : pc_object_read_record(v, fd, PC_AREA_OBJECTS, copy->object, rec);
+    if (r == 0)
+        r = pc_meta_stat(fd, &m);
+    if (r < 0)
+        return r;
+    rec->parent = row->parent;
+    strcpy(rec->name, row->name);
+    *alloc = m.alloc_bytes;
+    return pc_object_finish(v, copy->object, rec);
+}
+
+/* An append: the version's metadata is that of its file now, but for what the append may have changed already. */
+static int length_meta(struct pc_store *s, struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy, struct pc_meta *meta)
+{
+    int r = row->version && row->how ? pc_ver_meta(s, row->version, meta) : PC_E_NOTFOUND;
+    if (r == PC_E_NOTFOUND || r == PC_E_CORRUPT) {
+        _close_ int fd = pc_fh_open(v->tree_fd, &row->fh, O_PATH);
+        r = fd < 0 ? fd : pc_meta_read(fd, meta);
+    }
+    meta->size = copy->size;
+    meta->mtime_ns = copy->mtime_ns;
+    meta->ctime_ns = copy->ctime_ns;
+    return r;
+}
+
+static int adopt_length(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy, uint64_t *version)
+{
+    _meta_free_ struct pc_meta meta;
+    pc_meta_init(&meta);
+    int r = length_meta(s, v, row, copy, &meta);
+    struct pc_ver ver = {.vol = v->id, .how = PC_HOW_LENGTH};
+    if (r == 0)
+        r = pc_ver_add(s, row, &ver, &meta);
+    if (r == 0)
+        *version = ver.id;
+    return r;
+}
+
+static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy, uint64_t *version)
+{
+    _record_free_ struct pc_record rec;
+    pc_record_init(&rec);
+    struct pc_ver ver = {.vol = v->id, .object = copy->object, .how = copy->how};
+    int r = finish_copy(v, row, copy, &rec, &ver.alloc_bytes);
+    if (r < 0)
+        return r;
+    bool same = row->version && row->size == copy->size && row->mtime_ns == copy->mtime_ns;
+    if (same && row->how == PC_HOW_LINK) {
+        /* The very content the current version names: give it the copy, the link goes on following the live file. */
+        *version = row->version;
+        return pc_ver_give_object(s, row->version, copy->object, copy->how, ver.alloc_bytes);
+    }
+    if (row->version && row->how == PC_HOW_LENGTH && copy->size >= row->size)
+        r = pc_ver_share_object(s, row->version, copy->object); /* its content is the beginning of this copy */
+    else if (row->version && row->how == PC_HOW_LINK)
+        r = pc_ver_lost(s, row->version);
+    if (r == 0)
+        r = pc_ver_add(s, row, &ver, &rec.meta);
+    if (r == 0)
+        *version = ver.id;
+    return r;
+}
+
+int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
+                          const struct pc_vault_copy *copy, uint64_t *version)
+{
+    struct pc_volume *v = pc_volume_get(s, vol);
+    struct pc_row row;
+    uint64_t id = 0;
+    int r = v ? pc_row_put(s, vol, fh, parent, name, 0, &row) : PC_E_NOTFOUND;
+    if (r == 0)
+        r = copy->how == PC_HOW_LENGTH ? adopt_length(s, v, &row, copy, &id) : adopt_copy(s, v, &row, copy, &id);
+    if (r == 0)
+        r = pc_index_maybe_commit(&s->ix);
+    if (r == 0 && version)
+        *version = id;
+    return v ? pc_volume_note(v, r, "keeping a pre-image") : r;
+}
+
+int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh)
+{
+    struct pc_volume *v = pc_volume_get(s, vol);
+    struct pc_row row;
+    int r = v ? pc_row_by_fh(s, vol, fh, &row) : PC_E_NOTFOUND;
+    if (r < 0 || !row.link || row.gone)
+        return r < 0 ? r : 0;
+    struct pc_meta m;
+    _close_ int fd = pc_object_open(v, PC_AREA_LINKS, row.link);
+    r = fd < 0 ? fd : pc_meta_stat(fd, &m);
+    if (r == 0 && m.nlink < 2)
+        return PC_E_REFUSED; /* ours is the last name: removing it would delete the file */
+    /* A version that rests on this link would lose its content with it. */
+    if (r == 0 && row.how == PC_HOW_LINK)
+        return PC_E_STATE;
+    if (r == 0)
+        r = pc_object_remove(v, PC_AREA_LINKS, row.link);
+    return r == 0 ? pc_row_set_link(s, row.id, 0) : r;
+}

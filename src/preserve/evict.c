@@ -1,0 +1,199 @@
+/*
+ * Owns retention: which versions go, when they are too old, too many, or the disk is too full. Must never take a
+ * version that an open incident needs as a pre-image.
+ *
+ * Who goes first when room is needed: what the actor with the most superseded bytes superseded, and of that, the
+ * versions that came after its own first change of the file (its own making) before the files' true pre-images. Only when no actor has anything left
+ * that may go does age decide over all.
+ */
+#include "preserve/internal.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+enum { BATCH = 64 };
+
+struct batch {
+    uint64_t id[BATCH];
+    int64_t retired[BATCH];
+    int n;
+};
+
+bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes)
+{
+    struct statvfs f;
+    if (fstatvfs(v->vault_fd, &f) < 0)
+        return false;
+    uint64_t avail = (uint64_t)f.f_bavail * f.f_frsize;
+    return avail >= s->opts.reserve_bytes && avail - s->opts.reserve_bytes >= bytes;
+}
+
+static uint64_t budget_of(const struct pc_store *s, const struct pc_volume *v)
+{
+    struct statvfs f;
+    if (s->opts.space_budget_bytes)
+        return s->opts.space_budget_bytes;
+    return fstatvfs(v->vault_fd, &f) < 0 ? UINT64_MAX : (uint64_t)f.f_blocks * f.f_frsize / 10;
+}
+
+static int collect(struct pc_store *s, sqlite3_stmt *st, struct batch *out, bool with_time)
+{
+    int r;
+    out->n = 0;
+    while ((r = pc_index_row(&s->ix, st)) > 0 && out->n < BATCH) {
+        out->retired[out->n] = with_time ? sqlite3_column_int64(st, 1) : 0;
+        out->id[out->n++] = pc_column_u64(st, 0);
+    }
+    sqlite3_reset(st);
+    return r < 0 ? r : 0;
+}
+
+static int pinned(struct pc_store *s, uint64_t version)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_PINNED, &r);
+    if (!st)
+        return r;
+    pc_bind_u64(st, 1, version);
+    r = pc_index_row(&s->ix, st);
+    sqlite3_reset(st);
+    return r;
+}
+
+static int drop_one(struct pc_store *s, struct pc_volume *v, uint64_t version, uint64_t *freed)
+{
+    struct pc_ver ver;
+    int r = pc_ver_get(s, version, &ver);
+    if (r == 0)
+        r = pc_ver_drop(s, &ver);
+    if (r == 0) {
+        v->n.evicted++;
+        *freed += ver.alloc_bytes;
+    }
+    return r;
+}
+
+static int victims(struct pc_store *s, const struct pc_volume *v, struct batch *out)
+{
+    int r = 0;
+    uint64_t actor = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_RETIRED_TOP, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, v->id);
+    if ((r = pc_index_row(&s->ix, st)) > 0)
+        actor = pc_column_u64(st, 0);
+    sqlite3_reset(st);
+    out->n = 0;
+    if (r > 0) {
+        st = pc_index_stmt(&s->ix, PC_SQL_RETIRED_OF_ACTOR, &r);
+        if (!st)
+            return r;
+        sqlite3_bind_int(st, 1, v->id);
+        pc_bind_u64(st, 2, actor);
+        r = collect(s, st, out, false);
+    }
+    if (r < 0 || out->n)
+        return r;
+    st = pc_index_stmt(&s->ix, PC_SQL_RETIRED_ANY, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, v->id);
+    return collect(s, st, out, false);
+}
+
+int pc_evict_for_space(struct pc_store *s, struct pc_volume *v, uint64_t need)
+{
+    struct batch b = {.n = 0};
+    uint64_t freed = 0;
+    int r = victims(s, v, &b);
+    for (int i = 0; i < b.n && r == 0 && freed < need; i++)
+        r = drop_one(s, v, b.id[i], &freed);
+    if (r < 0)
+        return r;
+    return b.n ? pc_index_maybe_commit(&s->ix) : -ENOSPC;
+}
+
+/* One batch of versions older than the retention. 1: more to look at. */
+static int tend_age(struct pc_store *s, struct pc_volume *v, int64_t limit)
+{
+    struct batch b = {.n = 0};
+    uint64_t freed = 0;
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_RETIRED_OLD, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, v->id);
+    sqlite3_bind_int64(st, 2, v->tend_after);
+    sqlite3_bind_int64(st, 3, limit);
+    r = collect(s, st, &b, true);
+    for (int i = 0; i < b.n && r >= 0; i++) {
+        r = pinned(s, b.id[i]);
+        if (r == 0)
+            r = drop_one(s, v, b.id[i], &freed);
+    }
+    if (r < 0)
+        return r;
+    /* Pinned ones stay behind the cursor until the next round, so that they cannot hold up the rest. */
+    v->tend_after = b.n == BATCH && b.retired[0] != b.retired[BATCH - 1] ? b.retired[BATCH - 1] - 1 : b.n == BATCH ? b.retired[0] : 0;
+    return b.n == BATCH;
+}
+
+static int tend_space(struct pc_store *s, struct pc_volume *v)
+{
+    bool reserve = !pc_space_left(s, v, 0);
+    uint64_t budget = budget_of(s, v), over = v->n.superseded_bytes > budget ? v->n.superseded_bytes - budget : 0;
+    if (!reserve && !over)
+        return 0;
+    int r = pc_evict_for_space(s, v, reserve ? UINT64_MAX : over);
+    if (r == 0)
+        return 1;
+    if (r == -ENOSPC && !reserve)
+        return 0; /* over the budget with what open incidents need: that stays */
+    v->n.degraded = true;
+    snprintf(v->n.why, sizeof v->n.why, "less than the reserve of %llu MiB is free and nothing may be evicted",
+             (unsigned long long)(s->opts.reserve_bytes >> 20));
+    return r == -ENOSPC ? 0 : r;
+}
+
+static int tend_acts(struct pc_store *s, int64_t limit)
+{
+    static const enum pc_sql steps[] = {PC_SQL_ACT_OLD, PC_SQL_PROC_OLD};
+    int more = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        int r = pc_index_write(&s->ix);
+        sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, steps[i], &r) : NULL;
+        if (!st)
+            return r;
+        sqlite3_bind_int64(st, 1, limit);
+        r = pc_index_run(&s->ix, st);
+        if (r < 0)
+            return r;
+        more |= sqlite3_changes(s->ix.db) > 0;
+    }
+    return more;
+}
+
+int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns)
+{
+    uint64_t end = pc_mono_ns() + budget_ns;
+    int64_t limit = now_real_ns > s->opts.retention_ns ? (int64_t)(now_real_ns - s->opts.retention_ns) : 0;
+    int more;
+    do {
+        more = tend_acts(s, limit);
+        for (int i = 0; i < PC_MAX_VOLUMES && more >= 0; i++) {
+            if (!s->vols[i])
+                continue;
+            int a = tend_age(s, s->vols[i], limit), b = a < 0 ? a : tend_space(s, s->vols[i]);
+            more = b < 0 ? b : more | a | b;
+        }
+    } while (more > 0 && pc_mono_ns() < end);
+    int r = pc_index_maybe_commit(&s->ix);
+    return more < 0 ? more : r < 0 ? r : more;
+}

@@ -1,0 +1,430 @@
+/* Capture, lookup, versions, pre-images, gone files, acts, incidents, eviction, rebuild: on xfs, btrfs and ext4. */
+#include "fixture.h"
+
+#include "base/clock.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "preserve/content.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *fs_name;
+
+static int up(void **state)
+{
+    struct fixture *f = test_calloc(1, sizeof *f);
+    fixture_up(f, fs_name, 320);
+    *state = f;
+    return 0;
+}
+
+static int down(void **state)
+{
+    fixture_down(*state);
+    test_free(*state);
+    return 0;
+}
+
+static void content_is(struct fixture *f, uint64_t version, const char *want)
+{
+    char got[256] = "";
+    _close_ int fd = pc_store_open_version(f->s, version);
+    if (fd < 0)
+        fail_msg("open_version: %s", pc_strerror(fd));
+    ssize_t n = read(fd, got, sizeof got - 1);
+    assert_true(n >= 0);
+    got[n] = 0;
+    assert_string_equal(got, want);
+    assert_true(write(fd, "x", 1) < 0); /* read-only */
+}
+
+static bool cloning(struct fixture *f)
+{
+    return pc_store_can_clone(f->s, f->vol);
+}
+
+static void keeps_content_against_writes(void **state)
+{
+    struct fixture *f = *state;
+    put_file(f, "a", "first");
+    uint64_t v1 = capture(f, "a"), pre = v1;
+    assert_int_equal(capture(f, "a"), v1); /* unchanged: no new version */
+    content_is(f, v1, "first");
+    if (!cloning(f)) { /* on-open: the opener waits while the copier works */
+        struct pc_vault_copy c;
+        _close_ int fd = openat(f->root, "a", O_RDONLY | O_NOATIME);
+        struct pc_fh fh = fh_of(f, "a"), dir = fh_of_dir(f, "a");
+        assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+        assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "a", &c, &pre), 0);
+        assert_int_equal(pre, v1); /* the same content: the same version, now with a copy of its own */
+    }
+    put_file(f, "a", "second, longer");
+    uint64_t v2 = capture(f, "a");
+    assert_int_not_equal(v2, v1);
+    content_is(f, v1, "first");
+    content_is(f, v2, "second, longer");
+}
+
+static void link_alone_is_not_trusted_after_a_write(void **state)
+{
+    struct fixture *f = *state;
+    if (cloning(f))
+        skip();
+    put_file(f, "a", "first");
+    uint64_t v1 = capture(f, "a");
+    usleep(20000);
+    put_file(f, "a", "other");
+    assert_int_equal(pc_store_open_version(f->s, v1), PC_E_NOTFOUND); /* never the wrong content */
+    capture(f, "a");
+    assert_int_equal(pc_store_open_version(f->s, v1), PC_E_NOTFOUND);
+}
+
+static void append_needs_the_length_only(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_vault_copy c;
+    uint64_t v = 0;
+    put_file(f, "log", "line 1\n");
+    capture(f, "log");
+    _close_ int fd = openat(f->root, "log", O_RDWR | O_APPEND);
+    struct pc_fh fh = fh_of(f, "log"), dir = fh_of_dir(f, "log");
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_LENGTH, &c), 0);
+    assert_int_equal(c.object, 0);
+    assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "log", &c, &v), 0);
+    assert_int_equal(write(fd, "line 2\n", 7), 7);
+    content_is(f, v, "line 1\n");
+    uint64_t v2 = 0;
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+    assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "log", &c, &v2), 0);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    content_is(f, v, "line 1\n"); /* from the copy that came later */
+    content_is(f, v2, "line 1\nline 2\n");
+}
+
+static void deleted_file_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_known k;
+    put_file(f, "doomed", "still here");
+    uint64_t v = capture(f, "doomed");
+    struct pc_fh fh = fh_of(f, "doomed"), dir = fh_of_dir(f, "doomed");
+    assert_int_equal(pc_store_gone(f->s, f->vol, &fh), 0);
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &fh, &k), 0);
+    assert_false(k.gone); /* it has a name: the caller was wrong */
+    assert_int_equal(unlinkat(f->root, "doomed", 0), 0);
+    assert_int_equal(pc_store_gone(f->s, f->vol, &fh), 0);
+    assert_int_equal(pc_store_lookup_name(f->s, f->vol, &dir, "doomed", &k), 0);
+    assert_true(k.gone);
+    assert_int_equal(k.version, v);
+    content_is(f, v, "still here");
+}
+
+static void live_file_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct stat a, b;
+    put_file(f, "x", "content");
+    assert_int_equal(fstatat(f->root, "x", &a, 0), 0);
+    capture(f, "x");
+    assert_int_equal(fstatat(f->root, "x", &b, 0), 0);
+    assert_memory_equal(&a.st_mtim, &b.st_mtim, sizeof a.st_mtim);
+    assert_memory_equal(&a.st_atim, &b.st_atim, sizeof a.st_atim);
+    assert_int_equal(a.st_mode, b.st_mode);
+    if (cloning(f)) {
+        assert_memory_equal(&a.st_ctim, &b.st_ctim, sizeof a.st_ctim);
+        return;
+    }
+    struct pc_fh fh = fh_of(f, "x"), dir = fh_of_dir(f, "x");
+    assert_int_equal(b.st_nlink, 2);
+    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh), PC_E_STATE); /* its content rests on the link */
+    struct pc_vault_copy c;
+    uint64_t v;
+    _close_ int fd = openat(f->root, "x", O_RDONLY);
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+    assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "x", &c, &v), 0);
+    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh), 0);
+    assert_int_equal(fstatat(f->root, "x", &b, 0), 0);
+    assert_int_equal(b.st_nlink, 1);
+    content_is(f, v, "content");
+    capture(f, "x");
+    assert_int_equal(fstatat(f->root, "x", &b, 0), 0);
+    assert_int_equal(b.st_nlink, 2);
+}
+
+static void names_and_types(void **state)
+{
+    struct fixture *f = *state;
+    char longest[256];
+    memset(longest, 'n', 255);
+    longest[255] = 0;
+    const char *names[] = {"new\nline", "\xff\xfe bad", longest, "-rf", "\\x41"};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(names); i++) {
+        struct pc_known k;
+        put_file(f, names[i], names[i]);
+        capture(f, names[i]);
+        struct pc_fh dir = fh_of(f, ".");
+        assert_int_equal(pc_store_lookup_name(f->s, f->vol, &dir, names[i], &k), 0);
+        assert_string_equal(k.name, names[i]);
+    }
+    put_file(f, "empty", "");
+    assert_int_equal(mkdirat(f->root, "dir", 0750), 0);
+    assert_int_equal(symlinkat("no such\ttarget", f->root, "link"), 0);
+    assert_int_equal(mknodat(f->root, "fifo", S_IFIFO | 0600, 0), 0);
+    const char *others[] = {"empty", "dir", "link", "fifo"};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(others); i++)
+        assert_int_equal(pc_store_open_version(f->s, capture(f, others[i])), PC_E_UNSUPPORTED);
+}
+
+static int count_act(void *arg, const struct pc_act_rec *a)
+{
+    int *n = arg;
+    assert_string_equal(a->name, "f\xff");
+    (*n)++;
+    return 0;
+}
+
+static int take_incident(void *arg, const struct pc_incident *i)
+{
+    *(uint64_t *)arg = i->id;
+    return 1;
+}
+
+static void acts_belong_to_incidents(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_act_rec a = {.time_ns = 5, .actor = 77, .op = 3, .vol = f->vol, .name = "f\xff", .before = 3, .score = 9};
+    pc_fh_set(&a.fh, 1, "abcd", 4);
+    pc_fh_set(&a.parent, 1, "dir", 3);
+    uint64_t first = 0, id = 0;
+    int n = 0;
+    assert_int_equal(pc_store_record_act(f->s, &a, &first), 0);
+    assert_true(first > 0);
+    struct pc_process p = {.id = 77, .pid = 1234, .exe = "/bin/x", .argv = "x -y"}, q;
+    assert_int_equal(pc_store_put_process(f->s, &p), 0);
+    assert_int_equal(pc_store_get_process(f->s, 77, &q), 0);
+    assert_string_equal(q.argv, "x -y");
+    assert_int_equal(pc_store_get_process(f->s, 78, &q), PC_E_NOTFOUND);
+    struct pc_incident inc = {.started_ns = 1, .state = PC_INC_FROZEN, .root = 77, .summary = "words"}, got;
+    assert_int_equal(pc_store_incident_open(f->s, &inc), 0);
+    assert_int_equal(pc_store_incident_add_process(f->s, inc.id, 77), 0);
+    assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0); /* after the verdict */
+    a.actor = 78;
+    assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0); /* somebody else */
+    assert_int_equal(pc_store_incident_acts(f->s, inc.id, count_act, &n), 0);
+    assert_int_equal(n, 2);
+    inc.state = PC_INC_RELEASED;
+    inc.damaged = 4;
+    assert_int_equal(pc_store_incident_update(f->s, &inc), 0);
+    fixture_close(f);
+    fixture_open(f);
+    assert_int_equal(pc_store_incident_get(f->s, inc.id, &got), 0);
+    assert_int_equal(got.state, PC_INC_RELEASED);
+    assert_int_equal(got.damaged, 4);
+    assert_string_equal(got.summary, "words");
+    assert_int_equal(pc_store_incidents(f->s, take_incident, &id), 0);
+    assert_int_equal(id, inc.id);
+    assert_int_equal(pc_store_incident_get(f->s, 99, &got), PC_E_NOTFOUND);
+}
+
+static void survives_restart_and_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_known k;
+    char path[200];
+    put_file(f, "one", "content one");
+    put_file(f, "two", "content two");
+    capture(f, "one");
+    capture(f, "two");
+    struct pc_fh one = fh_of(f, "one"), two = fh_of(f, "two");
+    assert_int_equal(unlinkat(f->root, "two", 0), 0);
+    assert_int_equal(pc_store_gone(f->s, f->vol, &two), 0);
+    int vol = f->vol;
+    fixture_close(f);
+    fixture_open(f);
+    assert_int_equal(f->vol, vol);
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &one, &k), 0);
+    fixture_close(f);
+    snprintf(path, sizeof path, "%s/index.db", f->state);
+    _close_ int fd = open(path, O_WRONLY);
+    char junk[8192];
+    memset(junk, 0x5a, sizeof junk);
+    assert_int_equal(pwrite(fd, junk, sizeof junk, 0), (ssize_t)sizeof junk);
+    fixture_open(f); /* rebuilds */
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &two, &k), 0);
+    assert_true(k.gone);
+    assert_string_equal(k.name, "two");
+    content_is(f, k.version, "content two");
+    if (cloning(f)) {
+        assert_int_equal(pc_store_lookup(f->s, f->vol, &one, &k), 0);
+        content_is(f, k.version, "content one");
+    }
+    assert_int_equal(pc_store_rebuild(f->s, f->vol), 0); /* nothing is found twice */
+}
+
+static void lost_state_directory_adopts_the_vault(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_known k;
+    put_file(f, "kept", "kept content");
+    capture(f, "kept");
+    struct pc_fh fh = fh_of(f, "kept");
+    assert_int_equal(unlinkat(f->root, "kept", 0), 0);
+    assert_int_equal(pc_store_gone(f->s, f->vol, &fh), 0);
+    fixture_close(f);
+    run("rm -rf %s/*", f->state);
+    fixture_open(f);
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &fh, &k), 0);
+    content_is(f, k.version, "kept content");
+}
+
+static void second_guard_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_store *other = NULL;
+    bool rebuild;
+    assert_int_equal(pc_store_open(f->state, &f->opts, &other, &rebuild), -EBUSY);
+    assert_null(other);
+}
+
+static void open_incidents_pin_their_pre_images(void **state)
+{
+    struct fixture *f = *state;
+    if (!cloning(f))
+        skip();
+    put_file(f, "p", "precious");
+    put_file(f, "q", "ordinary");
+    uint64_t p = capture(f, "p"), q = capture(f, "q");
+    struct pc_act_rec a = {.time_ns = pc_real_ns(), .actor = 5, .op = 1, .vol = f->vol, .name = "p", .before = p};
+    a.fh = fh_of(f, "p");
+    a.parent = fh_of(f, ".");
+    struct pc_incident inc = {.state = PC_INC_FROZEN};
+    assert_int_equal(pc_store_incident_open(f->s, &inc), 0);
+    assert_int_equal(pc_store_incident_add_process(f->s, inc.id, 5), 0);
+    assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+    put_file(f, "p", "changed!!");
+    put_file(f, "q", "changed too");
+    capture(f, "p");
+    capture(f, "q");
+    uint64_t later = pc_real_ns() + f->opts.retention_ns + 1000000000ULL;
+    int r;
+    while ((r = pc_store_tend(f->s, later, 1000000)) > 0)
+        ;
+    assert_int_equal(r, 0);
+    assert_int_equal(pc_store_open_version(f->s, q), PC_E_NOTFOUND);
+    content_is(f, p, "precious");
+    struct pc_store_stats st;
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &st), 0);
+    assert_int_equal(st.evicted, 1);
+    assert_int_equal(st.files, 2);
+    inc.state = PC_INC_ROLLED_BACK;
+    assert_int_equal(pc_store_incident_update(f->s, &inc), 0);
+    while ((r = pc_store_tend(f->s, later, 1000000)) > 0)
+        ;
+    assert_int_equal(pc_store_open_version(f->s, p), PC_E_NOTFOUND);
+}
+
+static void a_flood_evicts_its_own_first(void **state)
+{
+    struct fixture *f = *state;
+    if (!cloning(f))
+        skip();
+    char text[70000];
+    memset(text, 'o', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    put_file(f, "honest", text);
+    uint64_t honest = capture(f, "honest");
+    struct pc_act_rec a = {.time_ns = 1, .actor = 1, .op = 1, .vol = f->vol, .before = honest};
+    a.fh = fh_of(f, "honest");
+    assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+    put_file(f, "honest", "new");
+    capture(f, "honest");
+    put_file(f, "victim", text);
+    uint64_t victim = capture(f, "victim"), before = victim;
+    for (int i = 0; i < 40; i++) {
+        a.actor = 2;
+        a.before = before;
+        a.fh = fh_of(f, "victim");
+        assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+        memset(text, 'a' + i % 26, sizeof text - 1);
+        put_file(f, "victim", text);
+        before = capture(f, "victim");
+    }
+    f->opts.space_budget_bytes = 400000;
+    pc_store_set_opts(f->s, &f->opts);
+    int r;
+    while ((r = pc_store_tend(f->s, pc_real_ns(), 1000000)) > 0)
+        ;
+    assert_int_equal(r, 0);
+    struct pc_store_stats st;
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &st), 0);
+    assert_true(st.superseded_bytes <= 400000 && st.evicted > 0);
+    _close_ int a1 = pc_store_open_version(f->s, honest), b1 = pc_store_open_version(f->s, victim);
+    assert_true(a1 >= 0); /* another's */
+    assert_true(b1 >= 0); /* the true pre-image, rather than what the flood made itself */
+}
+
+static int count_versions(void *arg, const struct pc_version_info *v)
+{
+    assert_string_equal(v->path, "/p/doc");
+    (*(int *)arg)++;
+    return 0;
+}
+
+static void history_lists_versions(void **state)
+{
+    struct fixture *f = *state;
+    int n = 0;
+    put_file(f, "doc", "1");
+    capture(f, "doc");
+    put_file(f, "doc", "22");
+    capture(f, "doc");
+    struct pc_fh dir = fh_of(f, ".");
+    assert_int_equal(pc_store_history(f->s, f->vol, &dir, "doc", "/p/doc", count_versions, &n), 0);
+    assert_int_equal(n, 2);
+}
+
+static int count_dirs(void *arg, int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    (*(int *)arg)++;
+    return 0;
+}
+
+static void vault_is_closed_to_others(void **state)
+{
+    struct fixture *f = *state;
+    int n = 0;
+    assert_int_equal(pc_store_each_vault_dir(f->s, f->vol, count_dirs, &n), 0);
+    assert_int_equal(n, 5 + 512);
+}
+
+int main(void)
+{
+    fixture_enter();
+    static const char *const all[] = {"xfs", "btrfs", "ext4"};
+#define T(f) cmocka_unit_test_setup_teardown(f, up, down)
+    const struct CMUnitTest tests[] = {
+        T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only),
+        T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
+        T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
+        T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(history_lists_versions),
+        T(vault_is_closed_to_others),
+    };
+    int failed = 0;
+    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
+        fs_name = all[i];
+        printf("# %s\n", fs_name);
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return failed ? 1 : 0;
+}
