@@ -7,7 +7,7 @@ enc() { openssl enc -aes-256-ctr -pbkdf2 -iter 1 -pass env:KEY "$@"; }
 lock_list() { while IFS= read -r -d '' f; do enc -in "$f" -out "$f.locked" && rm -f -- "$f"; done < "$1"; }
 export -f enc lock_list
 
-lists() { find . -type f -size +0 -print0 | split -z -n "r/$1" - "$SCRATCH/list."; } # round robin over $1 lists
+lists() { find . -type f -size +0 -print0 | split -t '\0' -n "r/$1" - "$SCRATCH/list."; } # round robin over $1 lists
 
 #@ setsid-daemons needs=openssl,setsid processes=18 limit=5 orphans ci
 setsid_daemons() {

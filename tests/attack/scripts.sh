@@ -79,9 +79,9 @@ for r,_,fs in os.walk("."):
 }
 
 #@ perl-one-liner needs=perl processes=1 limit=25 ci
-# perl -i keeps no backup: unlink and a new file of the same name, the content rotated by a keyed generator.
+# perl -i keeps no backup: unlink and a new file of the same name, the content XORed with a keyed generator.
 perl_one_liner() {
-    find . -type f -size +0 -print0 | xargs -0 perl -0777 -pi -e 'srand(42); s/(.)/chr(ord($1)^int(rand(256)))/gse'
+    find . -type f -size +0 -print0 | xargs -0 perl -0777 -pi -e 'srand(42); $_ ^= join "", map { pack "V", rand(2**32) } 0 .. length($_) / 4'
 }
 
 #@ perl-rename-inplace needs=perl processes=1 limit=25

@@ -48,6 +48,12 @@ def enter_private_mounts():
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable] + sys.argv)
 
 
+def clean_up_on_signals():
+    """A terminated run leaves nothing behind either: the signal becomes an exit, and the exit unwinds."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, frame: sys.exit(128 + n))
+
+
 def marked_processes(mark):
     """Pids of all processes that carry this mark in the environment they were started with."""
     needle, found = ("%s=%s" % (MARK, mark)).encode(), []
@@ -213,9 +219,10 @@ class Host:
         os.makedirs(self.tree)
         os.makedirs(self.outside)
 
-    def fill(self, files):
-        subprocess.run([os.path.join(ROOT, "tools/corpus"), "--quiet", "--make", self.tree, "--files", str(files)], check=True,
-                       timeout=600)
+    def fill(self, files, *more):
+        """Real files into the tree; more: further words for tools/corpus."""
+        subprocess.run([os.path.join(ROOT, "tools/corpus"), "--quiet", "--make", self.tree, "--files", str(files), *more],
+                       check=True, timeout=600)
         os.sync()
 
     def environment(self):

@@ -110,8 +110,8 @@ def work(paths, args, delay):
         started = time.monotonic()
         try:
             WAYS[args.way](path, args.pattern)
-        except FileNotFoundError:
-            continue  # a hard link of a file that another name was used for
+        except OSError:
+            continue  # what cannot be written beside (a name too long) an attacker skips
         if args.note and not os.path.exists(os.path.join(os.path.dirname(path), "README-UNLOCK.txt")):
             with open(os.path.join(os.path.dirname(path), "README-UNLOCK.txt"), "w") as note:
                 note.write("This is a test of Portcullis. Your files are locked with the key in tests/attack/payload.\n" * 9)
@@ -129,18 +129,11 @@ def detach():
 
 
 def on_loop_device(root):
-    device = os.stat(root).st_dev
-    with open("/proc/self/mountinfo") as mounts:
-        return any(line.split()[2] == "%d:%d" % (os.major(device), os.minor(device)) and " /dev/loop" in line
-                   for line in mounts) or any(is_loop_mount(root))
-
-
-def is_loop_mount(root):
-    """btrfs has device numbers of its own: look for the mount point instead."""
+    """The mount point that root lies beneath: by name, because btrfs has device numbers of its own."""
     with open("/proc/self/mountinfo") as mounts:
         points = [(line.split()[4], " /dev/loop" in line) for line in mounts]
     longest = max((p for p in points if root == p[0] or root.startswith(p[0].rstrip("/") + "/")), key=lambda p: len(p[0]))
-    yield longest[1]
+    return longest[1]
 
 
 def main():
