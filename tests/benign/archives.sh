@@ -39,7 +39,7 @@ zip_each_move_check() { [ "$(find . -name '*.zip' | wc -l)" -gt 200 ]; }
 7z_move_check() { for box in *.7z; do 7z t -bso0 -bsp0 "$box"; done; }
 
 #@ tar-create needs=tar,zstd
-tar_create() { tar -czf all.tgz --exclude=all.tgz . && tar --zstd -cf "$OUTSIDE/all.tzst" --exclude=all.tgz . ; }
+tar_create() { tar -czf all.tgz -- */ && tar --zstd -cf "$OUTSIDE/all.tzst" -- */ ; }
 tar_create_check() { tar -tzf all.tgz > /dev/null; }
 
 #@ tar-restore-over needs=tar ci
