@@ -1,0 +1,75 @@
+#ifndef PC_CLI_CLI_H
+#define PC_CLI_CLI_H
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What the subcommands of `portcullis` share: how they are described (one table in main.c makes parser, usage and help),
+ * and how the guard is asked. Everything here belongs to one short-lived program: errors are printed where they happen.
+ */
+enum pc_exit { PC_EXIT_OK = 0, PC_EXIT_FAILED = 1, PC_EXIT_USAGE = 2, PC_EXIT_NO_GUARD = 3, PC_EXIT_REFUSED = 4 };
+
+struct pc_cli {
+    const char *state_dir;
+    bool json;        /* print the result as it is */
+    bool colour;      /* standard output is a terminal and NO_COLOR is not set */
+    bool progress;    /* standard error is a terminal: draw progress there */
+    bool utf8;        /* the user's terminal takes UTF-8: draw lines with it */
+    uint64_t now_ns;  /* real time at the start, for "3 min ago" */
+};
+
+#define PC_CLI_OPTIONS_MAX 6
+#define PC_CLI_WORDS_MAX 2
+struct pc_cli_option {
+    const char *name;  /* "--at"; NULL ends the list */
+    const char *value; /* "TIME", or NULL for a switch */
+    const char *help;
+};
+/* What was given: value[i] belongs to option i of the command (a switch that was given: ""), NULL when absent. */
+struct pc_cli_args {
+    const char *value[PC_CLI_OPTIONS_MAX];
+    const char *word[PC_CLI_WORDS_MAX];
+};
+struct pc_cli_command {
+    const char *name, *words; /* "ID": what must follow; "" for nothing */
+    int word_count;
+    const char *brief;
+    struct pc_cli_option options[PC_CLI_OPTIONS_MAX + 1];
+    /* Exactly one of them. run returns an exit status; raw gets its own argc and argv and parses them itself. */
+    int (*run)(struct pc_cli *cli, const struct pc_cli_args *args);
+    int (*raw)(int argc, char **argv);
+};
+
+int pc_cmd_status(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_incidents(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_incident(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_rollback(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_release(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_end(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_history(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_restore(struct pc_cli *cli, const struct pc_cli_args *args);
+
+/* Prints "portcullis: ..." and returns status: `return pc_cli_fail(PC_EXIT_USAGE, "...")`. */
+int pc_cli_fail(enum pc_exit status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* An incident's number from the command line. 0, or an exit status after saying why. */
+int pc_cli_incident_id(const char *word, json_int_t *out);
+/*
+ * The guard knows files by absolute path. Resolves the folder a path is in, but not the path itself (it may be gone, or a
+ * link), and escapes it for the request. Prints and returns an exit status, or 0 and *out to be freed.
+ */
+int pc_cli_path(const char *word, char **out);
+/*
+ * A moment: "2026-11-21T18:03:00.123Z" as printed by history, "2026-11-21 18:03[:00]" in local time, or "10m" for ten
+ * minutes before now. *out in nanoseconds since 1970. 0, or an exit status after saying what is allowed.
+ */
+int pc_cli_moment(const char *word, uint64_t now_ns, uint64_t *out);
+
+typedef void (*pc_cli_progress_fn)(void *arg, const json_t *progress);
+/*
+ * Sends one request (taken over) to the guard and waits for its answer; progress (may be NULL) sees each step. Returns 0
+ * and *result (to be released with json_decref), or prints why not and returns an exit status.
+ */
+int pc_cli_ask(const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result);
+#endif

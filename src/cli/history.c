@@ -1,0 +1,87 @@
+/* `portcullis history` and `portcullis restore`: one file's past. */
+#include "base/cleanup.h"
+#include "cli/cli.h"
+#include "cli/render.h"
+
+static void put_table(const struct pc_cli *cli, const json_t *list)
+{
+    static const char *const heads[] = {"PRESERVED (UTC)", "WHEN", ">SIZE", "MODE", "HOW", "CHANGED BY", "", NULL};
+    struct pc_table *t = pc_table_new(heads);
+    size_t i;
+    const json_t *v;
+    char text[40];
+    json_array_foreach(list, i, v) {
+        bool current = pc_truth_of(v, "current");
+        pc_table_cell(t, current ? PC_BOLD : PC_PLAIN, pc_text_of(v, "time"));
+        pc_table_cell(t, PC_PLAIN, pc_ago(cli, pc_time_of(v, "time"), text));
+        pc_table_cell(t, PC_PLAIN, pc_size(pc_number_of(v, "size"), text));
+        pc_table_cell(t, PC_PLAIN, pc_text_of(v, "mode"));
+        pc_table_cell(t, PC_PLAIN, pc_text_of(v, "how"));
+        pc_table_cell(t, PC_PLAIN, pc_text_of(v, "actor"));
+        pc_table_cell(t, PC_GREEN, current ? "now" : "");
+    }
+    pc_table_print(cli, t);
+}
+
+int pc_cmd_history(struct pc_cli *cli, const struct pc_cli_args *args)
+{
+    _free_ char *path = NULL;
+    json_t *list;
+    int status = pc_cli_path(args->word[0], &path);
+    if (status == 0)
+        status = pc_cli_ask(cli, json_pack("{s:s, s:s}", "cmd", "history", "path", path), NULL, NULL, &list);
+    if (status)
+        return status;
+    if (cli->json) {
+        status = pc_put_json(list);
+    } else if (json_array_size(list) == 0) {
+        status = pc_cli_fail(PC_EXIT_FAILED, "%s: no version of it is kept", path);
+    } else {
+        put_table(cli, list);
+        puts("\nTo bring one back: portcullis restore PATH --at TIME");
+    }
+    json_decref(list);
+    return status;
+}
+
+/* The request, or NULL after saying why not. */
+static json_t *restore_request(const struct pc_cli *cli, const struct pc_cli_args *args, int *status)
+{
+    _free_ char *path = NULL, *to = NULL;
+    uint64_t at = 0;
+    *status = pc_cli_path(args->word[0], &path);
+    if (*status == 0 && args->value[0])
+        *status = pc_cli_moment(args->value[0], cli->now_ns, &at);
+    if (*status == 0 && args->value[1])
+        *status = pc_cli_path(args->value[1], &to);
+    if (*status)
+        return NULL;
+    json_t *request = json_pack("{s:s, s:s, s:I}", "cmd", "restore", "path", path, "at", (json_int_t)at);
+    if (request && to)
+        json_object_set_new(request, "to", json_string(to));
+    return request;
+}
+
+int pc_cmd_restore(struct pc_cli *cli, const struct pc_cli_args *args)
+{
+    int status;
+    json_t *request = restore_request(cli, args, &status), *r;
+    if (status == 0)
+        status = pc_cli_ask(cli, request, NULL, NULL, &r);
+    if (status)
+        return status;
+    bool ok = pc_truth_of(r, "ok");
+    if (cli->json) {
+        status = pc_put_json(r);
+    } else if (ok) {
+        char moment[40];
+        pc_say(cli, PC_GREEN, "Restored and verified: ");
+        pc_put(cli, PC_PLAIN, pc_text_of(r, "to") ? pc_text_of(r, "to") : pc_text_of(r, "path"));
+        printf(", as it was at %s\n", pc_moment(pc_time_of(r, "time"), moment));
+    } else {
+        const char *path = pc_text_of(r, "path"), *why = pc_text_of(r, "why");
+        status = pc_cli_fail(PC_EXIT_FAILED, "%s: not restored: %s", path ? path : args->word[0], why ? why : "no reason given");
+    }
+    json_decref(r);
+    return ok ? status : PC_EXIT_FAILED;
+}
