@@ -175,7 +175,7 @@ static void look_with(const struct pc_content *c, struct pc_look *out, struct pc
     measure(c, s);
     uint8_t flags = pc_kind_flags(sight->kind);
     *out = (struct pc_look){.kind = sight->kind, .opaque = opaque_of(sight, s), .textual = (flags & PC_KF_TEXT) != 0};
-    if ((flags & PC_KF_TEXT) && pc_hist_encoded(&s->all)) {
+    if ((flags & PC_KF_TEXT) && sight->kind != PC_KIND_PEM && pc_hist_encoded(&s->all)) {
         out->kind = PC_KIND_ENCODED;
         out->opaque = 90;
     }

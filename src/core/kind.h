@@ -122,7 +122,11 @@ enum pc_kind_flag {
     X(GETTEXT_MO, "gettext catalogue", PC_KF_CARRIER)            \
     X(TERMINFO, "terminfo", 0)                                   \
     X(JOURNAL, "systemd journal", PC_KF_CARRIER)                 \
-    X(SNAPPY, "snappy", PC_KF_PACKED)
+    X(SNAPPY, "snappy", PC_KF_PACKED)                            \
+    X(CMS, "cms enveloped data", PC_KF_ENCRYPTED)                \
+    X(AESCRYPT, "aes crypt", PC_KF_ENCRYPTED)                    \
+    X(SCRYPT, "scrypt", PC_KF_ENCRYPTED)                         \
+    X(KEEPASS, "keepass database", PC_KF_PACKED)
 
 enum pc_kind {
 #define X(name, text, flags) PC_KIND_##name,

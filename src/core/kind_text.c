@@ -81,6 +81,27 @@ static enum pc_proof utf16(const struct pc_view *v, struct pc_sight *sight)
     return PC_PROOF_STRUCTURE;
 }
 
+/* Kinds of text told by how they begin. */
+static uint8_t refine(const struct pc_view *v, uint8_t kind)
+{
+    static const struct {
+        const char *begin;
+        uint8_t kind;
+    } begins[] = {{"-----BEGIN ", PC_KIND_PEM}, {"{\\rtf", PC_KIND_RTF},       {"<svg", PC_KIND_SVG},
+                  {"From ", PC_KIND_MAIL},      {"Return-Path:", PC_KIND_MAIL}, {"Received:", PC_KIND_MAIL},
+                  {"Delivered-To:", PC_KIND_MAIL}, {"MIME-Version:", PC_KIND_MAIL}, {"Date: ", PC_KIND_MAIL},
+                  {"Subject: ", PC_KIND_MAIL},  {"From: ", PC_KIND_MAIL},       {"Message-I", PC_KIND_MAIL}};
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++) {
+        size_t n = strlen(begins[i].begin);
+        if (v->head_len >= n && memcmp(v->head, begins[i].begin, n) == 0)
+            return begins[i].kind;
+    }
+    uint32_t near_len = v->head_len < 1024 ? v->head_len : 1024;
+    if (near_len > 5 && memcmp(v->head, "<?xml", 5) == 0 && pc_find_bytes(v->head, near_len, "<svg", 4))
+        return PC_KIND_SVG;
+    return kind;
+}
+
 /* Text everywhere it was read; a head of text alone is what is left of a text file encrypted in pieces. */
 enum pc_proof pc_check_text(const struct pc_view *v, struct pc_sight *sight)
 {
@@ -102,6 +123,6 @@ enum pc_proof pc_check_text(const struct pc_view *v, struct pc_sight *sight)
     /* Few bytes prove little: short binary without control bytes is common, short 8-bit text is not. */
     if (!utf8 && (t.total < 256 ? t.high * 4 > t.total : t.c1 * 2 > t.total))
         return PC_PROOF_NONE;
-    sight->kind = utf8 ? PC_KIND_TEXT_UTF8 : PC_KIND_TEXT_8BIT;
+    sight->kind = refine(v, utf8 ? PC_KIND_TEXT_UTF8 : PC_KIND_TEXT_8BIT);
     return PC_PROOF_STRUCTURE;
 }

@@ -1,0 +1,35 @@
+#ifndef PC_TESTS_CORE_MAKE_H
+#define PC_TESTS_CORE_MAKE_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* Makes content for tests: what an encryptor of each pattern would leave of a file, and files of several kinds. */
+#define MAKE_PATTERN_LIST(X)    \
+    X(FULL, "full")             \
+    X(HEAD_4K, "head-4k")       \
+    X(ALTERNATE_16, "alt-16")   \
+    X(MIB_ON_OFF, "mib-on-off") \
+    X(PERCENT_5, "percent-5")   \
+    X(FIRST_MIB, "first-mib")   \
+    X(BASE64, "base64")         \
+    X(HEX, "hex")               \
+    X(WIPE_ZERO, "wipe-zero")   \
+    X(WIPE_RANDOM, "wipe-random") \
+    X(FOOTER, "footer")         \
+    X(HEADERED, "headered")
+
+enum make_pattern {
+#define X(name, text) MAKE_##name,
+    MAKE_PATTERN_LIST(X)
+#undef X
+    MAKE_PATTERNS
+};
+const char *make_pattern_name(enum make_pattern p);
+/* -1 when there is none of that name. */
+int make_pattern_of(const char *name);
+/* Writes what the pattern leaves of old[0..n) to out (room for 3n + 4096) and returns its length. */
+size_t make_damage(enum make_pattern p, const uint8_t *old, size_t n, uint8_t *out, uint64_t seed);
+
+/* Random bytes from a seed: the same every time. */
+void make_random(uint8_t *out, size_t n, uint64_t seed);
+#endif
