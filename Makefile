@@ -1,0 +1,48 @@
+# A thin front to meson and the scripts: `make help` lists what there is.
+BUILD ?= build
+JOBS ?= $(shell nproc)
+MESON_ARGS ?=
+SUMMARY ?= tests/check/summary
+
+.PHONY: all setup run demo test test-attack test-benign bench install clean help
+
+all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
+	@ninja -C $(BUILD) -j$(JOBS)
+
+$(BUILD)/build.ninja: | setup
+	@meson setup $(MESON_ARGS) $(BUILD)
+
+setup: ## install the packages needed to build and test, when some are missing
+	@tools/setup.sh
+
+run: all ## guard a demo folder (or PROTECT=/srv/data), run a drill against it, go on guarding
+	@BUILD=$(BUILD) tools/run.sh
+
+demo: all ## the same story, then stop; status 0 only if all that was shown was verified
+	@BUILD=$(BUILD) tools/run.sh --demo
+
+test: setup all ## the everyday tests
+	@rm -f $(BUILD)/meson-logs/testlog.json
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(JOBS); status=$$?; \
+	    $(SUMMARY) $(BUILD)/meson-logs/testlog.json && exit $$status
+
+test-attack: all ## every attack, on every file system (long; needs root)
+	@tools/setup.sh --full
+	@PC_BUILD=$(abspath $(BUILD)) tests/attack/run --all --fs xfs,ext4,btrfs
+
+test-benign: all ## every workload that may not be stopped (long; needs root)
+	@tools/setup.sh --full
+	@PC_BUILD=$(abspath $(BUILD)) tests/benign/run --all
+
+bench: all ## none / ahead / on-open, alternated (long; needs root)
+	@tools/setup.sh --full
+	@PC_BUILD=$(abspath $(BUILD)) bench/run
+
+install: all ## programs, manual pages, unit, completion (DESTDIR is respected)
+	@meson install -C $(BUILD) --no-rebuild
+
+clean: ## remove what was built
+	@rm -rf $(BUILD) $(BUILD)-clang
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14

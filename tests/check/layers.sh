@@ -1,0 +1,51 @@
+#!/bin/sh
+# Holds the layer rule: who may include whom (over #include), and what the finished libraries may call (over symbols).
+#
+#   tests/check/layers.sh SOURCE_DIR BUILD_DIR
+set -eu
+src=$1 build=$2
+bad=0
+
+complain() {
+    echo "$*" >&2
+    bad=1
+}
+
+# may LAYER ALLOWED...: files of src/LAYER include "ALLOWED/..." only.
+may() {
+    layer=$1
+    shift
+    pattern="^\"($(echo "$*" | tr ' ' '|'))[/\"]"
+    for file in $(find "$src/$layer" -name '*.[ch]' | sort); do
+        wrong=$(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*\("[^"]*"\).*/\1/p' "$file" | grep -Ev "$pattern" || true)
+        [ -z "$wrong" ] || complain "$file: includes $(echo $wrong): $layer may include: $*"
+    done
+}
+may base base
+may core base core
+may kern base kern
+may preserve base preserve
+may agent base core kern preserve agent
+may cli/drill base cli/drill cli/drill.h
+may cli base core kern preserve agent cli
+
+# The core does no I/O and reads no clock: these headers have no business there (snprintf does: symbols tell).
+for file in $(find "$src/core" -name '*.[ch]' | sort); do
+    wrong=$(grep -En '#[[:space:]]*include <(unistd|fcntl|dirent|time|pthread|signal|poll|sys/(stat|socket|ioctl|mman|time|syscall|file|wait))\.h>' "$file" || true)
+    [ -z "$wrong" ] || complain "$file: $wrong: the core does no I/O"
+done
+
+# calls LAYER PATTERN WHY: the library of LAYER must not call what matches PATTERN.
+calls() {
+    lib="$build/src/$1/libpc_$1.a"
+    [ -f "$lib" ] || { complain "$lib: not built"; return; }
+    wrong=$(nm --undefined-only "$lib" 2>/dev/null | sed -n 's/^ *U //p' | sort -u | grep -Ex "$2" | tr '\n' ' ' || true)
+    [ -z "$wrong" ] || complain "$lib: calls $wrong: $3"
+}
+io='open(at)?(64)?|creat(64)?|p?read(64)?|p?write(v)?(64)?|f(open|read|write|puts|printf|gets|close)(64)?|__f?printf_chk|close|socket|connect|send.*|recv.*|ioctl|stat.*|fstat.*|unlink.*|rename.*|clock_gettime|gettimeofday|time|getrandom|rand(om)?|usleep|nanosleep|pthread_.*|getenv'
+programs='exit|_exit|abort|puts|putchar|printf|__printf_chk|__vprintf_chk|perror|syslog|err[xc]?|warnx?|sd_.*'
+calls core "$io" "the core does no I/O, reads no clock, draws no random numbers"
+for layer in base core kern preserve; do
+    calls $layer "$programs" "only programs log or exit"
+done
+exit $bad
