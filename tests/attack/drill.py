@@ -11,7 +11,7 @@ PATTERNS = ("head-4k", "full", "alternate-16", "one-mib-on-off", "percent-5", "f
 WAYS = ("write", "mmap", "uring", "direct", "copy", "truncate", "replace", "rename-over", "exchange")
 PROCESSES = (1, 18, 256)
 RATES = (704, 0)  # files a second over all processes: LockBit 1.0's best; as fast as it goes
-FILES = 600
+FILES = 300
 # The few that CI runs: each pattern, most ways, each number of processes and both rates at least once.
 IN_CI = (("head-4k", "write", 1, 704), ("head-4k", "write", 256, 0), ("alternate-16", "mmap", 18, 704), ("full", "rename-over", 18, 0),
          ("percent-5", "direct", 1, 0), ("base64", "truncate", 1, 704), ("wipe", "replace", 18, 704), ("first-mib", "uring", 1, 704))
@@ -39,7 +39,7 @@ class Case:
         if part == "_setup":
             return '%s --prepare-only --dir "$TREE" --files %d --seed 1' % (drill, FILES)
         if part == "":
-            return ('exec %s --run-only "$TREE"/portcullis-drill-* --pattern %s --path %s --processes %d --rate %d --state-file '
+            return ('exec %s --settle 100ms --run-only "$TREE"/portcullis-drill-* --pattern %s --path %s --processes %d --rate %d --state-file '
                     '"$SCRATCH/drill.state"' % (drill, self.pattern, self.way, self.processes, self.rate))
         return ":"
 

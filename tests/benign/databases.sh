@@ -46,7 +46,7 @@ redis_aof() {
 }
 redis_aof_check() { [ -s redis/dump.rdb ]; }
 
-#@ mariadb-load needs=mariadbd,mariadb-install-db,mariadb seconds=180
+#@ mariadb-load needs=mariadbd,mariadb-install-db,mariadb,mariadb-dump seconds=180
 mariadb_load_setup() { mkdir maria && mariadb-install-db --no-defaults --user=root --auth-root-authentication-method=socket --datadir="$TREE/maria/data" > /dev/null; }
 mariadb_load() {
     mariadbd --no-defaults --user=root --datadir="$TREE/maria/data" --socket="$OUTSIDE/maria.sock" --skip-networking --innodb-log-file-size=16M > maria/log 2>&1 &

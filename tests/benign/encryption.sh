@@ -15,9 +15,9 @@ gpg_backup_kept_check() { [ -s backups/3.tgz.gpg ]; }
 gpg_each_kept_setup() { mkdir -p -m 700 "$GNUPGHOME"; mkdir encrypted; }
 gpg_each_kept() {
     n=0
-    find . -path ./encrypted -prune -o -type f -name '*.[ptdh]*' -print | head -150 | while IFS= read -r f; do gpg_to "$f" "encrypted/$((n += 1)).gpg"; done
+    find . -path ./encrypted -prune -o -type f -name '*.[ptdh]*' -print | head -60 | while IFS= read -r f; do gpg_to "$f" "encrypted/$((n += 1)).gpg"; done
 }
-gpg_each_kept_check() { [ "$(find encrypted -name '*.gpg' | wc -l)" -gt 100 ]; }
+gpg_each_kept_check() { [ "$(find encrypted -name "*.gpg" | wc -l)" -ge 60 ]; }
 
 #@ openssl-backup-kept needs=openssl,tar
 openssl_backup_kept() { tar -cf - --exclude='*.enc' . | openssl enc -aes-256-ctr -pbkdf2 -pass pass:owner -out backup.tar.enc; }

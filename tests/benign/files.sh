@@ -27,7 +27,7 @@ mass_rename_check() { [ "$(find . -name '*.bak' | wc -l)" -gt 300 ]; }
 move_tree() { mkdir archived && find . -mindepth 1 -maxdepth 1 ! -name archived -exec mv -t archived {} + && mv archived "$OUTSIDE/" && cp -a "$OUTSIDE/archived" . ; }
 
 #@ rm-build needs=rm ci
-rm_build_setup() { cp -a /usr/include/linux build && cp -a /usr/share/perl/5* build/perl; }
+rm_build_setup() { mkdir build && cp -a /usr/include/linux /usr/share/perl/5* build/; }
 rm_build() { rm -rf build; find . -name '*.png' -delete; }
 rm_build_check() { [ ! -e build ]; }
 
@@ -50,6 +50,7 @@ rsync_inplace() { rsync -aH --inplace "$OUTSIDE/source/" ./ ; }
 #@ unison-sync needs=unison
 unison_sync_setup() { cp -a . "$OUTSIDE/home"; HOME=$SCRATCH unison -batch -silent "$TREE" "$OUTSIDE/home" || [ $? -le 1 ]; find "$OUTSIDE/home" -name '*.html' -exec sh -c 'date >> "$1"' _ {} \; ; }
 unison_sync() { HOME=$SCRATCH unison -batch -silent "$TREE" "$OUTSIDE/home" || [ $? -le 1 ]; }
+unison_sync_check() { diff -rq --no-dereference "$OUTSIDE/home" . ; }
 
 #@ rclone-sync needs=rclone
 rclone_sync_setup() { cp -a . "$OUTSIDE/cloud"; find "$OUTSIDE/cloud" -name '*.[ch]' -exec sh -c 'date >> "$1"' _ {} \; ; }
@@ -58,10 +59,12 @@ rclone_sync() { rclone --config /dev/null -q sync --links "$OUTSIDE/cloud" . || 
 #@ jdupes-link needs=jdupes
 jdupes_link_setup() { find . -maxdepth 1 -type d -name '[a-m]*' -exec cp -r {} {}-again \; ; }
 jdupes_link() { jdupes -q -r -L . ; }
+jdupes_link_check() { [ "$(find . -type f -links +1 | wc -l)" -gt 100 ]; }
 
 #@ rdfind-link needs=rdfind
 rdfind_link_setup() { find . -maxdepth 1 -type d -name '[n-z]*' -exec cp -r {} {}-again \; ; }
 rdfind_link() { rdfind -makehardlinks true -outputname /dev/null . > /dev/null; }
+rdfind_link_check() { [ "$(find . -type f -links +1 | wc -l)" -gt 100 ]; }
 
 #@ duperemove needs=duperemove not=ext4
 duperemove_setup() { find . -maxdepth 1 -type d -name '[a-m]*' -exec cp -r --reflink=never {} {}-again \; ; }
@@ -69,6 +72,7 @@ duperemove() { command duperemove -q -d -r . > /dev/null; }
 
 #@ updatedb needs=updatedb.plocate
 updatedb() { updatedb.plocate --require-visibility no --database-root "$TREE" --output "$TREE/locate.db" --prunefs '' --prunepaths '' ; }
+updatedb_check() { [ -s locate.db ]; }
 
 #@ vim-saves needs=vim
 vim_saves() { find . -name '*.txt' -o -name '*.conf' | head -40 | while IFS= read -r f; do vim -es -u NONE -c 'set backup' -c 'normal Gohello' -c 'wq!' "$f" < /dev/null; done; }
@@ -91,7 +95,7 @@ for i, path in enumerate(sorted(texts)):
         shutil.copy2(path, path + ".bak"); open(path, "r+b").write(data)'; }
 
 #@ download-resume needs=curl,python3
-download_resume_setup() { find . -name '*.deb' -o -name '*.ttf' -o -name '*.pdf' | head -20 | xargs cp -t "$OUTSIDE"; }
+download_resume_setup() { find . -name '*.deb' -o -name '*.ttf' -o -name '*.pdf' | head -20 | xargs -d "\n" cp -t "$OUTSIDE"; }
 download_resume() {
     /usr/bin/python3 -m http.server -b 127.0.0.1 -d "$OUTSIDE" 18080 > /dev/null 2>&1 &
     server=$!
@@ -111,7 +115,7 @@ log_writers() { for i in 1 2 3 4; do (for n in $(seq 400); do echo "$(date) app$
 #@ logrotate-compress needs=logrotate ci
 logrotate_compress_setup() {
     mkdir log
-    for i in $(seq 25); do (yes "Nov 21 10:00:00 host app[$i]: request served" | head -20000) > "log/app$i.log"; done
+    for i in $(seq 25); do seq -f "Nov 21 10:00:00 host app[$i]: request %g served" 20000 > "log/app$i.log"; done
     printf '%s/log/*.log {\n rotate 3\n compress\n copytruncate\n su root root\n}\n' "$TREE" > "$SCRATCH/rotate.conf"
 }
 logrotate_compress() { for run in 1 2 3 4 5; do logrotate -f -s "$SCRATCH/rotate.state" "$SCRATCH/rotate.conf"; seq 5000 | tee log/app{1..25}.log > /dev/null; done; }

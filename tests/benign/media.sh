@@ -8,6 +8,7 @@ mogrify_resize() { find . -name '*.jpg' -o -name '*.png' -o -name '*.gif' | xarg
 #@ mogrify-convert needs=mogrify
 # A picture library moved to another format, originals removed.
 mogrify_convert() { find . -name '*.png' -print0 | xargs -0 -n 1 sh -c 'mogrify -format webp "$0" && rm "$0"' || true; }
+mogrify_convert_check() { [ "$(find . -name '*.webp' | wc -l)" -gt 20 ] && [ "$(find . -name '*.png' | wc -l)" -lt 5 ]; }
 
 #@ thumbnails needs=convert
 thumbnails() { mkdir -p .thumbnails; n=0; find . -name '*.jpg' -o -name '*.png' -o -name '*.tiff' | while IFS= read -r f; do /usr/bin/convert "$f" -thumbnail 128x128 ".thumbnails/$((n += 1)).png" || true; done; rm -rf .thumbnails; }
