@@ -42,7 +42,7 @@ install: all ## programs, manual pages, unit, completion (DESTDIR is respected)
 	@meson install -C $(BUILD) --no-rebuild
 
 clean: ## remove what was built
-	@rm -rf $(BUILD) $(BUILD)-clang
+	@rm -rf $(BUILD) $(BUILD)-asan
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
