@@ -102,7 +102,9 @@ struct spread {
     bool head_random;
     struct pc_hist all;
 };
-#define SPREAD_BLOCKS 40 /* looked at, evenly over what is there: bounds the time */
+#define SPREAD_BLOCKS 20 /* looked at, evenly over what is there: bounds the time */
+#define SPREAD_BYTES 1024u /* of each block */
+#define SPREAD_TEXT 4    /* the same for text, where encoded randomness alone is looked for */
 
 static uint32_t block_count(const struct pc_content *c)
 {
@@ -122,7 +124,8 @@ static void spread_block(struct spread *s, const uint8_t *p, uint32_t n)
         return;
     }
     struct pc_hist h = {0};
-    pc_hist_add(&h, p, n);
+    uint32_t from = n > SPREAD_BYTES ? n - SPREAD_BYTES : 0; /* the end of a block: the first one begins with a header */
+    pc_hist_add(&h, p + from, n - from);
     bool random = pc_hist_random(&h);
     s->random += random;
     if (s->blocks == 1)
@@ -130,10 +133,9 @@ static void spread_block(struct spread *s, const uint8_t *p, uint32_t n)
     pc_hist_merge(&s->all, &h);
 }
 
-static void measure(const struct pc_content *c, struct spread *s)
+static void measure(const struct pc_content *c, uint32_t blocks, struct spread *s)
 {
-    uint32_t total = block_count(c), step = (total + SPREAD_BLOCKS - 1) / SPREAD_BLOCKS, at = 0;
-    *s = (struct spread){0};
+    uint32_t total = block_count(c), step = (total + blocks - 1) / blocks, at = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const struct pc_window *w = &c->win[i];
         for (uint32_t off = 0; off < w->len; off += PAGE, at++)
@@ -172,8 +174,10 @@ static uint8_t opaque_of(const struct pc_sight *sight, const struct spread *s)
 static void look_with(const struct pc_content *c, struct pc_look *out, struct pc_sight *sight, struct spread *s)
 {
     pc_kind_of(c, sight);
-    measure(c, s);
     uint8_t flags = pc_kind_flags(sight->kind);
+    memset(s, 0, sizeof *s);
+    if (sight->kind == PC_KIND_UNKNOWN || flags & PC_KF_TEXT)
+        measure(c, flags & PC_KF_TEXT ? SPREAD_TEXT : SPREAD_BLOCKS, s);
     *out = (struct pc_look){.kind = sight->kind, .opaque = opaque_of(sight, s), .textual = (flags & PC_KF_TEXT) != 0};
     if ((flags & PC_KF_TEXT) && sight->kind != PC_KIND_PEM && pc_hist_encoded(&s->all)) {
         out->kind = PC_KIND_ENCODED;
@@ -201,48 +205,64 @@ struct change {
 };
 #define CHANGE_BLOCKS 64 /* changed blocks analysed in full; of more, every n-th */
 
-static void collect(const uint8_t *a, const uint8_t *b, uint32_t n, struct pc_hist *ha, struct pc_hist *hb)
+#define FEW 64u /* fewer changed bytes in a block than this are a time stamp or a word */
+#define LINE 64u
+#define COLLECT 1024u /* changed bytes of a block looked at: enough to know their order */
+
+static void collect_line(const uint8_t *a, const uint8_t *b, uint32_t n, struct pc_hist *ha, struct pc_hist *hb)
 {
-    uint32_t equal = 0;
-    for (uint32_t i = 0; i < n; i++)
-        equal += a[i] == b[i];
-    if (equal * 16 < n) { /* so few by chance that they need not be told apart */
-        pc_hist_add(ha, a, n);
-        pc_hist_add(hb, b, n);
-        return;
-    }
     for (uint32_t i = 0; i < n; i++) {
-        if (a[i] == b[i])
-            continue;
-        ha->c[a[i]]++;
-        hb->c[b[i]]++;
-        ha->n++;
-        hb->n++;
+        uint32_t differs = a[i] != b[i];
+        ha->c[a[i]] += differs;
+        hb->c[b[i]] += differs;
+        ha->n += differs;
     }
+    hb->n = ha->n;
+}
+
+/* Histograms of changed bytes alone: with every other 16 bytes encrypted, the rest would hide them. Returns how many. */
+static uint32_t collect(const uint8_t *a, const uint8_t *b, uint32_t n, struct pc_hist *ha, struct pc_hist *hb)
+{
+    uint32_t changed = 0;
+    for (uint32_t i = 0; i < n; i += LINE) {
+        uint32_t len = n - i < LINE ? n - i : LINE;
+        if (memcmp(a + i, b + i, len) == 0)
+            continue;
+        uint32_t before = ha->n;
+        if (before < COLLECT)
+            collect_line(a + i, b + i, len, ha, hb);
+        changed += before < COLLECT ? ha->n - before : len;
+    }
+    return changed;
+}
+
+/* Nearly all of them are one value: free space, or bytes wiped. */
+static bool one_value(const struct pc_hist *h)
+{
+    uint32_t most = 0;
+    for (int b = 0; b < 256; b++)
+        most = h->c[b] > most ? h->c[b] : most;
+    return (uint64_t)most * 20 >= (uint64_t)h->n * 19;
 }
 
 static void change_block(struct change *c, const uint8_t *a, const uint8_t *b, uint32_t n)
 {
-    if (pc_bytes_constant(a, n)) {
-        c->filled++;
-        c->changed += n;
-        return;
-    }
-    if (pc_bytes_constant(b, n)) {
-        c->wiped++;
-        c->changed += n;
-        return;
-    }
     struct pc_hist old = {0}, new = {0};
-    collect(a, b, n, &old, &new);
-    c->changed += new.n;
-    bool now = pc_hist_random(&new), then = pc_hist_random(&old);
-    if (now && then)
-        c->random_to_random++;
-    else if (now)
-        c->to_random++;
-    else
+    c->changed += collect(a, b, n, &old, &new);
+    if (old.n < FEW)
         c->other++;
+    else if (one_value(&old))
+        c->filled++;
+    else if (one_value(&new))
+        c->wiped++;
+    else if (!pc_hist_random(&new))
+        c->other++;
+    else if (pc_hist_random(&old))
+        c->random_to_random++;
+    else
+        c->to_random++;
+    if (old.n < FEW || one_value(&old) || one_value(&new))
+        return;
     pc_hist_merge(&c->old, &old);
     pc_hist_merge(&c->new, &new);
 }

@@ -81,10 +81,10 @@ bool pc_hist_encoded(const struct pc_hist *h)
         signs += h->c[b];
         squares += (uint64_t)h->c[b] * h->c[b];
     }
-    if (k < 16 || signs < 16 * PC_HIST_MIN || wrap > signs / 8)
+    if (k < 16 || signs < 8 * PC_HIST_MIN || wrap > signs / 8)
         return false;
     double chi2 = (double)k * (double)squares / signs - signs;
-    return chi2 <= k + 8.0 * k / 4 + 0.06 * signs;
+    return chi2 <= k + 45.0 + 0.06 * signs; /* 45: four standard deviations for 64 signs */
 }
 
 bool pc_bytes_constant(const uint8_t *p, size_t n)
