@@ -58,13 +58,31 @@ static void put_moment(const struct pc_cli *cli, const char *label, uint64_t tim
     putchar('\n');
 }
 
-static const char *next_step(const char *state, bool rolled_back)
+/* What the reader can do now, as commands to copy. */
+static void put_next_steps(const struct pc_cli *cli, const json_t *inc)
 {
-    if (state && strcmp(state, "frozen") == 0)
-        return rolled_back ? "`portcullis end ID` kills the program; if it was right after all: `rollback ID --undo`, `release ID`"
-                           : "`portcullis rollback ID` puts the files back; `release ID` lets the program go on, `end ID` kills it";
-    return rolled_back ? "nothing to do; `portcullis rollback ID --undo` brings the damaged versions back"
-                       : "`portcullis rollback ID` puts the files back";
+    const char *state = pc_text_of(inc, "state");
+    bool frozen = state && strcmp(state, "frozen") == 0, rolled_back = pc_truth_of(inc, "rolled_back");
+    const struct {
+        bool fits;
+        const char *command, *option, *effect;
+    } steps[] = {
+        {!rolled_back, "rollback", "", "puts the files back (--dry-run shows what it would do)"},
+        {frozen, "end", "", "kills the frozen program"},
+        {frozen, "release", "", "lets it go on, if it was right after all"},
+        {rolled_back, "rollback", " --undo", "brings the damaged versions back"},
+    };
+    const char *label = "Next";
+    for (size_t i = 0; i < PC_ARRAY_SIZE(steps); i++) {
+        char command[64];
+        if (!steps[i].fits)
+            continue;
+        put_label(cli, label);
+        label = "";
+        snprintf(command, sizeof command, "portcullis %s %lld%s", steps[i].command, (long long)pc_number_of(inc, "id"),
+                 steps[i].option);
+        printf("%-30s %s\n", command, steps[i].effect);
+    }
 }
 
 static void put_summary(const struct pc_cli *cli, const json_t *inc)
@@ -108,15 +126,21 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     put_moment(cli, "Convicted", pc_time_of(inc, "verdict"), first);
     put_moment(cli, "Frozen", pc_time_of(inc, "frozen"), first);
     put_moment(cli, "Closed", pc_time_of(inc, "closed"), 0);
-    put_label(cli, "Now");
-    puts(next_step(state, rolled_back));
+    put_next_steps(cli, inc);
 }
 
-/* A file that is neither preserved nor restored is the one thing nobody may overlook. */
+/*
+ * A file that is neither preserved nor restored is the one thing nobody may overlook. One that the program itself made
+ * had no content before: rolling it back sets it aside.
+ */
 static void put_file_state(struct pc_table *t, const json_t *f)
 {
+    const char *op = pc_text_of(f, "op");
+    bool made = op && strcmp(op, "create") == 0;
     if (pc_truth_of(f, "restored"))
-        pc_table_cell(t, PC_GREEN, "restored");
+        pc_table_cell(t, PC_GREEN, made ? "set aside" : "restored");
+    else if (made)
+        pc_table_cell(t, PC_DIM, "new");
     else if (pc_truth_of(f, "preserved"))
         pc_table_cell(t, PC_YELLOW, "preserved");
     else

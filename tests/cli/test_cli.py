@@ -142,15 +142,16 @@ class CommandLine(unittest.TestCase):
         self.assertEqual([r.get("from") for r in self.requests()], [0, 2])
         for words in ("Incident 3  frozen\n", "python3 encrypted 4 files in /srv/a", "/usr/bin/python3.11, pid 4242, user alice",
                       "4 files damaged, 4 preserved before that; 2 opens in flight", "(41 ms after the first act)",
-                      "(43 ms after the first act)", "portcullis rollback ID",
+                      "(43 ms after the first act)", "  Next        portcullis rollback 3          puts the files back",
+                      "              portcullis end 3               kills the frozen program\n",
                       "systemd 1 root  /sbin/init\n  └─ bash 900 alice  -bash\n     └─ python3.11 4242 alice [frozen]  python3 evil.py",
                       "        ├─ python3.11 4243 alice [frozen]  python3 worker\n        └─ rm 4244 alice [gone]  rm x\n",
-                      "Files (4)", "/srv/a/2.odt -> /srv/a/2.odt.locked", "LOST", "restored",
+                      "Files (5)", "  new        18:03:00.123  create", "/srv/a/2.odt -> /srv/a/2.odt.locked", "LOST", "restored",
                       "2026-11-21 18:03:00.125 UTC  gate down on /srv"):
             self.assertIn(words, out)
         # A name that reads backwards is disarmed; one that is merely foreign is shown.
         self.assertIn("/srv/a/ä\\xe2\\x80\\xaegpj.exe", out)
-        self.assertEqual(len(json.loads(self.good("incident", "3", "--json"))["files"]), 4)
+        self.assertEqual(len(json.loads(self.good("incident", "3", "--json"))["files"]), 5)
 
     def test_plain_terminals_get_plain_letters(self):
         out = self.good("incident", "3", env={"LC_ALL": "C"})
