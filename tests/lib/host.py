@@ -54,18 +54,22 @@ def clean_up_on_signals():
         signal.signal(number, lambda n, frame: sys.exit(128 + n))
 
 
-def marked_processes(mark):
-    """Pids of all processes that carry this mark in the environment they were started with."""
+def marked_processes(mark, folder):
+    """Pids of all processes started with this mark in their environment, or working in this folder.
+
+    The second because some (PostgreSQL) write their title over the environment.
+    """
     needle, found = ("%s=%s" % (MARK, mark)).encode(), []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
             with open("/proc/%s/environ" % name, "rb") as env:
-                if needle in env.read().split(b"\0"):
-                    found.append(int(name))
+                ours = needle in env.read().split(b"\0") or os.readlink("/proc/%s/cwd" % name).startswith(folder + "/")
         except OSError:
             continue  # gone, or a kernel thread
+        if ours:
+            found.append(int(name))
     return found
 
 
@@ -100,11 +104,11 @@ def in_frozen_cgroup(pid):
     return False
 
 
-def kill_marked(mark, seconds=10):
+def kill_marked(mark, folder, seconds=10):
     """Ends them all; returns those that would not die within the time."""
     until = time.monotonic() + seconds
     while True:
-        left = marked_processes(mark)
+        left = marked_processes(mark, folder)
         if not left or time.monotonic() > until:
             return left
         for pid in left:
@@ -247,12 +251,12 @@ class Host:
     def actors(self):
         """Marked processes that are not the guard's (the guard's descend from those we started as guards)."""
         guards = {g.process.pid for g in self.guards}
-        return [p for p in marked_processes(self.mark) if p not in guards and not guards & set(ancestors(p))]
+        return [p for p in marked_processes(self.mark, self.dir) if p not in guards and not guards & set(ancestors(p))]
 
     def __exit__(self, *unused):
         for guard in self.guards:
             guard.stop()
-        stuck = kill_marked(self.mark)
+        stuck = kill_marked(self.mark, self.dir)
         if stuck:
             print("# processes that would not die: %s" % stuck, file=sys.stderr)
         if self.keep_log and os.path.exists(os.path.join(self.dir, "guard.log")):
