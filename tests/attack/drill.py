@@ -3,7 +3,9 @@
 The drill's files are made before the guard starts (--prepare-only) beside real documents, which it must not touch.
 """
 import itertools
+import json
 import os
+import subprocess
 
 import host
 
@@ -21,6 +23,7 @@ class Case:
     """Same interface as scenario.Scenario."""
 
     group = "drill"
+    unsupported = 4
 
     def __init__(self, pattern, way, processes, rate):
         self.pattern, self.way, self.processes, self.rate = pattern, way, processes, rate
@@ -33,6 +36,14 @@ class Case:
 
     def seconds(self, default):
         return default
+
+    def facts(self, where):
+        """From the progress log, which outlives frozen workers. touched: the first changing call was made or begun."""
+        done = subprocess.run([os.path.join(host.BUILD, "portcullis"), "drill", "--json", "--report",
+                               os.path.join(where.scratch, "drill.state")], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=60, check=False)
+        report = json.loads(done.stdout or "{}")
+        return {key: report[key] for key in ("touched", "rate") if key in report}
 
     def script(self, part=""):
         drill = "%s/portcullis drill" % host.BUILD

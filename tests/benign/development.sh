@@ -34,7 +34,7 @@ git_lfs() {
     git_identity
     export HOME=$SCRATCH
     mkdir lfs && cd lfs && git init -q -b main && git lfs install --local && git lfs track '*.png' '*.jpg' '*.pdf'
-    find .. -name '*.png' -o -name '*.jpg' -o -name '*.pdf' | head -60 | xargs -d '\n' cp --backup=numbered -t .
+    find .. -name '*.png' -o -name '*.jpg' -o -name '*.pdf' | sed -n 1,60p | xargs -d '\n' cp --backup=numbered -t .
     git add -A && git commit -q -m one && git rm -q '*.png' && git commit -q -m two && git checkout -q HEAD~1 && git lfs prune -f
 }
 git_lfs_check() { git -C lfs lfs fsck; }
@@ -55,7 +55,7 @@ ccache_build() { export CCACHE_DIR=$TREE/ccache; for run in 1 2 3; do for f in "
 
 #@ dpkg-install needs=dpkg,dpkg-deb ci
 # Debian's own package manager into a root of its own: install, then the same packages over themselves, then remove.
-dpkg_install_setup() { mkdir -p sys/var/lib/dpkg/{info,updates,triggers} && touch sys/var/lib/dpkg/{status,available}; find . -name '*_all.deb' | head -12 > "$SCRATCH/debs"; [ -s "$SCRATCH/debs" ]; }
+dpkg_install_setup() { mkdir -p sys/var/lib/dpkg/{info,updates,triggers} && touch sys/var/lib/dpkg/{status,available}; find . -name '*_all.deb' | sed -n 1,12p > "$SCRATCH/debs"; [ -s "$SCRATCH/debs" ]; }
 dpkg_install() { for run in 1 2; do xargs -d "\n" -a "$SCRATCH/debs" dpkg --root="$TREE/sys" --force-all --log=/dev/null --unpack > /dev/null 2>&1; done; dpkg --root="$TREE/sys" --log=/dev/null --force-all --purge "$(basename "$(head -1 "$SCRATCH/debs")" | cut -d_ -f1)" > /dev/null 2>&1; }
 dpkg_install_check() { [ -d sys/usr/share/doc ]; }
 

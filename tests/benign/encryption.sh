@@ -15,22 +15,22 @@ gpg_backup_kept_check() { [ -s backups/3.tgz.gpg ]; }
 gpg_each_kept_setup() { mkdir -p -m 700 "$GNUPGHOME"; mkdir encrypted; }
 gpg_each_kept() {
     n=0
-    find . -path ./encrypted -prune -o -type f -name '*.[ptdh]*' -print | head -60 | while IFS= read -r f; do gpg_to "$f" "encrypted/$((n += 1)).gpg"; done
+    find . -path ./encrypted -prune -o -type f -name '*.[ptdh]*' -print | sed -n 1,60p | while IFS= read -r f; do gpg_to "$f" "encrypted/$((n += 1)).gpg"; done
 }
 gpg_each_kept_check() { [ "$(find encrypted -name "*.gpg" | wc -l)" -ge 60 ]; }
 
 #@ openssl-backup-kept needs=openssl,tar
-openssl_backup_kept() { tar -cf - --exclude='*.enc' . | openssl enc -aes-256-ctr -pbkdf2 -pass pass:owner -out backup.tar.enc; }
+openssl_backup_kept() { tar -cf - -- */ | openssl enc -aes-256-ctr -pbkdf2 -pass pass:owner -out backup.tar.enc; }
 openssl_backup_kept_check() { openssl enc -d -aes-256-ctr -pbkdf2 -pass pass:owner -in backup.tar.enc | tar -tf - > /dev/null; }
 
 #@ gpg-one-file needs=gpg ci
 # A person encrypts one document and removes the original: their right.
-gpg_one_file_setup() { mkdir -p -m 700 "$GNUPGHOME"; cp "$(find . -name '*.docx' | head -1)" contract.docx; }
+gpg_one_file_setup() { mkdir -p -m 700 "$GNUPGHOME"; cp "$(find . -name '*.docx' | sed -n 1p)" contract.docx; }
 gpg_one_file() { gpg_to contract.docx contract.docx.gpg && rm contract.docx; }
 gpg_one_file_check() { [ -s contract.docx.gpg ]; }
 
 #@ shred-two-files needs=shred
-shred_two_files_setup() { cp "$(find . -name '*.html' | head -1)" a.html; cp "$(find . -name '*.pdf' | head -1)" b.pdf; }
+shred_two_files_setup() { cp "$(find . -name '*.html' | sed -n 1p)" a.html; cp "$(find . -name '*.pdf' | sed -n 1p)" b.pdf; }
 shred_two_files() { shred -u a.html b.pdf; }
 shred_two_files_check() { [ ! -e a.html ]; }
 

@@ -75,7 +75,7 @@ updatedb() { updatedb.plocate --require-visibility no --database-root "$TREE" --
 updatedb_check() { [ -s locate.db ]; }
 
 #@ vim-saves needs=vim
-vim_saves() { find . -name '*.txt' -o -name '*.conf' | head -40 | while IFS= read -r f; do vim -es -u NONE -c 'set backup' -c 'normal Gohello' -c 'wq!' "$f" < /dev/null; done; }
+vim_saves() { find . -name '*.txt' -o -name '*.conf' | sed -n 1,40p | while IFS= read -r f; do vim -es -u NONE -c 'set backup' -c 'normal Gohello' -c 'wq!' "$f" < /dev/null; done; }
 
 #@ editor-saves needs=python3
 # Every other way in which editors save: write beside and rename, truncate and rewrite, backup and exchange.
@@ -95,7 +95,7 @@ for i, path in enumerate(sorted(texts)):
         shutil.copy2(path, path + ".bak"); open(path, "r+b").write(data)'; }
 
 #@ download-resume needs=curl,python3
-download_resume_setup() { find . -name '*.deb' -o -name '*.ttf' -o -name '*.pdf' | head -20 | xargs -d "\n" cp -t "$OUTSIDE"; }
+download_resume_setup() { find . -name '*.deb' -o -name '*.ttf' -o -name '*.pdf' | sed -n 1,20p | xargs -d "\n" cp -t "$OUTSIDE"; }
 download_resume() {
     /usr/bin/python3 -m http.server -b 127.0.0.1 -d "$OUTSIDE" 18080 > /dev/null 2>&1 &
     server=$!

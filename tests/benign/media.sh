@@ -17,7 +17,7 @@ thumbnails() { mkdir -p .thumbnails; n=0; find . -name '*.jpg' -o -name '*.png' 
 optipng_jpegoptim() { find . -name '*.png' -print0 | xargs -0 optipng -quiet -o1 || true; find . -name '*.jpg' -print0 | xargs -0 jpegoptim -q -m 60 || true; }
 
 #@ ffmpeg-batch needs=ffmpeg ci
-ffmpeg_batch() { find . -name '*.wav' -o -name '*.ogg' -o -name '*.flac' | head -30 | while IFS= read -r f; do ffmpeg -nostdin -v quiet -y -i "$f" -t 5 "${f%.*}.mp3" && rm "$f" || true; done; }
+ffmpeg_batch() { find . -name '*.wav' -o -name '*.ogg' -o -name '*.flac' | sed -n 1,30p | while IFS= read -r f; do ffmpeg -nostdin -v quiet -y -i "$f" -t 5 "${f%.*}.mp3" && rm "$f" || true; done; }
 ffmpeg_batch_check() { [ "$(find . -name '*.mp3' | wc -l)" -gt 10 ]; }
 
 #@ ffmpeg-replace needs=ffmpeg
@@ -35,21 +35,21 @@ qpdf_optimise() { find . -name '*.pdf' -exec sh -c 'qpdf --linearize --object-st
 
 #@ qpdf-password needs=qpdf
 # The owner protects two statements with a password before mailing them.
-qpdf_password() { find . -name '*.pdf' | head -2 | while IFS= read -r f; do qpdf --encrypt user owner 256 -- "$f" "${f%.pdf}-protected.pdf" || true; done; }
+qpdf_password() { find . -name '*.pdf' | sed -n 1,2p | while IFS= read -r f; do qpdf --encrypt user owner 256 -- "$f" "${f%.pdf}-protected.pdf" || true; done; }
 
 #@ gs-optimise needs=gs
-gs_optimise() { find . -name '*.pdf' | head -8 | while IFS= read -r f; do gs -q -dNOPAUSE -dBATCH -dSAFER -sDEVICE=pdfwrite -dPDFSETTINGS=/screen -sOutputFile="$SCRATCH/o.pdf" "$f" > /dev/null 2>&1 && mv "$SCRATCH/o.pdf" "$f" || true; done; }
+gs_optimise() { find . -name '*.pdf' | sed -n 1,8p | while IFS= read -r f; do gs -q -dNOPAUSE -dBATCH -dSAFER -sDEVICE=pdfwrite -dPDFSETTINGS=/screen -sOutputFile="$SCRATCH/o.pdf" "$f" > /dev/null 2>&1 && mv "$SCRATCH/o.pdf" "$f" || true; done; }
 
 #@ libreoffice-convert needs=soffice seconds=240
 libreoffice_convert() {
-    find . -name '*.docx' -o -name '*.odt' -o -name '*.xlsx' | head -12 > "$SCRATCH/docs"
+    find . -name '*.docx' -o -name '*.odt' -o -name '*.xlsx' | sed -n 1,12p > "$SCRATCH/docs"
     xargs -d '\n' -a "$SCRATCH/docs" soffice -env:UserInstallation=file://"$SCRATCH"/lo --headless --convert-to pdf --outdir converted > /dev/null 2>&1
     xargs -d '\n' -a "$SCRATCH/docs" rm
 }
 libreoffice_convert_check() { [ "$(find converted -name '*.pdf' | wc -l)" -ge 6 ]; }
 
 #@ pandoc-convert needs=pandoc
-pandoc_convert() { find . -name '*.html' -o -name '*.rst' -o -name '*.md' | head -25 | while IFS= read -r f; do pandoc "$f" -o "${f%.*}.docx" 2> /dev/null && rm "$f" || true; done; }
+pandoc_convert() { find . -name '*.html' -o -name '*.rst' -o -name '*.md' | sed -n 1,25p | while IFS= read -r f; do pandoc "$f" -o "${f%.*}.docx" 2> /dev/null && rm "$f" || true; done; }
 
 #@ minify-tree needs=python3
 # JSON and XML rewritten without white space, sources stripped of comments: text to denser text, in place.

@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""The judges of the other tests, judged: every kind of difference must be seen, and no difference must be invented."""
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import judge  # noqa: E402
+import scenario  # noqa: E402
+
+
+class Fingerprint(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="portcullis-tools.")
+        self.addCleanup(shutil.rmtree, self.root)
+        os.mkdir(self.path("dir"))
+        for name in ("a", "dir/b", b"odd \xff\n name"):
+            with open(self.path(name), "wb") as out:
+                out.write(b"content of a file")
+        os.link(self.path("a"), self.path("dir/hard"))
+        os.symlink("a", self.path("soft"))
+        self.before = judge.look(self.root)
+
+    def path(self, name):
+        return os.path.join(os.fsencode(self.root), os.fsencode(name))
+
+    def lost(self):
+        return judge.lost(self.before, judge.look(self.root))[0]
+
+    def rewrite(self, name, data):
+        """Other content, everything else as it was."""
+        info = os.stat(self.path(name))
+        with open(self.path(name), "r+b") as out:
+            out.write(data)
+        os.utime(self.path(name), ns=(info.st_atime_ns, info.st_mtime_ns))
+
+    def test_nothing_done_is_no_difference(self):
+        self.assertEqual(self.lost(), [])
+        self.assertEqual(judge.damage(self.before, judge.look(self.root)), {"damaged": 0, "gone": 0, "extra": 0})
+
+    def test_content_of_the_same_size(self):
+        self.rewrite("dir/b", b"CONTENT")
+        self.assertEqual(self.lost(), ["dir/b: sha256"])
+
+    def test_hard_link_counts_once_as_damage_and_twice_as_loss(self):
+        self.rewrite("a", b"CONTENT")
+        self.assertEqual(judge.damage(self.before, judge.look(self.root))["damaged"], 1)
+        self.assertEqual(self.lost(), ["a: sha256", "dir/hard: sha256"])
+
+    def test_mtime_by_one_nanosecond(self):
+        info = os.stat(self.path("dir/b"))
+        os.utime(self.path("dir/b"), ns=(info.st_atime_ns, info.st_mtime_ns + 1))
+        self.assertEqual(self.lost(), ["dir/b: mtime_ns"])
+
+    def test_mode(self):
+        os.chmod(self.path("dir/b"), 0o600)
+        os.chmod(self.path("dir"), 0o700)
+        self.assertEqual(self.lost(), ["dir: mode", "dir/b: mode"])
+
+    def test_a_copy_is_not_a_hard_link(self):
+        shutil.copy2(self.path("a"), self.path("copy"))
+        os.replace(self.path("copy"), self.path("dir/hard"))
+        self.assertEqual(self.lost(), ["a: links", "dir/hard: links"])
+
+    def test_symlink_target(self):
+        os.unlink(self.path("soft"))
+        os.symlink("b", self.path("soft"))
+        self.assertIn("target", self.lost()[0])
+
+    def test_missing_renamed_and_extra(self):
+        os.rename(self.path(b"odd \xff\n name"), self.path("new"))
+        self.assertEqual(self.lost(), ["new: extra", "odd \\xff\\n name: missing"])
+        self.assertEqual(judge.damage(self.before, judge.look(self.root)), {"damaged": 1, "gone": 1, "extra": 1})
+
+    def test_extended_attribute(self):
+        try:
+            os.setxattr(self.path("dir/b"), "user.a", b"1")
+        except OSError:
+            self.skipTest("no extended attributes in %s" % tempfile.gettempdir())
+        self.assertEqual(self.lost(), ["dir/b: xattrs"])
+
+    def test_folder_time_is_counted_apart(self):
+        os.utime(self.path("dir"), ns=(1, 1))
+        self.assertEqual(judge.lost(self.before, judge.look(self.root)), ([], 1))
+
+
+class Tables(unittest.TestCase):
+    def test_every_scenario_file_parses(self):
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        for folder in ("attack", "benign"):
+            cases = scenario.load(os.path.join(root, folder))
+            self.assertGreater(len(cases), 40)
+            self.assertEqual(len(scenario.sample(cases, 12)), 12)
+
+    def test_a_header_without_its_function_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "x.sh"), "w") as out:
+                out.write("#@ no-such-function\n")
+            self.assertRaises(SystemExit, scenario.load, folder)
+
+
+if __name__ == "__main__":
+    unittest.main()
