@@ -138,6 +138,18 @@ int pc_acts_by_others_in(struct pc_store *s, int vol, const struct pc_fh *folder
     return ask(s, st);
 }
 
+int pc_acts_made_by_others(struct pc_store *s, int vol, const struct pc_fh *fh, uint64_t incident)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_ACT_MADE, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, vol);
+    pc_bind_fh(st, 2, fh);
+    pc_bind_u64(st, 3, incident);
+    return ask(s, st);
+}
+
 int pc_store_put_process(struct pc_store *s, const struct pc_process *p)
 {
     int r = pc_index_write(&s->ix);

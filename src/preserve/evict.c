@@ -25,12 +25,15 @@ struct batch {
     int n;
 };
 
-bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes)
+uint64_t pc_space_free(const struct pc_volume *v)
 {
     struct statvfs f;
-    if (fstatvfs(v->vault_fd, &f) < 0)
-        return false;
-    uint64_t avail = (uint64_t)f.f_bavail * f.f_frsize;
+    return fstatvfs(v->vault_fd, &f) < 0 ? 0 : (uint64_t)f.f_bavail * f.f_frsize;
+}
+
+bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes)
+{
+    uint64_t avail = pc_space_free(v);
     return avail >= s->opts.reserve_bytes && avail - s->opts.reserve_bytes >= bytes;
 }
 

@@ -52,10 +52,9 @@ static const char schema[] =
     "CREATE INDEX note_incident ON note(incident);"
     "CREATE TABLE rollback(id INTEGER PRIMARY KEY AUTOINCREMENT, incident INT, started INT, finished INT, undone INT);"
     "CREATE TABLE journal(id INTEGER PRIMARY KEY AUTOINCREMENT, rollback INT, kind INT, vol INT, fh BLOB, parent BLOB,"
-    " name BLOB, parent2 BLOB, name2 BLOB, aside INT, ours BLOB, version INT, a INT, m INT, size INT);"
-    "CREATE INDEX journal_rollback ON journal(rollback);"
-    "CREATE INDEX journal_fh ON journal(vol,fh);"
-    "CREATE INDEX journal_ours ON journal(vol,ours) WHERE ours IS NOT NULL;";
+    " name BLOB, parent2 BLOB, name2 BLOB, aside INT, version INT, a INT, m INT);"
+    "CREATE INDEX journal_rollback ON journal(rollback,id);"
+    "CREATE INDEX journal_fh ON journal(vol,fh);";
 
 #define PC_SQL_TEXT(name, text) text,
 static const char *const texts[] = {PC_SQL_TABLE(PC_SQL_TEXT)};

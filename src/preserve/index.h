@@ -63,6 +63,7 @@
       "JOIN file f ON f.id=v.file WHERE v.file IN (SELECT id FROM file WHERE vol=?1 AND parent=?2 AND name=?3 "        \
       "UNION SELECT f2.id FROM act a JOIN file f2 ON f2.vol=a.vol AND f2.fh=a.fh "                                     \
       "WHERE a.vol=?1 AND a.parent=?2 AND a.name=?3) ORDER BY v.time DESC,v.id DESC")                                  \
+    X(VER_BEFORE, "SELECT id FROM version WHERE file=?1 AND time<?2 ORDER BY id DESC LIMIT 1")                         \
     X(VER_SHARED, "SELECT 1 FROM version WHERE object=?1 AND vol=?2 AND id<>?3 LIMIT 1")                               \
     X(VER_BY_OBJECT, "SELECT id FROM version WHERE object=?1 AND vol=?2 LIMIT 1")                                      \
     X(VER_NEXT, "SELECT id FROM version WHERE file=?1 AND id>?2 AND object<>0 ORDER BY id LIMIT 1")                    \
@@ -95,6 +96,7 @@
       "AND id>?2 ORDER BY id")                                                                                         \
     X(ACT_OTHERS,                                                                                                      \
       "SELECT 1 FROM act WHERE vol=?1 AND fh=?2 AND incident<>?3 AND id>?4 AND op IN (1,5) LIMIT 1")                   \
+    X(ACT_MADE, "SELECT 1 FROM act WHERE vol=?1 AND fh=?2 AND incident<>?3 LIMIT 1")                                   \
     X(ACT_IN_FOLDER,                                                                                                   \
       "SELECT 1 FROM act WHERE vol=?1 AND parent=?2 AND incident<>?3 AND time>=?4 AND op<>1 AND op<>6 LIMIT 1")        \
     X(ACT_OLD, "DELETE FROM act WHERE id IN (SELECT id FROM act WHERE time<?1 AND incident=0 LIMIT 256)")              \
@@ -129,18 +131,12 @@
     X(RB_DONE, "UPDATE rollback SET finished=?2 WHERE id=?1")                                                          \
     X(RB_UNDONE, "UPDATE rollback SET undone=?2 WHERE id=?1")                                                          \
     X(J_ADD,                                                                                                           \
-      "INSERT INTO journal(rollback,kind,vol,fh,parent,name,parent2,name2,aside,ours,version,a,m,size) "               \
-      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")                                                        \
-    X(J_OURS, "UPDATE journal SET ours=?2,size=?3 WHERE id=?1")                                                        \
-    X(J_DROP, "DELETE FROM journal WHERE id=?1")                                                                       \
+      "INSERT INTO journal(rollback,kind,vol,fh,parent,name,parent2,name2,aside,version,a,m) "                         \
+      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")                                                                \
+    X(J_OURS, "UPDATE journal SET parent2=?2 WHERE id=?1")                                                             \
     X(J_LIST,                                                                                                          \
-      "SELECT id,kind,vol,fh,parent,name,parent2,name2,aside,ours,version,a,m,size FROM journal WHERE rollback=?1 "    \
-      "AND id<?2 ORDER BY id DESC LIMIT 1")                                                                            \
-    X(J_ASIDE_OF,                                                                                                      \
-      "SELECT j.aside FROM journal j WHERE j.vol=?1 AND j.fh=?2 AND j.aside<>0 ORDER BY j.id DESC LIMIT 1")            \
-    X(J_OURS_AT,                                                                                                       \
-      "SELECT j.version FROM journal j JOIN rollback r ON r.id=j.rollback WHERE j.vol=?1 AND j.ours=?2 "               \
-      "AND r.incident=?3 ORDER BY j.id DESC LIMIT 1")
+      "SELECT id,kind,vol,fh,parent,name,parent2,name2,aside,version,a,m FROM journal WHERE rollback=?1 "              \
+      "AND id<?2 ORDER BY id DESC LIMIT 1")
 
 #define PC_SQL_ENUM(name, text) PC_SQL_##name,
 enum pc_sql { PC_SQL_TABLE(PC_SQL_ENUM) PC_SQL_COUNT };

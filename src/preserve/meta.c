@@ -221,7 +221,21 @@ int pc_meta_apply_times(int fd, int64_t atime_ns, int64_t mtime_ns)
     return utimensat(fd, "", t, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
+int pc_meta_set_attrs(int fd, uint32_t attrs)
+{
+    return set_flags(fd, attrs);
+}
+
 int pc_meta_apply(int fd, const struct pc_meta *want)
+{
+    int first = pc_meta_apply_unlocked(fd, want);
+    if (!S_ISREG(want->mode) && !S_ISDIR(want->mode))
+        return first;
+    int r = set_flags(fd, want->attrs); /* last: an immutable file takes no times */
+    return first ? first : r;
+}
+
+int pc_meta_apply_unlocked(int fd, const struct pc_meta *want)
 {
     bool plain = S_ISREG(want->mode) || S_ISDIR(want->mode);
     int first = plain ? pc_meta_unlock(fd) : 0, r;
@@ -234,12 +248,7 @@ int pc_meta_apply(int fd, const struct pc_meta *want)
         first = first ? first : r;
     }
     r = pc_meta_apply_times(fd, want->atime_ns, want->mtime_ns);
-    first = first ? first : r;
-    if (plain) { /* last: an immutable file takes no times */
-        r = set_flags(fd, want->attrs);
-        first = first ? first : r;
-    }
-    return first;
+    return first ? first : r;
 }
 
 static const char *differ_xattrs(const struct pc_buf *want, const struct pc_buf *have)
@@ -268,12 +277,11 @@ const char *pc_meta_differ(const struct pc_meta *want, const struct pc_meta *hav
         return "device number";
     if (S_ISREG(want->mode) && want->size != have->size)
         return "size";
-    if (want->mtime_ns != have->mtime_ns)
-        return "modification time";
     if (want->target.len != have->target.len ||
         (want->target.len && memcmp(want->target.data, have->target.data, want->target.len) != 0))
         return "link target";
-    return differ_xattrs(&want->xattrs, &have->xattrs);
+    const char *x = differ_xattrs(&want->xattrs, &have->xattrs);
+    return x ? x : want->mtime_ns != have->mtime_ns ? PC_DIFF_MTIME : NULL;
 }
 
 void pc_fd_path(int fd, char *out, size_t cap)

@@ -199,7 +199,26 @@ void put_file(const struct fixture *f, const char *path, const char *text)
 struct printer {
     const struct fixture *f;
     struct pc_buf out;
+    struct {
+        uint64_t ino;
+        char path[256];
+    } seen[4096];
+    unsigned n_seen;
 };
+
+/* Which of the paths are names of one inode: each names the first of its group. */
+static void print_group(struct printer *p, uint64_t ino, const char *path)
+{
+    for (unsigned i = 0; i < p->n_seen; i++) {
+        if (p->seen[i].ino != ino)
+            continue;
+        pc_buf_addf(&p->out, " linked to %s", p->seen[i].path);
+        return;
+    }
+    assert_true(p->n_seen < 4096);
+    p->seen[p->n_seen].ino = ino;
+    snprintf(p->seen[p->n_seen++].path, 256, "%s", path);
+}
 
 static void print_hash(struct printer *p, int fd, uint64_t size)
 {
@@ -238,18 +257,22 @@ static void print_one(void *arg, const char *path)
         _close_ int rd = openat(p->f->root, path, O_RDONLY | O_NOATIME | O_CLOEXEC);
         pc_buf_addf(&p->out, " size %llu sha ", (unsigned long long)m.size);
         print_hash(p, rd, m.size);
+        print_group(p, m.ino, path);
     }
     pc_buf_addf(&p->out, "\n");
 }
 
 char *fingerprint(const struct fixture *f)
 {
-    struct printer p = {.f = f};
-    pc_buf_init(&p.out, 64u << 20);
-    each_path(f, ".", print_one, &p);
-    if (!p.out.data)
-        pc_buf_add(&p.out, "", 0);
-    return p.out.data;
+    struct printer *p = calloc(1, sizeof *p);
+    assert_non_null(p);
+    p->f = f;
+    pc_buf_init(&p->out, 64u << 20);
+    pc_buf_add(&p->out, "", 0);
+    each_path(f, ".", print_one, p);
+    char *text = p->out.data;
+    free(p);
+    return text;
 }
 
 void same_fingerprint(const char *want, const char *have, const char *what)

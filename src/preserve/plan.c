@@ -1,0 +1,310 @@
+/*
+ * Owns turning the replayed wishes into steps: for each place, what is there now against what should be. Read only; apply.c does the
+ * steps. Also the public face of a plan.
+ */
+#include "preserve/plan.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "preserve/acts.h"
+#include "preserve/meta.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int pc_plan_add_step(struct pc_plan *p, const struct pc_pstep *st)
+{
+    int r = pc_plan_grow((void **)&p->steps, &p->cap_steps, p->n_steps, sizeof *p->steps);
+    if (r == 0)
+        p->steps[p->n_steps++] = *st;
+    return r;
+}
+
+/* What is at every place now, and for each file of the incident where it is. */
+static int look(struct pc_plan *p)
+{
+    for (uint32_t i = 0; i < p->n_places; i++) {
+        struct pc_place *q = &p->places[i];
+        int r = pc_place_now(p, i, &q->live);
+        if (r < 0)
+            return r;
+        uint32_t f = q->live.len ? pc_plan_acted(p, q->vol, &q->live) : PC_NONE;
+        if (f == PC_NONE)
+            continue;
+        q->next_live = p->files[f].live;
+        p->files[f].live = i;
+    }
+    return 0;
+}
+
+static bool is_at(const struct pc_plan *p, uint32_t place, uint32_t file)
+{
+    return pc_fh_equal(&p->places[place].live, &p->files[file].fh);
+}
+
+/* Compares what is at a place now with the version its file should have. */
+static int compare_at(struct pc_plan *p, uint32_t place, uint64_t version, const char **why)
+{
+    _close_ int dir = pc_place_folder(p, place);
+    return dir < 0 ? dir : pc_compare(p->s, dir, p->places[place].name, version, why);
+}
+
+static int compare_aside(struct pc_plan *p, const struct pc_pstep *st, uint64_t version, const char **why)
+{
+    const struct pc_volume *v = pc_volume_get(p->s, p->files[st->file].vol);
+    if (!v)
+        return PC_E_STATE;
+    return pc_compare(p->s, v->vault_fd, pc_object_path(PC_AREA_ASIDE, st->from_aside).text, version, why);
+}
+
+/* Something stands there that no act of the incident made or moved. */
+static bool is_strange(const struct pc_plan *p, uint32_t place)
+{
+    const struct pc_place *q = &p->places[place];
+    return q->live.len && pc_plan_acted(p, q->vol, &q->live) == PC_NONE;
+}
+
+/* Where a wanted inode will come from: itself elsewhere, another of its names, or its version. */
+static int plan_return(struct pc_plan *p, uint32_t place, uint32_t file, struct pc_pstep *move)
+{
+    uint32_t from;
+    uint64_t aside;
+    int r = pc_plan_locate(p, file, &from, &aside);
+    if (r < 0)
+        return r;
+    if (from != PC_NONE)
+        p->places[from].taken = true;
+    p->places[place].move = p->n_steps;
+    *move = (struct pc_pstep){.kind = PC_STEP_MOVE_BACK, .place = place, .file = file, .from = from, .from_aside = aside,
+                              .expect = p->places[place].live};
+    return pc_plan_add_step(p, move);
+}
+
+/* Pass 1: everything that is alive but elsewhere. */
+static int plan_moves(struct pc_plan *p)
+{
+    for (uint32_t i = 0; i < p->n_places; i++) {
+        uint32_t f = p->places[i].want;
+        struct pc_pstep move;
+        if (f == PC_NONE || is_at(p, i, f) || is_strange(p, i))
+            continue;
+        int r = plan_return(p, i, f, &move);
+        if (r < 0 && r != PC_E_NOTFOUND)
+            return r;
+    }
+    return 0;
+}
+
+static const struct pc_pstep *move_to(const struct pc_plan *p, uint32_t place)
+{
+    return p->places[place].move == PC_NONE ? NULL : &p->steps[p->places[place].move];
+}
+
+/* One of the places where the file already is what it should be (its first name, or one restored before a crash). */
+static bool other_name(struct pc_plan *p, uint32_t place, uint32_t file, struct pc_fh *out)
+{
+    if (p->files[file].now.len) {
+        *out = p->files[file].now;
+        return true;
+    }
+    for (uint32_t at = p->files[file].live; at != PC_NONE; at = p->places[at].next_live) {
+        if (at == place || p->places[at].want != file)
+            continue;
+        *out = p->files[file].fh;
+        return true;
+    }
+    return false;
+}
+
+static struct pc_pstep step_for(const struct pc_plan *p, uint32_t place, uint32_t file)
+{
+    return (struct pc_pstep){.place = place, .file = file, .from = PC_NONE, .version = p->files[file].before,
+                             .expect = p->places[place].live};
+}
+
+/* The file is at its place (or will be moved there): is it what it was? */
+static int plan_present(struct pc_plan *p, uint32_t place, uint32_t f, const struct pc_pstep *move)
+{
+    const struct pc_pfile *file = &p->files[f];
+    struct pc_pstep st = step_for(p, place, f);
+    if (!file->content && !file->meta)
+        return 0;
+    st.expect = file->fh;
+    if (file->lost) {
+        st.kind = PC_STEP_RESTORE;
+        st.result = PC_E_NOTFOUND;
+        st.why = "it was changed before anything of it had been preserved";
+        return pc_plan_add_step(p, &st);
+    }
+    uint32_t at = move && move->from != PC_NONE ? move->from : place;
+    int r = move && move->from_aside ? compare_aside(p, move, st.version, &st.why) : compare_at(p, at, st.version, &st.why);
+    if (r == PC_SAME_CONTENT && file->is_dir && strcmp(st.why, PC_DIFF_MTIME) == 0)
+        r = PC_SAME; /* folders get their times at the very end, see pc_folder_times */
+    st.why = NULL;
+    if (r < 0) {
+        st.kind = PC_STEP_RESTORE;
+        st.result = r;
+        st.why = "its preserved content cannot be read";
+        return r == PC_E_NOTFOUND || r == PC_E_CORRUPT ? pc_plan_add_step(p, &st) : r;
+    }
+    int others = r == PC_DIFFERENT ? pc_acts_by_others(p->s, file->vol, &file->fh, p->incident, file->last_act) : 0;
+    if (others < 0)
+        return others;
+    st.kind = r == PC_SAME ? PC_STEP_NOTHING : r == PC_SAME_CONTENT || file->is_dir ? PC_STEP_META : PC_STEP_RESTORE;
+    st.beside = others > 0;
+    return pc_plan_add_step(p, &st);
+}
+
+/* The inode is gone for good. What stands at its place, if anything, may be a restored one already, the actor's, or somebody else's. */
+static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
+{
+    struct pc_pfile *file = &p->files[f];
+    struct pc_pstep st = step_for(p, place, f);
+    st.kind = PC_STEP_RECREATE;
+    bool strange = is_strange(p, place);
+    if (!file->before && !(file->is_dir && !st.expect.len)) {
+        st.result = strange && !file->lost ? PC_E_CHANGED : PC_E_NOTFOUND;
+        st.why = strange && !file->lost ? "somebody else's file is at its place now; it was left where it is"
+                                        : "it was gone before anything of it had been preserved";
+        return pc_plan_add_step(p, &st);
+    }
+    if (p->places[place].taken)
+        memset(&st.expect, 0, sizeof st.expect);
+    if (!st.expect.len) {
+        if (!file->is_dir && other_name(p, place, f, &st.link))
+            return pc_plan_add_step(p, &st);
+        return pc_plan_add_step(p, &st);
+    }
+    const char *why;
+    int r = compare_at(p, place, st.version, &why);
+    if (r == PC_E_NOTFOUND || r == PC_E_CORRUPT) {
+        st.result = r;
+        st.why = "its preserved content cannot be read";
+        return pc_plan_add_step(p, &st);
+    }
+    if (r < 0)
+        return r;
+    if (r != PC_DIFFERENT) { /* for a folder: any folder there stands for it */
+        file->now = st.expect;
+        st.kind = r == PC_SAME ? PC_STEP_NOTHING : PC_STEP_META;
+    }
+    st.beside = r == PC_DIFFERENT && strange;
+    return pc_plan_add_step(p, &st);
+}
+
+/* Passes 2 and 3: folders first, so that files find theirs. */
+static int plan_content(struct pc_plan *p, bool dirs)
+{
+    for (uint32_t i = 0; i < p->n_places; i++) {
+        uint32_t f = p->places[i].want;
+        if (f == PC_NONE || p->files[f].is_dir != dirs)
+            continue;
+        const struct pc_pstep *move = is_at(p, i, f) ? NULL : move_to(p, i);
+        int r = is_at(p, i, f) || move ? plan_present(p, i, f, move) : plan_gone(p, i, f);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Pass 4: what the incident made, out of the way. What others put there since is theirs. */
+static int plan_asides(struct pc_plan *p)
+{
+    for (uint32_t i = p->n_places; i-- > 0;) { /* newest first: content before the folders it is in */
+        const struct pc_place *q = &p->places[i];
+        uint32_t f = q->live.len ? pc_plan_acted(p, q->vol, &q->live) : PC_NONE;
+        if (!q->known || q->want != PC_NONE || q->taken || f == PC_NONE)
+            continue;
+        struct pc_pstep st = {.kind = PC_STEP_SET_ASIDE, .place = i, .file = f, .from = PC_NONE, .expect = q->live};
+        int r = pc_plan_add_step(p, &st);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int pc_plan_steps(struct pc_plan *p)
+{
+    int r = look(p);
+    if (r == 0)
+        r = pc_plan_list_asides(p);
+    if (r == 0)
+        r = plan_moves(p);
+    if (r == 0)
+        r = plan_content(p, true);
+    if (r == 0)
+        r = plan_content(p, false);
+    return r == 0 ? plan_asides(p) : r;
+}
+
+int pc_plan_make(struct pc_store *s, uint64_t incident, struct pc_plan **out)
+{
+    struct pc_incident inc;
+    int r = pc_store_incident_get(s, incident, &inc);
+    if (r < 0)
+        return r;
+    struct pc_plan *p = calloc(1, sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    p->s = s;
+    p->incident = incident;
+    r = pc_plan_replay(p);
+    if (r == 0)
+        r = pc_plan_steps(p);
+    if (r < 0) {
+        pc_plan_free(p);
+        return r;
+    }
+    *out = p;
+    return 0;
+}
+
+void pc_plan_free(struct pc_plan *p)
+{
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < p->n_places; i++)
+        free(p->places[i].name);
+    free(p->places);
+    free(p->files);
+    free(p->steps);
+    free(p->rows);
+    free(p->asides);
+    free(p->by_place.slot);
+    free(p->by_fh.slot);
+    free(p);
+}
+
+uint32_t pc_plan_count(const struct pc_plan *p)
+{
+    return p->n_steps;
+}
+
+/* Paths are made when asked for: keeping them would cost 8 KiB a step. */
+const struct pc_step *pc_plan_step(const struct pc_plan *cp, uint32_t i)
+{
+    struct pc_plan *p = (struct pc_plan *)cp; /* only the scratch step in it is written */
+    if (i >= p->n_steps)
+        return NULL;
+    const struct pc_pstep *st = &p->steps[i];
+    struct pc_step *out = &p->shown;
+    out->kind = st->kind;
+    out->is_dir = st->file != PC_NONE && p->files[st->file].is_dir;
+    out->version = st->version;
+    out->result = st->result;
+    out->from[0] = 0;
+    pc_place_path(p, st->place, out->path, sizeof out->path);
+    if (st->kind == PC_STEP_MOVE_BACK && st->from != PC_NONE)
+        pc_place_path(p, st->from, out->from, sizeof out->from);
+    else if (st->from_aside)
+        snprintf(out->from, sizeof out->from, "%s", pc_object_path(PC_AREA_ASIDE, st->from_aside).text);
+    snprintf(out->why, sizeof out->why, "%s", st->why ? st->why : st->result ? pc_strerror(st->result) : "");
+    return out;
+}
+
+int pc_plan_apply(struct pc_plan *p, void (*progress)(void *arg, const struct pc_step *, uint32_t done, uint32_t total), void *arg)
+{
+    return p->undo ? pc_undo_run(p, progress, arg) : pc_apply_run(p, progress, arg);
+}

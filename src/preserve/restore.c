@@ -1,0 +1,141 @@
+/*
+ * Owns restoring one file outside of any incident: choosing the version, making it, putting it where asked. What is
+ * there already is kept as a version and goes aside, so nothing is lost.
+ */
+#include "preserve/apply.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "preserve/content.h"
+#include "preserve/meta.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct wish {
+    struct pc_store *s;
+    int dir; /* folder of the place; -1: it is gone */
+    const char *name;
+    uint64_t at_ns, version;
+    int err;
+};
+
+/* Newest first: the first one from that time; without a time the first that differs from what is there. */
+static int choose(void *arg, const struct pc_version_info *i)
+{
+    struct wish *w = arg;
+    const char *why;
+    if (w->at_ns && i->time_ns > w->at_ns)
+        return 0;
+    if (!w->at_ns && w->dir >= 0) {
+        int r = pc_compare(w->s, w->dir, w->name, i->version, &why);
+        if (r == PC_SAME || r == PC_SAME_CONTENT || r == PC_E_NOTFOUND)
+            return 0; /* the same, or its content is no longer held */
+        if (r < 0 && r != -ENOENT) {
+            w->err = r;
+            return 1;
+        }
+    }
+    w->version = i->version;
+    return 1;
+}
+
+/* To another file system: by hand, whole, under a hidden name first. */
+static int copy_out(struct pc_store *s, uint64_t version, int to_dir, const char *to_name)
+{
+    _meta_free_ struct pc_meta m;
+    pc_meta_init(&m);
+    int r = pc_ver_meta(s, version, &m);
+    if (r == 0 && !S_ISREG(m.mode))
+        r = PC_E_UNSUPPORTED;
+    if (r < 0)
+        return r;
+    _close_ int in = m.size ? pc_store_open_version(s, version) : -1;
+    if (m.size && in < 0)
+        return in;
+    _close_ int out = openat(to_dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    r = out < 0 ? -errno : m.size ? pc_content_copy(in, out, m.size) : 0;
+    if (r == 0)
+        r = pc_meta_apply_unlocked(out, &m);
+    if (r == 0 && fsync(out) < 0)
+        r = -errno;
+    if (r == 0 && linkat(out, "", to_dir, to_name, AT_EMPTY_PATH) < 0)
+        r = -errno;
+    return r == 0 ? pc_drop_back(to_dir, to_name, m.attrs & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND)) : r;
+}
+
+/* Into the volume: made in aside/, exchanged with what is there. */
+static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t version, int dir, const char *name)
+{
+    struct pc_fh now = {0}, folder;
+    uint64_t aside = pc_object_next_id(s), kept;
+    struct pc_object_path path = pc_object_path(PC_AREA_ASIDE, aside);
+    _meta_free_ struct pc_meta m;
+    pc_meta_init(&m);
+    int r = pc_fh_of_fd(dir, &folder);
+    int there = r == 0 ? pc_name_fh(dir, name, &now) : r;
+    if (there == 0)
+        r = pc_keep_now(s, v, &now, &folder, name, &kept);
+    if (r == 0)
+        r = pc_prepare(s, v, version, aside);
+    if (r == 0)
+        r = pc_ver_meta(s, version, &m);
+    if (r == 0)
+        r = pc_swap_in(v->vault_fd, path.text, dir, name, there == 0);
+    if (r == 0)
+        r = pc_drop_back(dir, name, m.attrs & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND));
+    if (r == 0 && there == 0)
+        (void)pc_forget(s, v->id, &now);
+    return r;
+}
+
+/* The same folder seen through the vault's own mount: only there a rename from the vault is possible. -EXDEV: elsewhere. */
+static int through_vault(const struct pc_volume *v, int to_dir)
+{
+    struct stat a, b;
+    struct pc_fh fh;
+    if (fstat(to_dir, &a) < 0 || fstat(v->vault_fd, &b) < 0)
+        return -errno;
+    int r = a.st_dev == b.st_dev ? pc_fh_of_fd(to_dir, &fh) : -EXDEV;
+    return r == 0 ? pc_fh_open(v->tree_fd, &fh, O_RDONLY | O_DIRECTORY | O_NOATIME) : r;
+}
+
+static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version, int home, const char *name, int to_dir,
+                       const char *to_name)
+{
+    if (to_dir < 0)
+        return home < 0 ? -ENOENT : swap_version_in(s, v, version, home, name);
+    if (!pc_name_ok(to_name))
+        return -EINVAL;
+    _close_ int dir = through_vault(v, to_dir);
+    return dir >= 0 ? swap_version_in(s, v, version, dir, to_name) : copy_out(s, version, to_dir, to_name);
+}
+
+int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path, uint64_t at_ns,
+                    int to_dirfd, const char *to_name, struct pc_step *done)
+{
+    struct pc_volume *v = pc_volume_get(s, vol);
+    const char *why = NULL;
+    if (!v)
+        return PC_E_NOTFOUND;
+    _close_ int home = pc_fh_open(v->tree_fd, parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME);
+    struct wish w = {.s = s, .dir = home, .name = name, .at_ns = at_ns};
+    int r = pc_store_history(s, vol, parent, name, path, choose, &w);
+    if (r == 0)
+        r = w.err ? w.err : w.version ? 0 : PC_E_NOTFOUND;
+    if (r == 0)
+        r = put_version(s, v, w.version, home, name, to_dirfd, to_name);
+    if (r == 0) {
+        r = pc_compare(s, to_dirfd >= 0 ? to_dirfd : home, to_dirfd >= 0 ? to_name : name, w.version, &why);
+        r = r > 0 ? PC_E_UNVERIFIED : r;
+    }
+    if (done) {
+        *done = (struct pc_step){.kind = PC_STEP_RESTORE, .version = w.version, .result = r};
+        snprintf(done->path, sizeof done->path, "%s", path);
+        snprintf(done->why, sizeof done->why, "%s", why ? why : r < 0 ? pc_strerror(r) : "");
+    }
+    return r < 0 ? r : pc_index_maybe_commit(&s->ix);
+}
