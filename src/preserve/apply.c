@@ -42,7 +42,10 @@ int pc_drop_back(int dirfd, const char *name, uint32_t attrs)
     return r < 0 ? r : pc_meta_set_attrs(fd, m.attrs | attrs);
 }
 
-/* A folder the actor made immutable takes no new names: lifted for one rename. */
+/*
+ * A folder the actor made immutable takes no new names: lifted for one rename. Its times are put back, too: the rename is no change
+ * its owner made. (Folders whose times the incident changed get their old ones at the end, when those are on record.)
+ */
 static int rename_in(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
     struct pc_meta a, b;
@@ -55,6 +58,10 @@ static int rename_in(int from_dir, const char *from, int to_dir, const char *to,
         r = pc_meta_unlock(to_dir);
     if (r == 0 && renameat2(from_dir, from, to_dir, to, flags) < 0)
         r = -errno;
+    if (r == 0) {
+        pc_meta_apply_times(from_dir, a.atime_ns, a.mtime_ns);
+        pc_meta_apply_times(to_dir, b.atime_ns, b.mtime_ns);
+    }
     if (a.attrs & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND))
         pc_meta_set_attrs(from_dir, a.attrs);
     if (b.attrs & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND))
@@ -134,7 +141,7 @@ static bool move_pending_from(const struct pc_plan *p, uint32_t place)
 static int move_back(struct pc_plan *p, struct pc_pstep *st)
 {
     const struct pc_place *to = &p->places[st->place];
-    const struct pc_pfile *f = &p->files[st->file];
+    struct pc_pfile *f = &p->files[st->file];
     struct pc_volume *v = pc_volume_get(p->s, to->vol);
     struct pc_object_path aside = pc_object_path(PC_AREA_ASIDE, st->from_aside);
     struct pc_fh now;
@@ -170,6 +177,8 @@ static int move_back(struct pc_plan *p, struct pc_pstep *st)
         r = pc_swap_in(src, st->from_aside ? aside.text : row.name, dir, row.name2, false);
     if (r == 0)
         (void)pc_store_moved(p->s, to->vol, &f->fh, &row.parent2, row.name2); /* unknown to the index: nothing to follow */
+    if (r == 0 && !f->is_dir)
+        f->now = f->fh; /* its further names are linked to it */
     return r == -EINVAL || r == -EEXIST ? -EAGAIN : r;
 }
 
@@ -257,19 +266,6 @@ static int put_in_place(struct pc_plan *p, struct pc_pstep *st, int dir, const c
     return 0;
 }
 
-/* Names of the inode besides our own link in the vault. */
-static uint32_t names_of(struct pc_plan *p, int vol, const struct pc_fh *fh)
-{
-    struct pc_volume *v = pc_volume_get(p->s, vol);
-    struct pc_row row;
-    struct pc_meta m;
-    _close_ int fd = pc_fh_open(v->tree_fd, fh, O_PATH | O_NOFOLLOW);
-    if (fd < 0 || pc_meta_stat(fd, &m) < 0)
-        return 0;
-    bool linked = pc_row_by_fh(p->s, vol, fh, &row) == 0 && row.link;
-    return m.nlink - (linked && m.nlink ? 1 : 0);
-}
-
 static int in_place(struct pc_plan *p, struct pc_pstep *st, int dir, const struct pc_fh *now, bool meta_only)
 {
     struct pc_volume *v = pc_volume_get(p->s, p->places[st->place].vol);
@@ -315,11 +311,12 @@ static int restore(struct pc_plan *p, struct pc_pstep *st)
         return put_beside(p, st, dir);
     if (st->kind == PC_STEP_META)
         return now.len ? in_place(p, st, dir, &now, true) : PC_E_CHANGED;
-    if (pc_fh_equal(&now, &p->files[st->file].fh) && !p->files[st->file].is_dir && names_of(p, q->vol, &now) > 1)
+    if (pc_fh_equal(&now, &p->files[st->file].fh) && !p->files[st->file].is_dir && pc_plan_names(p, q->vol, &now) > 1)
         return in_place(p, st, dir, &now, false);
-    if (!st->link.len && !p->files[st->file].is_dir && p->files[st->file].now.len && st->kind == PC_STEP_RECREATE && !now.len)
+    if (!p->files[st->file].is_dir && p->files[st->file].now.len && st->kind == PC_STEP_RECREATE && !now.len)
         st->link = p->files[st->file].now; /* its first name was made again a moment ago */
-    return put_in_place(p, st, dir, q->name, &now);
+    r = put_in_place(p, st, dir, q->name, &now);
+    return r == 0 && st->fix ? in_place(p, st, dir, &p->files[st->file].now, false) : r;
 }
 
 /* Whether somebody outside the incident has something in the folder (one level: deeper folders have their own places). */

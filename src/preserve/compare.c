@@ -25,12 +25,17 @@ static int same_content(struct pc_store *s, int path_fd, uint64_t version, uint6
 
 int pc_compare(struct pc_store *s, int dirfd, const char *name, uint64_t version, const char **why)
 {
+    _close_ int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : pc_compare_fd(s, fd, version, why);
+}
+
+int pc_compare_fd(struct pc_store *s, int fd, uint64_t version, const char **why)
+{
     _meta_free_ struct pc_meta want, have;
     struct pc_ver ver;
     pc_meta_init(&want);
     pc_meta_init(&have);
-    _close_ int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    int r = fd < 0 ? -errno : pc_ver_get(s, version, &ver);
+    int r = pc_ver_get(s, version, &ver);
     if (r == 0)
         r = pc_ver_meta(s, version, &want);
     if (r == 0)

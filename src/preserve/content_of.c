@@ -100,10 +100,10 @@ int pc_store_open_version(struct pc_store *s, uint64_t version)
     if (ver.packed)
         return unpacked(v, fd, ver.size);
     r = pc_meta_stat(fd, &m);
+    /* A link shares its inode with the live file: written to since, it is not this version any more. */
+    if (r == 0 && ver.how == PC_HOW_LINK && (m.mtime_ns != ver.mtime_ns || m.size != ver.size))
+        r = PC_E_NOTFOUND;
     if (r == 0 && m.size != ver.size)
         r = PC_E_CORRUPT;
-    /* A link shares its inode with the live file: written to since, it is not this version any more. */
-    if (r == 0 && ver.how == PC_HOW_LINK && m.mtime_ns != ver.mtime_ns)
-        r = PC_E_NOTFOUND;
     return r < 0 ? r : TAKE_FD(fd);
 }

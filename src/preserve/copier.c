@@ -110,7 +110,7 @@ static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *ro
     if (same && row->how == PC_HOW_LINK) {
         /* The very content the current version names: give it the copy, the link goes on following the live file. */
         *version = row->version;
-        return pc_ver_give_object(s, row->version, copy->object, copy->how, ver.alloc_bytes);
+        return pc_ver_give_object(s, row, copy->object, copy->how, ver.alloc_bytes);
     }
     if (row->version && row->how == PC_HOW_LENGTH && copy->size >= row->size)
         r = pc_ver_share_object(s, row->version, copy->object); /* its content is the beginning of this copy */

@@ -108,8 +108,9 @@ int pc_ver_lost(struct pc_store *s, uint64_t version);
 /* Bytes of a shared object are counted once, at its newest version: takes them from this one. */
 int pc_ver_move_alloc(struct pc_store *s, struct pc_ver *old);
 int pc_ver_set_alloc(struct pc_store *s, uint64_t version, uint64_t alloc_bytes);
-/* A LINK version gets content of its own. */
-int pc_ver_give_object(struct pc_store *s, uint64_t version, uint64_t object, uint8_t how, uint64_t alloc_bytes);
+/* The current version, and all others of this file that rest on the link with the same content (renames and the like make new
+ * versions), get content of their own. */
+int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how, uint64_t alloc_bytes);
 /* A LENGTH version gets an object whose beginning is its content. */
 int pc_ver_share_object(struct pc_store *s, uint64_t version, uint64_t object);
 /* For rebuilding: the time of its record; and that `keep` stays current, `older` being from before it. */

@@ -114,6 +114,18 @@ static int try_dotdot(struct pc_plan *p, uint32_t file, uint32_t *place)
     return try_place(p, file, &up_fh, slash + 1, place);
 }
 
+uint32_t pc_plan_names(struct pc_plan *p, int vol, const struct pc_fh *fh)
+{
+    struct pc_volume *v = pc_volume_get(p->s, vol);
+    struct pc_row row;
+    struct pc_meta m;
+    _close_ int fd = !v ? -1 : pc_fh_open(v->tree_fd, fh, O_PATH | O_NOFOLLOW);
+    if (fd < 0 || pc_meta_stat(fd, &m) < 0)
+        return 0;
+    bool linked = pc_row_by_fh(p->s, vol, fh, &row) == 0 && row.link;
+    return m.nlink - (linked && m.nlink ? 1 : 0);
+}
+
 /* Reads aside/ of the volume once: a crash of the machine may have lost the journal row, but not the file. */
 static int list_asides(struct pc_plan *p, const struct pc_volume *v)
 {
@@ -155,11 +167,19 @@ int pc_plan_list_asides(struct pc_plan *p)
 static int try_aside(struct pc_plan *p, uint32_t file, uint64_t *aside)
 {
     struct pc_aside key = {.vol = p->files[file].vol, .fh = p->files[file].fh};
-    const struct pc_aside *a = p->n_asides ? bsearch(&key, p->asides, p->n_asides, sizeof key, by_aside_fh) : NULL;
-    if (!a)
-        return PC_E_NOTFOUND;
-    *aside = a->id;
-    return 0;
+    struct pc_aside *a = p->n_asides ? bsearch(&key, p->asides, p->n_asides, sizeof key, by_aside_fh) : NULL;
+    struct pc_aside *end = p->asides + p->n_asides;
+    /* One inode may lie here under several names: each serves one place. */
+    while (a && a > p->asides && by_aside_fh(a - 1, &key) == 0)
+        a--;
+    for (; a && a < end && by_aside_fh(a, &key) == 0; a++) {
+        if (a->taken)
+            continue;
+        a->taken = true;
+        *aside = a->id;
+        return 0;
+    }
+    return PC_E_NOTFOUND;
 }
 
 int pc_plan_locate(struct pc_plan *p, uint32_t file, uint32_t *place, uint64_t *aside)

@@ -10,6 +10,7 @@
 #include "preserve/meta.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,27 @@ static bool other_name(struct pc_plan *p, uint32_t place, uint32_t file, struct 
     return false;
 }
 
+/*
+ * The actor deleted one name of an inode that has others, none of them touched: link it again. What others did to it
+ * since stays theirs; the version then goes to a file of its own.
+ */
+static int plan_relink(struct pc_plan *p, uint32_t f, struct pc_pstep *st)
+{
+    const struct pc_pfile *file = &p->files[f];
+    const struct pc_volume *v = pc_volume_get(p->s, file->vol);
+    const char *why;
+    if (!v || file->is_dir || file->cur != PC_NONE || pc_plan_names(p, file->vol, &file->fh) == 0)
+        return 0;
+    _close_ int fd = pc_fh_open(v->tree_fd, &file->fh, O_PATH | O_NOFOLLOW);
+    int r = fd < 0 ? fd : pc_compare_fd(p->s, fd, st->version, &why);
+    int others = r == PC_DIFFERENT ? pc_acts_by_others(p->s, file->vol, &file->fh, p->incident, file->last_act) : 0;
+    if (r < 0 || others)
+        return others < 0 ? others : 0;
+    st->link = file->fh;
+    st->fix = r != PC_SAME;
+    return 0;
+}
+
 static struct pc_pstep step_for(const struct pc_plan *p, uint32_t place, uint32_t file)
 {
     return (struct pc_pstep){.place = place, .file = file, .from = PC_NONE, .version = p->files[file].before,
@@ -173,9 +195,8 @@ static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
     if (p->places[place].taken)
         memset(&st.expect, 0, sizeof st.expect);
     if (!st.expect.len) {
-        if (!file->is_dir && other_name(p, place, f, &st.link))
-            return pc_plan_add_step(p, &st);
-        return pc_plan_add_step(p, &st);
+        int r = !file->is_dir && other_name(p, place, f, &st.link) ? 0 : plan_relink(p, f, &st);
+        return r < 0 ? r : pc_plan_add_step(p, &st);
     }
     const char *why;
     int r = compare_at(p, place, st.version, &why);
@@ -194,15 +215,17 @@ static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
     return pc_plan_add_step(p, &st);
 }
 
-/* Passes 2 and 3: folders first, so that files find theirs. */
-static int plan_content(struct pc_plan *p, bool dirs)
+/* Folders first, so that files find theirs; then inodes that are there, so that further names are linked to what they become. */
+static int plan_content(struct pc_plan *p, bool dirs, bool present)
 {
     for (uint32_t i = 0; i < p->n_places; i++) {
         uint32_t f = p->places[i].want;
         if (f == PC_NONE || p->files[f].is_dir != dirs)
             continue;
         const struct pc_pstep *move = is_at(p, i, f) ? NULL : move_to(p, i);
-        int r = is_at(p, i, f) || move ? plan_present(p, i, f, move) : plan_gone(p, i, f);
+        if (present != (is_at(p, i, f) || move))
+            continue;
+        int r = present ? plan_present(p, i, f, move) : plan_gone(p, i, f);
         if (r < 0)
             return r;
     }
@@ -232,10 +255,8 @@ int pc_plan_steps(struct pc_plan *p)
         r = pc_plan_list_asides(p);
     if (r == 0)
         r = plan_moves(p);
-    if (r == 0)
-        r = plan_content(p, true);
-    if (r == 0)
-        r = plan_content(p, false);
+    for (int pass = 0; pass < 4 && r == 0; pass++)
+        r = plan_content(p, pass < 2, pass % 2 == 0);
     return r == 0 ? plan_asides(p) : r;
 }
 

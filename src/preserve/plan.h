@@ -13,9 +13,11 @@ struct pc_place {
     int vol;
     struct pc_fh parent;
     char *name;
-    bool known; /* want is set */
-    bool taken; /* its inode is to be moved back from here */
+    bool known;   /* want is set */
+    bool assumed; /* want is "nothing" only because the first act here is the arrival of another name */
+    bool taken;   /* its inode is to be moved back from here */
     uint32_t want, cur;
+    uint32_t prev;      /* who was here before the last arrival */
     struct pc_fh live;  /* what was here when the plan was made */
     uint32_t move;      /* step that moves its inode back here */
     uint32_t next_live; /* next place where the same inode is */
@@ -31,7 +33,7 @@ struct pc_pfile {
     bool meta;     /* its metadata was changed */
     bool lost;     /* changed before anything was preserved */
     uint64_t before, last_act;
-    uint64_t entries_ns; /* a folder: when the incident first changed its entries, 0 never */
+    uint64_t entries_ns; /* a folder: when the incident first acted on something in it, 0 never */
     uint32_t cur;        /* place the acts left it at */
     uint32_t home;       /* a place that wants it */
     uint32_t live;       /* first of the places where it is */
@@ -46,6 +48,7 @@ struct pc_pstep {
     uint8_t kind;
     bool beside;         /* somebody else's work is at the place: ours goes beside it */
     bool in_place;       /* the inode has other names: restore it, do not replace it */
+    bool fix;            /* link: the linked inode's content or metadata has to be restored, too */
     bool done;
     uint32_t place, file;
     uint32_t from;       /* MOVE_BACK: place it is at; RECREATE: PC_NONE */
@@ -63,6 +66,7 @@ struct pc_pstep {
 struct pc_aside {
     int vol;
     uint64_t id;
+    bool taken;
     struct pc_fh fh;
 };
 
@@ -106,6 +110,8 @@ int pc_place_now(struct pc_plan *p, uint32_t place, struct pc_fh *out);
  * PC_E_NOTFOUND when it is at none of them (deleted, or out of reach).
  */
 int pc_plan_locate(struct pc_plan *p, uint32_t file, uint32_t *place, uint64_t *aside);
+/* Names of the inode besides our own link in the vault; 0 when it is gone. */
+uint32_t pc_plan_names(struct pc_plan *p, int vol, const struct pc_fh *fh);
 int pc_plan_list_asides(struct pc_plan *p);
 /* Printable path of a place; always says something. */
 void pc_place_path(struct pc_plan *p, uint32_t place, char *out, size_t cap);
@@ -116,6 +122,8 @@ void pc_folder_path(struct pc_plan *p, int vol, const struct pc_fh *fh, char *ou
 enum pc_same { PC_SAME, PC_SAME_CONTENT, PC_DIFFERENT };
 /* Compares what is at dirfd/name with a version. enum pc_same or an error. why names the first difference. */
 int pc_compare(struct pc_store *s, int dirfd, const char *name, uint64_t version, const char **why);
+
+int pc_compare_fd(struct pc_store *s, int fd, uint64_t version, const char **why); /* fd: O_PATH */
 
 /* prepare.c: makes a finished inode in the vault's aside/ folder, to be renamed into place. */
 int pc_prepare(struct pc_store *s, struct pc_volume *v, uint64_t version, uint64_t aside);

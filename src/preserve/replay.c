@@ -90,7 +90,7 @@ int pc_plan_place(struct pc_plan *p, int vol, const struct pc_fh *parent, const 
     char *copy = r == 0 ? strdup(name) : NULL;
     if (!copy)
         return r < 0 ? r : -ENOMEM;
-    p->places[p->n_places] = (struct pc_place){.vol = vol, .parent = *parent, .name = copy, .want = PC_NONE, .cur = PC_NONE, .move = PC_NONE, .next_live = PC_NONE};
+    p->places[p->n_places] = (struct pc_place){.vol = vol, .parent = *parent, .name = copy, .want = PC_NONE, .cur = PC_NONE, .prev = PC_NONE, .move = PC_NONE, .next_live = PC_NONE};
     *out = p->n_places++;
     table_put(t, h, *out);
     return 0;
@@ -143,9 +143,10 @@ static void claim(struct pc_plan *p, uint32_t place, uint32_t f)
         q->want = origin;
         q->cur = f;
         file->cur = place;
-    } else if (q->cur != f && q->want == PC_NONE && file->cur == PC_NONE) {
+    } else if (q->cur != f && q->prev != f && q->want == PC_NONE && (q->assumed || file->cur == PC_NONE)) {
         /* It was beneath what arrived (a replacing rename or an exchange, told in either order), or others put it there. */
         q->want = origin;
+        q->assumed = false;
     }
 }
 
@@ -157,10 +158,12 @@ static void leave(struct pc_plan *p, uint32_t place, uint32_t f)
         p->files[f].cur = PC_NONE;
 }
 
-static void arrive(struct pc_plan *p, uint32_t place, uint32_t f)
+static void arrive(struct pc_plan *p, uint32_t place, uint32_t f, bool renamed)
 {
     struct pc_place *q = &p->places[place];
-    q->known = true; /* empty until now, unless an act says otherwise */
+    q->assumed = q->known ? q->assumed : renamed; /* empty until now, unless an act says otherwise */
+    q->known = true;
+    q->prev = q->cur;
     q->cur = f;
     p->files[f].cur = place;
 }
@@ -197,7 +200,7 @@ static void touch(struct pc_plan *p, uint32_t f, uint64_t id, const struct pc_ac
     file->meta = file->meta || a->op == OP_META;
 }
 
-/* Folders whose entries changed get their times back at the end. */
+/* Folders whose entries the incident changed, or the rollback will, get their times back at the end. */
 static int note_folder(struct pc_plan *p, int vol, const struct pc_fh *fh, uint64_t time_ns)
 {
     uint32_t f;
@@ -223,7 +226,7 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
         return r;
     if (a->op == OP_CREATE) {
         p->files[f].created = fresh ? !existed_before(p, a) : p->files[f].created;
-        arrive(p, at, f);
+        arrive(p, at, f, false);
     } else {
         claim(p, at, f);
     }
@@ -231,9 +234,10 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
     if (a->op == OP_DELETE || a->op == OP_REPLACE || a->op == OP_RENAME)
         leave(p, at, f);
     if (a->op == OP_RENAME)
-        arrive(p, to, f);
-    if (a->op != OP_MODIFY && a->op != OP_META)
-        r = note_folder(p, a->vol, &a->parent, a->time_ns);
+        arrive(p, to, f, true);
+    r = note_folder(p, a->vol, &a->parent, a->time_ns);
+    if (r == 0 && a->is_dir) /* moving a folder rewrites its "..": some file systems count that as a change of it */
+        r = note_folder(p, a->vol, &a->fh, a->time_ns);
     return r == 0 && a->op == OP_RENAME ? note_folder(p, a->vol, &a->new_parent, a->time_ns) : r;
 }
 

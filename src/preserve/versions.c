@@ -186,10 +186,10 @@ int pc_ver_move_alloc(struct pc_store *s, struct pc_ver *old)
     return r;
 }
 
-int pc_ver_give_object(struct pc_store *s, uint64_t version, uint64_t object, uint8_t how, uint64_t alloc_bytes)
+int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how, uint64_t alloc_bytes)
 {
-    int r = WRITE(s, PC_SQL_VER_OBJECT, version, object, how);
-    return r == 0 ? pc_ver_set_alloc(s, version, alloc_bytes) : r;
+    int r = WRITE(s, PC_SQL_VER_TWINS, row->id, object, how, row->size, (uint64_t)row->mtime_ns);
+    return r == 0 ? pc_ver_set_alloc(s, row->version, alloc_bytes) : r;
 }
 
 int pc_ver_share_object(struct pc_store *s, uint64_t version, uint64_t object)
