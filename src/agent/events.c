@@ -106,17 +106,6 @@ int pc_events_open(const struct pc_events_opts *o, struct pc_events **out)
     return 0;
 }
 
-void pc_events_close(struct pc_events *e)
-{
-    if (!e)
-        return;
-    pc_events_tick(e);
-    close_sinks(e);
-    pc_buf_free(&e->line);
-    free(e->ecs_path);
-    free(e);
-}
-
 uint64_t pc_events_dropped(const struct pc_events *e)
 {
     return e->dropped;
@@ -207,22 +196,36 @@ static void write_record(struct pc_events *e, const struct pc_event_record *rec)
         write_ecs(e, rec);
 }
 
+static void report_held_back(struct pc_events *e)
+{
+    char text[64];
+    if (e->held_back == 0)
+        return;
+    snprintf(text, sizeof text, "%u messages suppressed", e->held_back);
+    e->held_back = 0;
+    write_record(e, &(struct pc_event_record){.time_ns = pc_real_ns(), .level = PC_LEVEL_WARNING, .action = "log-suppressed",
+                                              .about = &(struct pc_event_about){0}, .message = text});
+}
+
 void pc_events_tick(struct pc_events *e)
+{
+    uint64_t second = pc_mono_ns() / PC_NS_PER_S;
+    if (!e || second == e->second)
+        return;
+    e->second = second;
+    e->in_second = 0;
+    report_held_back(e);
+}
+
+void pc_events_close(struct pc_events *e)
 {
     if (!e)
         return;
-    uint64_t second = pc_mono_ns() / PC_NS_PER_S;
-    if (second == e->second)
-        return;
-    uint32_t held_back = e->held_back;
-    e->second = second;
-    e->in_second = e->held_back = 0;
-    if (held_back == 0)
-        return;
-    char text[64];
-    snprintf(text, sizeof text, "%u messages suppressed", held_back);
-    write_record(e, &(struct pc_event_record){.time_ns = pc_real_ns(), .level = PC_LEVEL_WARNING, .action = "log-suppressed",
-                                              .about = &(struct pc_event_about){0}, .message = text});
+    report_held_back(e);
+    close_sinks(e);
+    pc_buf_free(&e->line);
+    free(e->ecs_path);
+    free(e);
 }
 
 /* Whether the rate bound lets this event pass. */
@@ -241,9 +244,9 @@ static bool admit(struct pc_events *e, enum pc_level level)
 void pc_event(struct pc_events *e, enum pc_level level, const char *action, const struct pc_event_about *about,
               const char *fmt, ...)
 {
+    int saved = errno; /* a log line must not change what its caller reports next */
     if (!e || level < e->opts.least || !admit(e, level))
         return;
-    int saved = errno; /* a log line must not change what its caller reports next */
     char message[MESSAGE_BYTES_MAX];
     va_list ap;
     va_start(ap, fmt);

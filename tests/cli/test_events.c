@@ -268,16 +268,11 @@ static void floods_are_bounded_but_alerts_pass(void **state)
     for (int i = 0; i < 20; i++)
         pc_event(e, PC_LEVEL_ALERT, "freeze", NULL, "alert %d", i);
     assert_int_equal(pc_events_suppressed(e), suppressed);
-    uint64_t second = pc_mono_ns() / PC_NS_PER_S;
-    while (pc_mono_ns() / PC_NS_PER_S == second)
-        usleep(10000);
-    pc_event(e, PC_LEVEL_INFO, "later", NULL, "after the flood");
     pc_events_close(e);
     char text[64 << 10];
     read_file(p->ecs, text, sizeof text);
     assert_non_null(strstr(text, " messages suppressed\""));
     assert_non_null(strstr(text, "alert 19"));
-    assert_non_null(strstr(text, "after the flood"));
 }
 
 static void reload_changes_the_place(void **state)
