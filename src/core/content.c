@@ -199,6 +199,7 @@ void pc_content_look(const struct pc_content *c, struct pc_look *out)
 struct change {
     uint64_t compared, changed; /* bytes */
     uint32_t same, to_random, random_to_random, other, filled, wiped; /* blocks */
+    uint32_t interleaved; /* of to_random: changed bytes alternate with others at close range */
     bool resumes;  /* after a changed block the old content goes on at its old place: nothing was shifted */
     bool head;     /* the first block changed */
     struct pc_hist old, new; /* of changed bytes, filled and wiped blocks left out */
@@ -220,20 +221,31 @@ static void collect_line(const uint8_t *a, const uint8_t *b, uint32_t n, struct 
     hb->n = ha->n;
 }
 
-/* Histograms of changed bytes alone: with every other 16 bytes encrypted, the rest would hide them. Returns how many. */
-static uint32_t collect(const uint8_t *a, const uint8_t *b, uint32_t n, struct pc_hist *ha, struct pc_hist *hb)
+/* What became of one block's changed bytes. */
+struct block_change {
+    uint32_t changed, filled, wiped; /* bytes; filled: there was free space, wiped: there is now */
+    uint32_t lines;                  /* bytes of the lines that old and new were taken from */
+    struct pc_hist old, new;         /* of the rest */
+};
+
+/* Changed bytes alone: with every other 16 bytes encrypted, the rest would hide them. */
+static void collect(const uint8_t *a, const uint8_t *b, uint32_t n, struct block_change *c)
 {
-    uint32_t changed = 0;
     for (uint32_t i = 0; i < n; i += LINE) {
         uint32_t len = n - i < LINE ? n - i : LINE;
         if (memcmp(a + i, b + i, len) == 0)
             continue;
-        uint32_t before = ha->n;
-        if (before < COLLECT)
-            collect_line(a + i, b + i, len, ha, hb);
-        changed += before < COLLECT ? ha->n - before : len;
+        uint32_t before = c->old.n;
+        if (pc_bytes_constant(a + i, len))
+            c->filled += len;
+        else if (pc_bytes_constant(b + i, len))
+            c->wiped += len;
+        else if (before < COLLECT) {
+            collect_line(a + i, b + i, len, &c->old, &c->new);
+            c->lines += len;
+        }
+        c->changed += c->old.n > before ? c->old.n - before : len;
     }
-    return changed;
 }
 
 /* Nearly all of them are one value: free space, or bytes wiped. */
@@ -245,26 +257,34 @@ static bool one_value(const struct pc_hist *h)
     return (uint64_t)most * 20 >= (uint64_t)h->n * 19;
 }
 
+static void count_random(struct change *c, const struct block_change *b)
+{
+    if (pc_hist_random(&b->old)) {
+        c->random_to_random++;
+        return;
+    }
+    c->to_random++;
+    c->interleaved += b->old.n * 4 < b->lines * 3;
+}
+
 static void change_block(struct change *c, const uint8_t *a, const uint8_t *b, uint32_t n)
 {
-    struct pc_hist old = {0}, new = {0};
-    c->changed += collect(a, b, n, &old, &new);
-    if (old.n < FEW)
-        c->other++;
-    else if (one_value(&old))
+    struct block_change d = {0};
+    collect(a, b, n, &d);
+    c->changed += d.changed;
+    bool few = d.old.n < FEW;
+    if (few ? d.filled >= FEW && d.filled >= d.wiped : one_value(&d.old))
         c->filled++;
-    else if (one_value(&new))
+    else if (few ? d.wiped >= FEW : one_value(&d.new))
         c->wiped++;
-    else if (!pc_hist_random(&new))
-        c->other++;
-    else if (pc_hist_random(&old))
-        c->random_to_random++;
+    else if (!few && pc_hist_random(&d.new))
+        count_random(c, &d);
     else
-        c->to_random++;
-    if (old.n < FEW || one_value(&old) || one_value(&new))
+        c->other++;
+    if (few || one_value(&d.old) || one_value(&d.new))
         return;
-    pc_hist_merge(&c->old, &old);
-    pc_hist_merge(&c->new, &new);
+    pc_hist_merge(&c->old, &d.old);
+    pc_hist_merge(&c->new, &d.new);
 }
 
 static uint32_t common_len(const struct pc_window *a, const struct pc_window *b)
@@ -373,7 +393,7 @@ static bool rule_emptied(const struct pair *p, struct pc_finding *f)
     bool log = p->old.textual && looks_like_log(p->before);
     if (p->new.kind == PC_KIND_CONSTANT && p->after->size >= p->before->size / 2)
         return conclude(f, log ? 30 : 60, PC_EV_EMPTIED | PC_EV_STRUCTURE_GONE);
-    uint8_t score = log ? 1 : p->old.textual ? 4 : p->old.kind == PC_KIND_UNKNOWN ? 6 : 20;
+    uint8_t score = log ? 0 : p->old.textual ? 4 : p->old.kind == PC_KIND_UNKNOWN ? 6 : 20;
     return conclude(f, score, PC_EV_EMPTIED);
 }
 
@@ -422,6 +442,16 @@ static bool in_place(const struct pair *p)
     return p->same_size || p->change.resumes;
 }
 
+/*
+ * A guest writes whole sectors, and not most of its disk between two closes of the image. Less than that cannot be told
+ * from a guest that works: a striped disk image whose beginning is left alone passes, until more files follow.
+ */
+static bool disk_encrypted(const struct change *c)
+{
+    uint32_t blocks = c->same + c->to_random + c->random_to_random + c->other + c->filled + c->wiped;
+    return c->to_random > 4 && (c->interleaved * 2 > c->to_random || c->to_random * 2 > blocks);
+}
+
 /* Databases and disk images are rewritten block by block by their owners, with whatever their users put in. */
 static bool rule_own_blocks(const struct pair *p, struct pc_finding *f)
 {
@@ -429,7 +459,9 @@ static bool rule_own_blocks(const struct pair *p, struct pc_finding *f)
         return false;
     if (p->new_sight.proof == PC_PROOF_BROKEN && p->old_sight.proof != PC_PROOF_BROKEN)
         return conclude(f, 90, PC_EV_PARTIAL | PC_EV_STRUCTURE_GONE | PC_EV_RANDOMISED);
-    return conclude(f, p->change.to_random ? 5 : 0, p->change.to_random ? PC_EV_RANDOMISED : 0);
+    if (p->new_flags & PC_KF_DISK && disk_encrypted(&p->change))
+        return conclude(f, 75, PC_EV_PARTIAL | PC_EV_RANDOMISED);
+    return conclude(f, 0, p->change.to_random ? PC_EV_RANDOMISED : 0); /* many small scores would add up */
 }
 
 /* Pieces of the file were made random where they stand. */
