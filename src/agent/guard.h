@@ -1,0 +1,193 @@
+#ifndef PC_AGENT_GUARD_H
+#define PC_AGENT_GUARD_H
+#include "agent/control.h"
+#include "agent/dirs.h"
+#include "agent/events.h"
+#include "agent/settings.h"
+#include "core/judge.h"
+#include "kern/fan.h"
+#include "kern/freeze.h"
+#include "preserve/store.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/*
+ * The guard's worker process. One main thread owns everything below except where a comment says otherwise; one thread
+ * answers the kernel (gate.c) and opens nothing; a few copy files while an opener waits (gate.c).
+ *
+ * Life of one event: guard.c reads it, acts.c finds out which file and what happened and asks core/judge, gate.c and
+ * stop.c act on the answer, capture.c preserves the new content when the queue is empty.
+ */
+#define PC_VOLUMES_MAX 32
+#define PC_REASONS_MAX 16
+
+struct pc_reason {
+    char text[96];
+    char sample[256]; /* one path it happened to */
+    uint64_t count;
+};
+
+struct pc_folder {
+    char path[PATH_MAX];
+    int vol; /* index into guard.volume; -1: not guarded now */
+    pc_dir dir;
+    uint64_t covered, uncovered;
+    struct pc_reason reason[PC_REASONS_MAX];
+    uint32_t reasons;
+    char trouble[160]; /* why it is not guarded, or "" */
+};
+
+struct pc_volume {
+    int id; /* of the store; 0: unused slot */
+    int tree_fd;
+    dev_t dev, st_dev;
+    uint64_t fsid;
+    char point[PATH_MAX], type[32], vault[PATH_MAX];
+    enum pc_mode mode;
+    bool gate_down;          /* permission events are on because of evidence (on-open volumes always have them) */
+    uint64_t gate_since_ns;  /* mono: last evidence */
+    bool read_only;
+};
+
+struct pc_counters {
+    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, late_copies;
+};
+
+struct pc_stopped; /* a frozen incident, stop.c */
+struct pc_gate;    /* gate.c */
+struct pc_captures; /* capture.c */
+struct pc_scan;    /* scan.c */
+struct pc_acts;    /* acts.c */
+
+struct pc_guard {
+    struct pc_settings settings;
+    char config_path[PATH_MAX], state_dir[PATH_MAX];
+    char **extra_protect; /* --protect, kept over reloads; not owned */
+    uint32_t extra_protects;
+    struct pc_rule_list released;
+    struct pc_events *log;
+    struct pc_control *control;
+    struct pc_judge *judge;
+    struct pc_store *store;
+    struct pc_dirs *dirs;
+    struct pc_freezer freezer;
+    struct pc_gate *gate;
+    struct pc_captures *captures;
+    struct pc_scan *scan;
+    struct pc_acts *acts;
+    struct pc_stopped *stopped; /* list */
+    struct pc_volume volume[PC_VOLUMES_MAX];
+    struct pc_folder *folder;
+    uint32_t folders;
+    int watch_fd, cnproc_fd, mounts_fd, epoll_fd, supervisor_fd;
+    char *event_buf; /* PC_EVENT_BUF bytes */
+    uint64_t run_base; /* process ids: run_base + actor */
+    uint64_t started_real_ns, random_state;
+    struct pc_counters n;
+    bool ready, stopping, pumping, lineage_lost;
+    uint32_t supervisor_restarts;
+    pid_t supervisor_pid;
+};
+#define PC_EVENT_BUF (256u << 10)
+
+/* guard.c */
+int pc_guard_run(struct pc_guard *g);
+/* Handles what must not wait: events, waiting opens, lineage. Called between the steps of anything long. */
+void pc_guard_pump(struct pc_guard *g);
+/* Reads lineage and file events until none wait. */
+void pc_guard_drain(struct pc_guard *g);
+uint64_t pc_guard_random(struct pc_guard *g);
+int pc_guard_reload(struct pc_guard *g);
+
+/* volumes.c */
+int pc_volumes_open(struct pc_guard *g);
+int pc_folder_guard(struct pc_guard *g, uint32_t i);
+void pc_volume_close(struct pc_guard *g, struct pc_volume *v);
+void pc_volumes_check(struct pc_guard *g); /* the mount table changed */
+struct pc_volume *pc_volume_by_id(struct pc_guard *g, int id);
+struct pc_volume *pc_volume_by_fsid(struct pc_guard *g, uint64_t fsid);
+struct pc_volume *pc_volume_by_dev(struct pc_guard *g, dev_t st_dev);
+bool pc_volume_guards(const struct pc_guard *g, const struct pc_volume *v);
+void pc_folder_uncovered(struct pc_guard *g, uint32_t folder, const char *path, int err);
+bool pc_excluded(const struct pc_guard *g, const char *path);
+
+/* scan.c */
+int pc_scan_new(struct pc_scan **out);
+void pc_scan_free(struct pc_scan *s);
+int pc_scan_add(struct pc_guard *g, pc_dir dir);
+/* Looks at up to `entries` directory entries. True while there is more. */
+bool pc_scan_step(struct pc_guard *g, uint32_t entries);
+bool pc_scan_busy(const struct pc_guard *g);
+uint64_t pc_scan_seen(const struct pc_guard *g);
+/* The guarded folder with this handle, read from disk if it is new to us; 0: not guarded. */
+pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
+void pc_scan_forget_outside(struct pc_guard *g);
+
+/* capture.c */
+int pc_captures_new(uint32_t max, struct pc_captures **out);
+void pc_captures_free(struct pc_captures *c);
+void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,
+                      bool hot);
+bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns);
+/* Preserves one file that is due. False when none was. */
+bool pc_capture_step(struct pc_guard *g, uint64_t now_ns);
+uint32_t pc_captures_waiting(const struct pc_guard *g);
+uint64_t pc_capture_next_ns(const struct pc_guard *g); /* mono time of the next one; UINT64_MAX: none */
+/* Preserves now. 0 or an error (counted and named in status). */
+int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir, const char *name,
+                   uint64_t creator);
+/* The version before the newest one, if that was taken moments ago. */
+uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version);
+
+/* acts.c */
+int pc_acts_new(struct pc_acts **out);
+void pc_acts_free(struct pc_acts *a);
+void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e);
+/* A file found changed by the scan: nobody was seen doing it. */
+void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known);
+void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
+/* Looks again at files that are written without ever being closed. */
+void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
+bool pc_acts_any_muted(const struct pc_guard *g);
+/* Makes sure the index knows this process and its ancestors; returns its process id, 0 for actor 0. */
+uint64_t pc_acts_process(struct pc_guard *g, pc_actor actor);
+/* Adds every process beneath root that has acted to the incident. */
+void pc_acts_add_to_incident(struct pc_guard *g, uint64_t incident, pc_actor root);
+
+/* gate.c */
+int pc_gate_start(struct pc_guard *g);
+void pc_gate_stop(struct pc_guard *g);
+int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v);
+void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v);
+void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v); /* damage was seen: bring it down */
+void pc_gate_relax(struct pc_guard *g, uint64_t now_ns);        /* raise gates that saw no evidence for a while */
+int pc_gate_fd(const struct pc_guard *g);                       /* readable: opens wait for the main thread */
+void pc_gate_step(struct pc_guard *g);
+void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
+uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root);
+struct pc_gate_stats {
+    uint64_t opens, held, late, denied_vault, copied, copy_errors;
+    uint32_t waiting, parked;
+};
+void pc_gate_stats(const struct pc_guard *g, struct pc_gate_stats *out);
+
+/* stop.c */
+void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path);
+/* The frozen incident this actor belongs to, or 0. */
+uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor);
+int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap);
+int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by);
+int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident);
+void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc); /* damaged and preserved, from the acts */
+void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns); /* action.delay, stragglers */
+int pc_stop_adopt(struct pc_guard *g);                        /* after a restart: incidents still frozen */
+void pc_stop_free(struct pc_guard *g);
+
+/* answers.c */
+extern const struct pc_command pc_guard_commands[];
+
+/* supervisor.c */
+int pc_supervise(int argc, char **argv, const char *state_dir);
+#endif
