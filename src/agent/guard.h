@@ -43,6 +43,7 @@ struct pc_volume {
     int id; /* of the store; 0: unused slot */
     int tree_fd;
     dev_t dev, st_dev;
+    struct pc_fh root_fh;
     uint64_t fsid;
     char point[PATH_MAX], type[32], vault[PATH_MAX];
     enum pc_mode mode;

@@ -1,0 +1,281 @@
+/*
+ * Owns the queue of files whose new content is to be preserved. The judge has always seen a change before it gets here,
+ * so that preserving never replaces the pre-image a judgement still needs. Bounded: at the limit the folder is walked
+ * again instead, which finds everything that changed.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Long enough for create+write+close+chmod of one file to be one capture, short enough for "within a second". */
+#define SOON_NS (150 * PC_NS_PER_MS)
+/* A file that is written all the time is preserved this often. */
+#define HOT_NS (5 * PC_NS_PER_S)
+#define RECENT_SLOTS 4096
+
+struct entry {
+    struct pc_fh fh;
+    char *name;
+    uint64_t creator, due_ns;
+    int vol;
+    pc_dir dir;
+    uint32_t hash_next, list_next;
+    uint8_t tries;
+};
+
+struct list {
+    uint32_t head, tail;
+};
+
+struct pc_captures {
+    struct entry *entry; /* [0] unused */
+    uint32_t max, used, free_list, waiting;
+    uint32_t *bucket, buckets;
+    struct list soon, hot;
+    struct {
+        uint64_t version, before;
+    } recent[RECENT_SLOTS];
+};
+
+int pc_captures_new(uint32_t max, struct pc_captures **out)
+{
+    struct pc_captures *c = calloc(1, sizeof *c);
+    if (!c)
+        return -ENOMEM;
+    c->max = max;
+    c->used = 1;
+    for (c->buckets = 1024; c->buckets < max / 4; c->buckets *= 2)
+        ;
+    /* calloc of this size is untouched memory until it is used. */
+    c->entry = calloc((size_t)max + 1, sizeof *c->entry);
+    c->bucket = calloc(c->buckets, sizeof *c->bucket);
+    if (!c->entry || !c->bucket) {
+        pc_captures_free(c);
+        return -ENOMEM;
+    }
+    *out = c;
+    return 0;
+}
+
+void pc_captures_free(struct pc_captures *c)
+{
+    if (!c)
+        return;
+    for (uint32_t i = 1; c->entry && i < c->used; i++)
+        free(c->entry[i].name);
+    free(c->entry);
+    free(c->bucket);
+    free(c);
+}
+
+static uint32_t *bucket_of(struct pc_captures *c, int vol, const struct pc_fh *fh)
+{
+    return &c->bucket[(pc_fh_hash(fh) + (uint64_t)vol) & (c->buckets - 1)];
+}
+
+static uint32_t find(struct pc_captures *c, int vol, const struct pc_fh *fh)
+{
+    for (uint32_t i = *bucket_of(c, vol, fh); i; i = c->entry[i].hash_next)
+        if (c->entry[i].vol == vol && pc_fh_equal(&c->entry[i].fh, fh))
+            return i;
+    return 0;
+}
+
+static uint32_t take(struct pc_captures *c)
+{
+    if (c->free_list) {
+        uint32_t i = c->free_list;
+        c->free_list = c->entry[i].list_next;
+        return i;
+    }
+    return c->used <= c->max ? c->used++ : 0;
+}
+
+static void append(struct pc_captures *c, struct list *l, uint32_t i)
+{
+    c->entry[i].list_next = 0;
+    if (l->tail)
+        c->entry[l->tail].list_next = i;
+    else
+        l->head = i;
+    l->tail = i;
+}
+
+static void rename_entry(struct entry *e, pc_dir dir, const char *name)
+{
+    if (!name || (e->name && strcmp(e->name, name) == 0 && e->dir == dir))
+        return;
+    char *copy = strdup(name);
+    if (!copy)
+        return; /* the index keeps the old name until the next event */
+    free(e->name);
+    e->name = copy;
+    e->dir = dir;
+}
+
+static void overflow(struct pc_guard *g, pc_dir dir)
+{
+    g->n.overflows++;
+    uint32_t folder = pc_dirs_folder(g->dirs, dir);
+    if (folder < g->folders && !pc_scan_busy(g))
+        (void)pc_scan_add(g, g->folder[folder].dir);
+}
+
+void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,
+                      bool hot)
+{
+    struct pc_captures *c = g->captures;
+    uint32_t i = find(c, vol, fh);
+    if (i) {
+        rename_entry(&c->entry[i], dir, name);
+        return; /* taken when it is due, with what the file is then */
+    }
+    char *copy = strdup(name);
+    i = copy ? take(c) : 0;
+    if (!i) {
+        free(copy);
+        overflow(g, dir);
+        return;
+    }
+    uint32_t *head = bucket_of(c, vol, fh);
+    c->entry[i] = (struct entry){.fh = *fh,
+                                 .name = copy,
+                                 .creator = creator,
+                                 .due_ns = pc_mono_ns() + (hot ? HOT_NS : SOON_NS),
+                                 .vol = vol,
+                                 .dir = dir,
+                                 .hash_next = *head};
+    *head = i;
+    append(c, hot ? &c->hot : &c->soon, i);
+    c->waiting++;
+}
+
+static void drop(struct pc_captures *c, uint32_t i)
+{
+    struct entry *e = &c->entry[i];
+    for (uint32_t *at = bucket_of(c, e->vol, &e->fh); *at; at = &c->entry[*at].hash_next) {
+        if (*at != i)
+            continue;
+        *at = e->hash_next;
+        break;
+    }
+    free(e->name);
+    *e = (struct entry){.list_next = c->free_list};
+    c->free_list = i;
+    c->waiting--;
+}
+
+static struct list *due_list(struct pc_captures *c, uint64_t now_ns)
+{
+    if (c->soon.head && c->entry[c->soon.head].due_ns <= now_ns)
+        return &c->soon;
+    if (c->hot.head && c->entry[c->hot.head].due_ns <= now_ns)
+        return &c->hot;
+    return NULL;
+}
+
+bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns)
+{
+    return due_list(g->captures, now_ns) != NULL;
+}
+
+uint64_t pc_capture_next_ns(const struct pc_guard *g)
+{
+    const struct pc_captures *c = g->captures;
+    uint64_t next = UINT64_MAX;
+    if (c->soon.head)
+        next = c->entry[c->soon.head].due_ns;
+    if (c->hot.head && c->entry[c->hot.head].due_ns < next)
+        next = c->entry[c->hot.head].due_ns;
+    return next;
+}
+
+uint32_t pc_captures_waiting(const struct pc_guard *g)
+{
+    return g->captures->waiting;
+}
+
+uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version)
+{
+    const struct pc_captures *c = g->captures;
+    return c->recent[version % RECENT_SLOTS].version == version ? c->recent[version % RECENT_SLOTS].before : 0;
+}
+
+int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir, const char *name,
+                   uint64_t creator)
+{
+    struct pc_known known;
+    bool is_new = pc_store_lookup(g->store, v->id, fh, &known) < 0 || known.gone;
+    uint64_t before = is_new ? 0 : known.version, version = 0;
+    int r = pc_store_capture(g->store, v->id, fd, fh, pc_dirs_fh(g->dirs, dir), name, creator, &version);
+    uint32_t folder = pc_dirs_folder(g->dirs, dir);
+    if (r < 0) {
+        if (r != PC_E_CHANGED) {
+            char path[PATH_MAX];
+            g->n.capture_errors++;
+            pc_folder_uncovered(g, folder, pc_dirs_path(g->dirs, dir, name, path, sizeof path), r);
+        }
+        return r;
+    }
+    g->n.captures++;
+    if (is_new && folder < g->folders)
+        g->folder[folder].covered++;
+    if (version != before) {
+        g->captures->recent[version % RECENT_SLOTS].version = version;
+        g->captures->recent[version % RECENT_SLOTS].before = before;
+    }
+    return 0;
+}
+
+/* The live file by handle: looked at before it is opened, since opening a fifo or device has effects. */
+static int open_live(struct pc_volume *v, const struct pc_fh *fh)
+{
+    _close_ int fd = pc_fh_open(v->tree_fd, fh, O_PATH);
+    struct stat st;
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_nlink == 0)
+        return -ENOENT;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return pc_fh_open(v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    return TAKE_FD(fd);
+}
+
+static void again(struct pc_captures *c, uint32_t i, uint64_t now_ns)
+{
+    struct entry *e = &c->entry[i];
+    e->due_ns = now_ns + HOT_NS;
+    append(c, &c->hot, i);
+}
+
+bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
+{
+    struct pc_captures *c = g->captures;
+    struct list *l = due_list(c, now_ns);
+    if (!l)
+        return false;
+    uint32_t i = l->head;
+    struct entry *e = &c->entry[i];
+    l->head = e->list_next;
+    if (!l->head)
+        l->tail = 0;
+    struct pc_volume *v = pc_volume_by_id(g, e->vol);
+    _close_ int fd = v ? open_live(v, &e->fh) : -ENODEV;
+    /* Its folder may have been dropped while it waited. */
+    bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
+    int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);
+    if (r == PC_E_CHANGED && e->tries++ < 100)
+        again(c, i, now_ns);
+    else
+        drop(c, i);
+    return true;
+}
