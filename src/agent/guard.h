@@ -167,6 +167,8 @@ void pc_gate_relax(struct pc_guard *g, uint64_t now_ns);        /* raise gates t
 int pc_gate_fd(const struct pc_guard *g);                       /* readable: opens wait for the main thread */
 void pc_gate_step(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
+/* Opens of processes no longer frozen are decided again. */
+void pc_gate_let_go(struct pc_guard *g);
 uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root);
 struct pc_gate_stats {
     uint64_t opens, held, late, denied_vault, copied, copy_errors;

@@ -202,9 +202,14 @@ int pc_fan_gate_open(void)
     return fd < 0 ? -errno : fd;
 }
 
+int pc_fan_ignore_mount(int group, int tree_fd)
+{
+    return mark_at(group, FAN_MARK_ADD | FAN_MARK_MOUNT | IGNORE, FAN_OPEN_PERM | FAN_ONDIR, tree_fd);
+}
+
 int pc_fan_gate_down(int group, int tree_fd)
 {
-    int r = mark_at(group, FAN_MARK_ADD | FAN_MARK_MOUNT | IGNORE, FAN_OPEN_PERM, tree_fd);
+    int r = pc_fan_ignore_mount(group, tree_fd);
     if (r < 0)
         return r;
     return mark_at(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
@@ -213,7 +218,7 @@ int pc_fan_gate_down(int group, int tree_fd)
 int pc_fan_gate_up(int group, int tree_fd)
 {
     int r = mark_at(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
-    (void)mark_at(group, FAN_MARK_REMOVE | FAN_MARK_MOUNT | FAN_MARK_IGNORE, FAN_OPEN_PERM, tree_fd);
+    (void)mark_at(group, FAN_MARK_REMOVE | FAN_MARK_MOUNT | FAN_MARK_IGNORE, FAN_OPEN_PERM | FAN_ONDIR, tree_fd);
     return r;
 }
 

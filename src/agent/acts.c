@@ -1,0 +1,609 @@
+/*
+ * Owns the way from a kernel event to a judged, recorded act: which file, what happened to it, what it was before, what
+ * the judge says. Must not preserve (capture.c) nor stop anybody (stop.c): it hands on.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "kern/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
+#define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
+#define MUTED_MAX 1024
+/* A file whose writes come closer than this is muted and looked at by timer. */
+#define BUSY_NS (50 * PC_NS_PER_MS)
+#define LOOK_NS (500 * PC_NS_PER_MS)
+
+struct seen {
+    uint64_t actor, file, before, mono_ns;
+    uint8_t op, score;
+};
+
+struct muted {
+    struct pc_fh fh;
+    int vol;
+    pid_t pid;
+    uint64_t since_ns;
+};
+
+struct pc_acts {
+    pc_actor written[SET_SLOTS];
+    struct seen seen[SEEN_SLOTS];
+    struct muted muted[MUTED_MAX];
+    uint32_t muted_count;
+    uint8_t before[PC_CONTENT_BUDGET + PC_WINDOWS_MAX], after[PC_CONTENT_BUDGET + PC_WINDOWS_MAX];
+    struct pc_content content_before, content_after;
+};
+
+int pc_acts_new(struct pc_acts **out)
+{
+    struct pc_acts *a = calloc(1, sizeof *a);
+    if (!a)
+        return -ENOMEM;
+    *out = a;
+    return 0;
+}
+
+void pc_acts_free(struct pc_acts *a)
+{
+    free(a);
+}
+
+/* ---- processes ---- */
+
+static void put_process(struct pc_guard *g, pc_actor actor, uint64_t id, uint64_t parent)
+{
+    struct pc_process p = {.id = id, .parent = parent, .pid = pc_judge_pid(g->judge, actor)};
+    struct pc_procinfo info;
+    if (pc_judge_alive(g->judge, actor) && pc_proc_read(p.pid, &info) == 0) {
+        p.uid = info.uid;
+        p.start_ns = info.start_real_ns;
+        memcpy(p.exe, info.exe, sizeof p.exe);
+        memcpy(p.argv, info.argv, sizeof p.argv);
+        memcpy(p.cgroup, info.cgroup, sizeof p.cgroup);
+        memcpy(p.user, info.user, sizeof p.user);
+    }
+    (void)pc_store_put_process(g->store, &p); /* a failed store shows in status; the act itself is kept */
+}
+
+static uint64_t process_at(struct pc_guard *g, pc_actor actor, int depth)
+{
+    if (!actor)
+        return 0;
+    uint64_t id = g->run_base + actor;
+    pc_actor *slot = &g->acts->written[actor % SET_SLOTS];
+    if (*slot == actor || depth > 64)
+        return id;
+    uint64_t parent = process_at(g, pc_judge_parent(g->judge, actor), depth + 1);
+    put_process(g, actor, id, parent);
+    g->acts->written[actor % SET_SLOTS] = actor;
+    return id;
+}
+
+uint64_t pc_acts_process(struct pc_guard *g, pc_actor actor)
+{
+    return process_at(g, actor, 0);
+}
+
+void pc_acts_add_to_incident(struct pc_guard *g, uint64_t incident, pc_actor root)
+{
+    for (uint32_t i = 0; i < SET_SLOTS; i++) {
+        pc_actor actor = g->acts->written[i];
+        if (actor && pc_judge_is_beneath(g->judge, actor, root))
+            (void)pc_store_incident_add_process(g->store, incident, g->run_base + actor);
+    }
+}
+
+/* ---- one act ---- */
+
+struct deed {
+    struct pc_volume *v;
+    pid_t pid;
+    uint8_t op;
+    bool is_dir;
+    struct pc_fh fh;
+    pc_dir dir, new_dir;
+    const char *name, *new_name;
+    const struct pc_known *known; /* NULL: new to us */
+    uint64_t before;              /* version to compare with and to restore */
+    struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
+    uint64_t size_after;
+};
+
+static void read_windows(int fd, struct pc_content *c, uint8_t *room)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct pc_window *w = &c->win[i];
+        ssize_t n = fd < 0 ? -1 : pread(fd, room, w->len, (off_t)w->off);
+        w->len = n > 0 ? (uint32_t)n : 0;
+        w->data = room;
+        room += w->len;
+    }
+}
+
+static bool has_content(const struct pc_known *k)
+{
+    return k && S_ISREG(k->mode) && k->version && (k->how == PC_HOW_CLONE || k->how == PC_HOW_COPY);
+}
+
+static void read_before(struct pc_guard *g, const struct deed *d)
+{
+    _close_ int fd = pc_store_open_version(g->store, d->before);
+    read_windows(fd, &g->acts->content_before, g->acts->before);
+}
+
+static void read_after(struct pc_guard *g, const struct deed *d)
+{
+    const struct pc_fh *fh = d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh;
+    _close_ int fd = pc_fh_open(d->v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    read_windows(fd, &g->acts->content_after, g->acts->after);
+}
+
+static void fetch(struct pc_guard *g, const struct deed *d, enum pc_answer need, struct pc_act *act)
+{
+    struct pc_acts *a = g->acts;
+    uint64_t seed = pc_guard_random(g);
+    if (need == PC_NEED_BOTH)
+        pc_content_plan(act->size_before, act->size_after, seed, &a->content_before, &a->content_after);
+    else if (need == PC_NEED_BEFORE)
+        pc_content_plan_one(act->size_before, seed, &a->content_before);
+    else
+        pc_content_plan_one(act->size_after, seed, &a->content_after);
+    if (need != PC_NEED_AFTER) {
+        read_before(g, d);
+        act->before = &a->content_before;
+    }
+    if (need != PC_NEED_BEFORE) {
+        read_after(g, d);
+        act->after = &a->content_after;
+    }
+}
+
+static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
+{
+    struct pc_act act = {
+        .now_ns = pc_mono_ns(),
+        .pid = d->pid,
+        .op = d->op,
+        .is_dir = d->is_dir,
+        .file = pc_fh_hash(&d->fh),
+        .folder = d->dir ? pc_fh_hash(pc_dirs_fh(g->dirs, d->dir)) : 0,
+        .name_hash = pc_hash64(d->new_name ? d->new_name : d->name, strlen(d->new_name ? d->new_name : d->name)),
+        .size_before = d->known ? d->known->size : 0,
+        .size_after = d->size_after,
+        .creator = d->known && d->known->creator > g->run_base ? d->known->creator - g->run_base : 0,
+        .has_pre_image = has_content(d->known),
+    };
+    memset(o, 0, sizeof *o);
+    enum pc_answer need = pc_judge_act(g->judge, &act, o);
+    if (need != PC_DECIDED) {
+        fetch(g, d, need, &act);
+        g->n.judged++;
+        if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
+            memset(o, 0, sizeof *o); /* asked twice for the same: the judge's own error, never a verdict */
+    }
+}
+
+/* The same process doing the same to the same version again adds nothing to what a rollback needs. */
+static bool recorded_lately(struct pc_guard *g, const struct deed *d, uint64_t process, uint8_t score)
+{
+    if (d->op != PC_OP_MODIFY && d->op != PC_OP_META)
+        return false;
+    uint64_t file = pc_fh_hash(&d->fh);
+    struct seen *s = &g->acts->seen[(file ^ process) % SEEN_SLOTS];
+    uint64_t now = pc_mono_ns();
+    if (s->actor == process && s->file == file && s->before == d->before && s->op == d->op && s->score >= score &&
+        now - s->mono_ns < 60 * PC_NS_PER_S)
+        return true;
+    *s = (struct seen){process, file, d->before, now, d->op, score};
+    return false;
+}
+
+static void record(struct pc_guard *g, const struct deed *d, const struct pc_outcome *o)
+{
+    pc_actor actor = o->actor ? o->actor : pc_judge_actor_of(g->judge, d->pid);
+    uint64_t process = pc_acts_process(g, actor);
+    if (recorded_lately(g, d, process, o->finding.score))
+        return;
+    struct pc_act_rec rec = {.time_ns = pc_real_ns(),
+                             .actor = process,
+                             .op = d->op,
+                             .is_dir = d->is_dir,
+                             .vol = d->v->id,
+                             .fh = d->fh,
+                             .before = d->before,
+                             .score = o->finding.score,
+                             .evidence = o->finding.evidence};
+    if (d->dir)
+        rec.parent = *pc_dirs_fh(g->dirs, d->dir);
+    snprintf(rec.name, sizeof rec.name, "%s", d->name);
+    if (d->new_dir)
+        rec.new_parent = *pc_dirs_fh(g->dirs, d->new_dir);
+    if (d->new_name)
+        snprintf(rec.new_name, sizeof rec.new_name, "%s", d->new_name);
+    if (pc_store_record_act(g->store, &rec, NULL) == 0)
+        g->n.acts++;
+    uint64_t incident = pc_stop_incident_of(g, actor);
+    if (incident)
+        (void)pc_store_incident_add_process(g->store, incident, process);
+}
+
+static void judge_and_record(struct pc_guard *g, const struct deed *d)
+{
+    struct pc_outcome o;
+    ask(g, d, &o);
+    if (o.gate)
+        pc_gate_evidence(g, d->v); /* before the bookkeeping: every microsecond lets the attacker go on */
+    record(g, d, &o);
+    pc_gate_judged(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh);
+    if (!o.convicted)
+        return;
+    char path[PATH_MAX];
+    pc_stop_convict(g, &o, pc_dirs_path(g->dirs, d->dir, d->name, path, sizeof path));
+}
+
+/* ---- what happened, by kind of event ---- */
+
+static int stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *st)
+{
+    _close_ int fd = pc_fh_open(v->tree_fd, fh, O_PATH);
+    if (fd < 0)
+        return fd;
+    return fstat(fd, st) < 0 ? -errno : 0;
+}
+
+static int64_t ctime_of(const struct stat *st)
+{
+    return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+}
+
+static uint64_t creator_id(struct pc_guard *g, pid_t pid)
+{
+    return pc_acts_process(g, pc_judge_actor_of(g->judge, pid));
+}
+
+/* First content of a file nobody knew: it may be what an original is about to be replaced by. */
+static void new_content(struct pc_guard *g, struct deed *d, const struct stat *st)
+{
+    d->op = PC_OP_CREATE;
+    d->size_after = (uint64_t)st->st_size;
+    struct pc_outcome o;
+    ask(g, d, &o);
+    if (o.gate)
+        pc_gate_evidence(g, d->v);
+    pc_gate_judged(g, &d->fh);
+    if (o.convicted) {
+        char path[PATH_MAX];
+        pc_stop_convict(g, &o, pc_dirs_path(g->dirs, d->dir, d->name, path, sizeof path));
+    }
+}
+
+static void changed(struct pc_guard *g, struct deed *d, bool closed)
+{
+    struct stat st;
+    if (stat_live(d->v, &d->fh, &st) < 0 || !S_ISREG(st.st_mode))
+        return;
+    d->size_after = (uint64_t)st.st_size;
+    if (!d->known) {
+        if (closed)
+            new_content(g, d, &st);
+        pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), false);
+        return;
+    }
+    struct pc_known known = *d->known;
+    if (ctime_of(&st) == known.ctime_ns) {
+        /* Preserved already, perhaps with the change that this event tells of: then look at the version before. */
+        d->before = pc_capture_before(g, known.version);
+        if (!d->before) {
+            pc_gate_judged(g, &d->fh);
+            return;
+        }
+        known.version = d->before;
+    }
+    d->known = &known;
+    d->op = PC_OP_MODIFY;
+    judge_and_record(g, d);
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, !closed);
+}
+
+static void created(struct pc_guard *g, struct deed *d)
+{
+    d->op = PC_OP_CREATE;
+    record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), false);
+}
+
+static void deleted(struct pc_guard *g, struct deed *d)
+{
+    struct stat st;
+    bool left = stat_live(d->v, &d->fh, &st) == 0 && st.st_nlink > (d->known && d->known->how == PC_HOW_LINK ? 1 : 0);
+    if (!d->known)
+        return; /* made and removed before it was ever preserved: nobody's loss */
+    d->op = PC_OP_DELETE;
+    judge_and_record(g, d);
+    if (left)
+        return; /* another name is left: the content lives */
+    (void)pc_store_gone(g->store, d->v->id, &d->fh);
+    uint32_t folder = pc_dirs_folder(g->dirs, d->dir);
+    if (folder < g->folders && g->folder[folder].covered)
+        g->folder[folder].covered--;
+}
+
+static void metadata(struct pc_guard *g, struct deed *d)
+{
+    if (!d->known)
+        return;
+    struct stat st;
+    if (stat_live(d->v, &d->fh, &st) < 0 || ctime_of(&st) == d->known->ctime_ns)
+        return;
+    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    bool same_mode = d->known->mode == st.st_mode;
+    d->op = PC_OP_META;
+    /* Link counts change the ctime too; those need no act, and a changed mtime comes with a content event. */
+    if (!same_mode || mtime_ns == d->known->mtime_ns)
+        record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, false);
+}
+
+/* Whatever had this name before: replaced by a rename, or exchanged. */
+static void replaced(struct pc_guard *g, const struct deed *mover, pc_dir dir, const char *name)
+{
+    struct pc_known old;
+    if (pc_store_lookup_name(g->store, mover->v->id, pc_dirs_fh(g->dirs, dir), name, &old) < 0 ||
+        pc_fh_equal(&old.fh, &mover->fh) || old.gone)
+        return;
+    struct stat st;
+    struct deed d = {.v = mover->v,
+                     .pid = mover->pid,
+                     .op = PC_OP_REPLACE,
+                     .is_dir = S_ISDIR(old.mode),
+                     .fh = old.fh,
+                     .dir = dir,
+                     .name = name,
+                     .known = &old,
+                     .before = old.version,
+                     .after_fh = mover->fh};
+    if (stat_live(mover->v, &mover->fh, &st) == 0)
+        d.size_after = (uint64_t)st.st_size;
+    judge_and_record(g, &d);
+    bool alive = stat_live(mover->v, &old.fh, &st) == 0 && st.st_nlink > (old.how == PC_HOW_LINK ? 1 : 0);
+    if (!alive)
+        (void)pc_store_gone(g->store, mover->v->id, &old.fh);
+}
+
+static void moved_folder(struct pc_guard *g, struct deed *d)
+{
+    pc_dir self = pc_dirs_find(g->dirs, d->v->id, &d->fh);
+    if (self && d->new_dir) {
+        (void)pc_dirs_move(g->dirs, self, d->new_dir, d->new_name);
+    } else if (self) {
+        pc_dirs_drop(g->dirs, self, false);
+    } else if (d->new_dir) {
+        pc_scan_forget_outside(g);
+        (void)pc_scan_resolve(g, d->v, &d->fh);
+    }
+}
+
+static void moved(struct pc_guard *g, struct deed *d)
+{
+    if (d->new_dir && !d->is_dir)
+        replaced(g, d, d->new_dir, d->new_name);
+    if (d->is_dir)
+        moved_folder(g, d);
+    if (d->dir && d->new_dir) {
+        d->op = PC_OP_RENAME;
+        judge_and_record(g, d);
+        if (d->known)
+            (void)pc_store_moved(g->store, d->v->id, &d->fh, pc_dirs_fh(g->dirs, d->new_dir), d->new_name);
+        else
+            pc_capture_later(g, d->v->id, &d->fh, d->new_dir, d->new_name, creator_id(g, d->pid), false);
+    } else if (d->dir && d->known) {
+        d->op = PC_OP_DELETE; /* it left the guarded folder: what was preserved stays */
+        d->new_name = NULL;
+        judge_and_record(g, d);
+    } else if (d->new_dir) {
+        d->dir = d->new_dir;
+        d->name = d->new_name;
+        d->new_dir = 0;
+        d->new_name = NULL;
+        created(g, d);
+    }
+}
+
+static void folder_event(struct pc_guard *g, struct deed *d, uint32_t bits)
+{
+    if (bits & PC_FAN_CREATE) {
+        d->op = PC_OP_CREATE;
+        record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
+        (void)pc_scan_resolve(g, d->v, &d->fh);
+    }
+    if (bits & PC_FAN_ATTRIB)
+        metadata(g, d);
+    if (bits & PC_FAN_DELETE) {
+        pc_dir self = pc_dirs_find(g->dirs, d->v->id, &d->fh);
+        if (self)
+            pc_dirs_drop(g->dirs, self, true);
+        if (!d->known)
+            return;
+        d->op = PC_OP_DELETE;
+        record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
+        (void)pc_store_gone(g->store, d->v->id, &d->fh);
+    }
+}
+
+/* ---- files written without being closed ---- */
+
+static void mute(struct pc_guard *g, const struct deed *d)
+{
+    struct pc_acts *a = g->acts;
+    struct seen *s = &a->seen[(pc_fh_hash(&d->fh) * 31) % SEEN_SLOTS];
+    uint64_t now = pc_mono_ns(), file = pc_fh_hash(&d->fh);
+    bool busy = s->file == file && s->op == UINT8_MAX && now - s->mono_ns < BUSY_NS;
+    if (!busy) {
+        *s = (struct seen){.file = file, .op = UINT8_MAX, .mono_ns = now};
+        return;
+    }
+    if (a->muted_count == MUTED_MAX)
+        return; /* every write is looked at: slower, not less */
+    _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    if (fd < 0 || pc_fan_mute(g->watch_fd, fd) < 0)
+        return;
+    a->muted[a->muted_count++] = (struct muted){d->fh, d->v->id, d->pid, now};
+}
+
+bool pc_acts_any_muted(const struct pc_guard *g)
+{
+    return g->acts->muted_count > 0;
+}
+
+static void look_again(struct pc_guard *g, const struct muted *m)
+{
+    struct pc_volume *v = pc_volume_by_id(g, m->vol);
+    struct pc_known known;
+    if (!v)
+        return;
+    _close_ int fd = pc_fh_open(v->tree_fd, &m->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    if (fd < 0)
+        return;
+    (void)pc_fan_unmute(g->watch_fd, fd);
+    if (pc_store_lookup(g->store, m->vol, &m->fh, &known) < 0)
+        return;
+    struct deed d = {.v = v,
+                     .pid = m->pid,
+                     .fh = m->fh,
+                     .dir = pc_dirs_find(g->dirs, m->vol, &known.parent),
+                     .name = known.name,
+                     .known = &known,
+                     .before = known.version};
+    if (d.dir)
+        changed(g, &d, false);
+}
+
+void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
+{
+    struct pc_acts *a = g->acts;
+    for (uint32_t i = 0; i < a->muted_count;) {
+        if (now_ns - a->muted[i].since_ns < LOOK_NS) {
+            i++;
+            continue;
+        }
+        struct muted m = a->muted[i];
+        a->muted[i] = a->muted[--a->muted_count];
+        look_again(g, &m);
+    }
+}
+
+/* ---- entry points ---- */
+
+static void file_event(struct pc_guard *g, struct deed *d, uint32_t bits)
+{
+    if (bits & PC_FAN_CREATE)
+        created(g, d);
+    if (bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE)) {
+        bool closed = bits & PC_FAN_CLOSE_WRITE;
+        if (!closed)
+            mute(g, d);
+        changed(g, d, closed);
+    } else if (bits & PC_FAN_ATTRIB && !(bits & PC_FAN_DELETE)) {
+        metadata(g, d);
+    }
+    if (bits & PC_FAN_DELETE)
+        deleted(g, d);
+}
+
+static void lost_events(struct pc_guard *g)
+{
+    g->n.overflows++;
+    pc_event(g->log, PC_LEVEL_WARNING, "overflow", NULL,
+             "file events were lost: walking all guarded folders again to find what changed");
+    for (uint32_t i = 0; i < g->folders; i++) {
+        if (g->folder[i].vol < 0)
+            continue;
+        g->folder[i].covered = g->folder[i].uncovered = 0;
+        g->folder[i].reasons = 0;
+        (void)pc_scan_add(g, g->folder[i].dir);
+    }
+}
+
+void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
+{
+    g->n.events++;
+    if (e->bits & PC_FAN_OVERFLOW) {
+        lost_events(g);
+        return;
+    }
+    struct pc_volume *v = e->pid == getpid() ? NULL : pc_volume_by_fsid(g, e->fsid);
+    if (!v || !e->has_target)
+        return;
+    struct deed d = {.v = v,
+                     .pid = e->pid,
+                     .is_dir = e->bits & PC_FAN_ONDIR,
+                     .fh = e->target,
+                     .dir = e->has_dir ? pc_scan_resolve(g, v, &e->dir) : 0,
+                     .name = e->name};
+    if (e->has_new_dir) {
+        d.new_dir = pc_scan_resolve(g, v, &e->new_dir);
+        d.new_name = e->new_name;
+    }
+    struct pc_known known;
+    bool is_known = false;
+    if (d.dir || d.new_dir || !e->has_dir)
+        is_known = pc_store_lookup(g->store, v->id, &e->target, &known) == 0;
+    if (is_known) {
+        d.known = &known;
+        d.before = known.version;
+        if (!e->has_dir || !e->name[0]) { /* opened by handle, or unlinked while open: the index knows the place */
+            d.dir = pc_dirs_find(g->dirs, v->id, &known.parent);
+            d.name = known.name;
+        }
+    }
+    if (e->bits & PC_FAN_RENAME) {
+        if (d.dir || d.new_dir)
+            moved(g, &d);
+    } else if (d.dir) {
+        if (d.is_dir)
+            folder_event(g, &d, e->bits);
+        else
+            file_event(g, &d, e->bits);
+    }
+}
+
+void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known)
+{
+    struct deed d = {.v = v,
+                     .fh = *fh,
+                     .dir = pc_dirs_find(g->dirs, v->id, &known->parent),
+                     .name = known->name,
+                     .known = known,
+                     .before = known->version,
+                     .op = PC_OP_MODIFY};
+    struct stat st;
+    if (!d.dir || stat_live(v, fh, &st) < 0)
+        return;
+    d.size_after = (uint64_t)st.st_size;
+    judge_and_record(g, &d);
+}
+
+void pc_acts_vault_touched(struct pc_guard *g, pid_t tid)
+{
+    pid_t pid = pc_proc_tgid(tid);
+    if (pid <= 0)
+        return;
+    struct pc_procinfo info = {0};
+    (void)pc_proc_read(pid, &info);
+    pc_event(g->log, PC_LEVEL_WARNING, "vault-denied",
+             &(struct pc_event_about){.category = "process", .pid = pid, .executable = info.exe, .command_line = info.argv},
+             "process %d (%s) was denied access to the vault", pid, info.exe);
+    struct pc_act act = {.now_ns = pc_mono_ns(), .pid = pid, .op = PC_OP_VAULT, .file = pc_guard_random(g)};
+    struct pc_outcome o = {0};
+    if (pc_judge_act(g->judge, &act, &o) == PC_DECIDED && o.convicted)
+        pc_stop_convict(g, &o, pc_vault_dir_name);
+}

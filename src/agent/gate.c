@@ -1,0 +1,667 @@
+/*
+ * Owns the answers to the kernel: opens that wait for us. One thread reads them and opens nothing itself on a guarded
+ * file system; what it cannot answer at once it leaves for the main thread, which knows the evidence, or a copier thread,
+ * which preserves a file before it is opened for writing (on-open mode).
+ *
+ * Nothing here may keep the host waiting: every waiting open has a deadline, a SIGKILL timer ends this process when the
+ * answering thread stops (the kernel then lets all opens through), and at the bound of waiting opens the next ones are
+ * let through and counted. Only opens of processes that are frozen by a verdict wait without a deadline.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "kern/deadman.h"
+#include "kern/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* The switch fires this long after the answering thread last came round; it comes round every TURN_MS at least. */
+#define DEADMAN_NS (800 * PC_NS_PER_MS)
+#define TURN_MS 200
+/* A gate goes up again this long after the last evidence on its file system. */
+#define QUIET_NS (30 * PC_NS_PER_S)
+/* A grant whose file was never reported closed stops counting after this. */
+#define GRANT_NS (100 * PC_NS_PER_MS)
+#define GRANTS_MAX 64
+#define TOUCHES_MAX 64
+#define CLEAN_SLOTS 1024
+#define CLEAN_NS (20 * PC_NS_PER_MS)
+/* A copy may keep its own opener waiting this long; nobody else waits for it. */
+#define COPY_DEADLINE_NS (10 * PC_NS_PER_S)
+
+enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
+
+struct held {
+    int fd;
+    pid_t tid, pid;
+    uint8_t state, kind; /* enum pc_open_kind */
+    bool single_link;
+    uint64_t since_ns;
+    pc_actor actor;
+    struct pc_fh fh;
+};
+
+struct grant {
+    pc_actor group;
+    struct pc_fh fh;
+    uint64_t since_ns;
+};
+
+struct copy_job {
+    uint32_t slot;
+    int vol, fd;
+    uint8_t how;
+    struct pc_fh fh;
+    bool done;
+    int result;
+    struct pc_vault_copy copy;
+};
+
+struct pc_gate {
+    int gate_group, vault_group, main_event, thread_event;
+    pthread_t answerer, *copier;
+    uint32_t copiers;
+    pid_t answerer_tid;
+    uint64_t deadline_ns;
+    atomic_bool stop;
+    timer_t deadman;
+    bool deadman_armed;
+    struct pc_store *store;
+
+    pthread_mutex_t lock; /* guards everything down to the blank line */
+    pthread_cond_t work;
+    struct held *held;
+    uint32_t held_max, held_used;
+    pid_t own[80];
+    uint32_t owns;
+    pid_t touched[TOUCHES_MAX]; /* threads denied at the vault, for the main thread to judge */
+    uint32_t touches;
+    struct copy_job *job; /* ring of held_max jobs */
+    uint32_t job_head, job_taken, job_tail;
+    struct pc_gate_stats stats;
+
+    /* main thread only */
+    struct grant grant[GRANTS_MAX];
+    uint32_t grants;
+    struct {
+        pid_t tid;
+        uint64_t until_ns;
+    } clean[CLEAN_SLOTS];
+};
+
+/* ---- shared helpers ---- */
+
+static void wake(int event)
+{
+    uint64_t one = 1;
+    ssize_t n = write(event, &one, sizeof one);
+    (void)n; /* a full counter is a wake-up already */
+}
+
+static void drain_event(int event)
+{
+    uint64_t v;
+    ssize_t n = read(event, &v, sizeof v);
+    (void)n;
+}
+
+static void answer(struct pc_gate *q, struct held *h, bool allow)
+{
+    (void)pc_fan_answer(q->gate_group, h->fd, allow); /* fails only when the opener was killed meanwhile */
+    close(h->fd);
+    *h = (struct held){.fd = -1};
+}
+
+static bool is_own(const struct pc_gate *q, pid_t tid)
+{
+    for (uint32_t i = 0; i < q->owns; i++)
+        if (q->own[i] == tid)
+            return true;
+    return false;
+}
+
+static void register_own(struct pc_gate *q)
+{
+    pthread_mutex_lock(&q->lock);
+    if (q->owns < sizeof q->own / sizeof q->own[0])
+        q->own[q->owns++] = (pid_t)syscall(SYS_gettid);
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* ---- the answering thread ---- */
+
+static struct held *free_slot(struct pc_gate *q)
+{
+    for (uint32_t i = 0; i < q->held_max; i++) {
+        if (q->held[i].state != HELD_FREE)
+            continue;
+        if (i >= q->held_used)
+            q->held_used = i + 1;
+        return &q->held[i];
+    }
+    return NULL;
+}
+
+static void allow_now(struct pc_gate *q, int fd)
+{
+    (void)pc_fan_answer(q->gate_group, fd, true);
+    close(fd);
+}
+
+/* Answered here when it cannot destroy anything; else left to the main thread. True when somebody waits for it. */
+static bool take_open(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now)
+{
+    struct pc_open_why why;
+    struct stat st;
+    q->stats.opens++;
+    if (is_own(q, o->tid) || pc_proc_open_why(o->tid, &why) < 0 || (why.kind == PC_OPEN_READ && !why.wants_single_link) ||
+        fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        allow_now(q, o->fd);
+        return false;
+    }
+    pthread_mutex_lock(&q->lock);
+    struct held *h = free_slot(q);
+    if (h)
+        *h = (struct held){.fd = o->fd,
+                           .tid = o->tid,
+                           .state = HELD_NEW,
+                           .kind = (uint8_t)why.kind,
+                           .single_link = why.wants_single_link,
+                           .since_ns = now};
+    q->stats.held++;
+    if (!h)
+        q->stats.late++;
+    pthread_mutex_unlock(&q->lock);
+    if (!h)
+        allow_now(q, o->fd);
+    return h != NULL;
+}
+
+static void answer_opens(struct pc_gate *q)
+{
+    struct pc_fan_open opens[32];
+    bool left = false;
+    for (;;) {
+        int n = pc_fan_read_opens(q->gate_group, opens, 32);
+        if (n <= 0)
+            break;
+        uint64_t now = pc_mono_ns();
+        for (int i = 0; i < n; i++)
+            left |= take_open(q, &opens[i], now);
+        if (left)
+            wake(q->main_event);
+    }
+}
+
+static void deny_at_vault(struct pc_gate *q)
+{
+    struct pc_fan_open opens[32];
+    int n;
+    while ((n = pc_fan_read_opens(q->vault_group, opens, 32)) > 0) {
+        for (int i = 0; i < n; i++) {
+            bool own = is_own(q, opens[i].tid);
+            (void)pc_fan_answer(q->vault_group, opens[i].fd, own);
+            close(opens[i].fd);
+            if (own)
+                continue;
+            pthread_mutex_lock(&q->lock);
+            q->stats.denied_vault++;
+            if (q->touches < TOUCHES_MAX)
+                q->touched[q->touches++] = opens[i].tid;
+            pthread_mutex_unlock(&q->lock);
+            wake(q->main_event);
+        }
+    }
+}
+
+static void enforce_deadlines(struct pc_gate *q)
+{
+    uint64_t now = pc_mono_ns();
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->held_used; i++) {
+        struct held *h = &q->held[i];
+        uint64_t limit = h->state == HELD_COPYING ? COPY_DEADLINE_NS : q->deadline_ns;
+        if (h->state == HELD_FREE || h->state == HELD_PARKED || now - h->since_ns < limit)
+            continue;
+        q->stats.late++;
+        if (h->state == HELD_COPYING) {
+            /* The copier still reads from this descriptor: answer, and let the copier close it. */
+            (void)pc_fan_answer(q->gate_group, h->fd, true);
+            h->since_ns = UINT64_MAX - COPY_DEADLINE_NS;
+            h->state = HELD_PARKED;
+            continue;
+        }
+        answer(q, h, true);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+static void be_urgent(int priority)
+{
+    struct sched_param p = {.sched_priority = priority};
+    (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &p); /* without the right: slower, not wrong */
+}
+
+static void *answerer(void *arg)
+{
+    struct pc_gate *q = arg;
+    register_own(q);
+    be_urgent(2);
+    struct pollfd p[] = {{q->gate_group, POLLIN, 0}, {q->vault_group, POLLIN, 0}, {q->thread_event, POLLIN, 0}};
+    uint64_t last_push = 0;
+    while (!atomic_load(&q->stop)) {
+        int n = poll(p, 3, TURN_MS);
+        uint64_t now = pc_mono_ns();
+        if (now - last_push > 100 * PC_NS_PER_MS) {
+            pc_deadman_push(q->deadman, DEADMAN_NS);
+            last_push = now;
+            enforce_deadlines(q);
+        }
+        if (n <= 0)
+            continue;
+        if (p[0].revents)
+            answer_opens(q);
+        if (p[1].revents)
+            deny_at_vault(q);
+        if (p[2].revents)
+            drain_event(q->thread_event);
+    }
+    return NULL;
+}
+
+/* ---- copiers (on-open) ---- */
+
+static bool take_job(struct pc_gate *q, uint32_t *at)
+{
+    pthread_mutex_lock(&q->lock);
+    while (!atomic_load(&q->stop) && q->job_taken == q->job_tail)
+        pthread_cond_wait(&q->work, &q->lock);
+    bool got = q->job_taken != q->job_tail;
+    if (got)
+        *at = q->job_taken++ % q->held_max;
+    pthread_mutex_unlock(&q->lock);
+    return got && !atomic_load(&q->stop);
+}
+
+static void *copier(void *arg)
+{
+    struct pc_gate *q = arg;
+    register_own(q);
+    uint32_t at;
+    while (take_job(q, &at)) {
+        struct copy_job *j = &q->job[at];
+        int r = pc_vault_copy_now(q->store, j->vol, j->fd, j->how, &j->copy);
+        pthread_mutex_lock(&q->lock);
+        j->result = r;
+        j->done = true;
+        struct held *h = &q->held[j->slot];
+        if (h->state == HELD_PARKED) { /* answered by the deadline */
+            close(h->fd);
+            *h = (struct held){.fd = -1};
+        } else {
+            answer(q, h, true);
+        }
+        pthread_mutex_unlock(&q->lock);
+        wake(q->main_event);
+    }
+    return NULL;
+}
+
+/* ---- main thread ---- */
+
+static int start_threads(struct pc_guard *g, struct pc_gate *q)
+{
+    int r = pc_deadman_arm(&q->deadman, DEADMAN_NS * 4);
+    if (r < 0)
+        return r;
+    q->deadman_armed = true;
+    r = -pthread_create(&q->answerer, NULL, answerer, q);
+    for (uint32_t i = 0; r == 0 && i < g->settings.copiers; i++) {
+        r = -pthread_create(&q->copier[i], NULL, copier, q);
+        if (r == 0)
+            q->copiers++;
+    }
+    return r;
+}
+
+int pc_gate_start(struct pc_guard *g)
+{
+    struct pc_gate *q = calloc(1, sizeof *q);
+    if (!q)
+        return -ENOMEM;
+    g->gate = q;
+    q->held_max = g->settings.waiting_opens;
+    q->held = calloc(q->held_max, sizeof *q->held);
+    q->job = calloc(q->held_max, sizeof *q->job);
+    q->copier = calloc(g->settings.copiers, sizeof *q->copier);
+    q->deadline_ns = g->settings.answer_deadline_ns;
+    q->store = g->store;
+    q->main_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    q->thread_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!q->held || !q->job || !q->copier || q->main_event < 0 || q->thread_event < 0)
+        return -ENOMEM;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->work, NULL);
+    register_own(q);
+    q->gate_group = pc_fan_gate_open();
+    q->vault_group = pc_fan_gate_open();
+    if (q->gate_group < 0 || q->vault_group < 0)
+        return q->gate_group < 0 ? q->gate_group : q->vault_group;
+    return start_threads(g, q);
+}
+
+void pc_gate_stop(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    if (!q)
+        return;
+    atomic_store(&q->stop, true);
+    wake(q->thread_event);
+    pthread_mutex_lock(&q->lock);
+    pthread_cond_broadcast(&q->work);
+    pthread_mutex_unlock(&q->lock);
+    if (q->answerer_tid || q->deadman_armed)
+        pthread_join(q->answerer, NULL);
+    for (uint32_t i = 0; i < q->copiers; i++)
+        pthread_join(q->copier[i], NULL);
+    /* Closing the groups lets every open through that still waits. */
+    close(q->gate_group);
+    close(q->vault_group);
+    if (q->deadman_armed)
+        pc_deadman_disarm(q->deadman);
+    for (uint32_t i = 0; i < q->held_used; i++)
+        if (q->held[i].state != HELD_FREE)
+            close(q->held[i].fd);
+    close(q->main_event);
+    close(q->thread_event);
+    free(q->held);
+    free(q->job);
+    free(q->copier);
+    free(q);
+    g->gate = NULL;
+}
+
+static int mark_vault_dir(void *arg, int dirfd)
+{
+    struct pc_gate *q = arg;
+    return pc_fan_vault_mark(q->vault_group, dirfd);
+}
+
+int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v)
+{
+    struct pc_gate *q = g->gate;
+    /* Our own way in raises no event, so that preserving never waits for an answer of ours. */
+    int r = pc_fan_ignore_mount(q->vault_group, v->tree_fd);
+    if (r == 0)
+        r = pc_store_each_vault_dir(g->store, v->id, mark_vault_dir, q);
+    if (r == 0 && v->mode == PC_MODE_ON_OPEN)
+        r = pc_fan_gate_down(q->gate_group, v->tree_fd);
+    return r;
+}
+
+void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v)
+{
+    if (v->mode == PC_MODE_ON_OPEN || v->gate_down)
+        (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd); /* fails when the file system is gone */
+    v->gate_down = false;
+}
+
+void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
+{
+    v->gate_since_ns = pc_mono_ns();
+    if (v->gate_down || !g->settings.gate)
+        return;
+    if (v->mode != PC_MODE_ON_OPEN && pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
+        return;
+    v->gate_down = true;
+    g->n.gate_downs++;
+    be_urgent(1);
+}
+
+void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
+{
+    bool any = false, raised = false;
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+        if (!v->id || !v->gate_down)
+            continue;
+        if (now_ns - v->gate_since_ns < QUIET_NS) {
+            any = true;
+            continue;
+        }
+        if (v->mode != PC_MODE_ON_OPEN)
+            (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
+        v->gate_down = false;
+        raised = true;
+        pc_event(g->log, PC_LEVEL_NOTICE, "gate-up", &(struct pc_event_about){.file_path = v->point},
+                 "no more evidence on %s: opens no longer wait", v->point);
+    }
+    if (raised && !any)
+        (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+}
+
+int pc_gate_fd(const struct pc_guard *g)
+{
+    return g->gate->main_event;
+}
+
+static bool known_clean(struct pc_gate *q, pid_t tid, uint64_t now)
+{
+    return q->clean[(uint32_t)tid % CLEAN_SLOTS].tid == tid && q->clean[(uint32_t)tid % CLEAN_SLOTS].until_ns > now;
+}
+
+static void drop_old_grants(struct pc_gate *q, uint64_t now)
+{
+    for (uint32_t i = 0; i < q->grants;)
+        if (now - q->grant[i].since_ns > GRANT_NS)
+            q->grant[i] = q->grant[--q->grants];
+        else
+            i++;
+}
+
+void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh)
+{
+    struct pc_gate *q = g->gate;
+    for (uint32_t i = 0; i < q->grants;)
+        if (pc_fh_equal(&q->grant[i].fh, fh))
+            q->grant[i] = q->grant[--q->grants];
+        else
+            i++;
+}
+
+static uint32_t grants_of(const struct pc_gate *q, pc_actor group)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->grants; i++)
+        n += q->grant[i].group == group;
+    return n;
+}
+
+/* A suspect's open that may change something: a bounded number per group of co-operating processes. */
+static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
+{
+    struct pc_gate *q = g->gate;
+    if (h->kind == PC_OPEN_READ)
+        return true;
+    if (!pc_judge_suspicion(g->judge, h->actor)) {
+        q->clean[(uint32_t)h->tid % CLEAN_SLOTS].tid = h->tid;
+        q->clean[(uint32_t)h->tid % CLEAN_SLOTS].until_ns = now + CLEAN_NS;
+        return true;
+    }
+    pc_actor group = pc_judge_suspect_root(g->judge, h->actor);
+    if (q->grants == GRANTS_MAX || grants_of(q, group) >= g->settings.allowance)
+        return false;
+    q->grant[q->grants++] = (struct grant){group, h->fh, now};
+    return true;
+}
+
+/* on-open: does this open wait for a copy? Queues it and returns true. Called with the lock held. */
+static bool needs_copy(struct pc_guard *g, struct pc_volume *v, uint32_t slot)
+{
+    struct pc_gate *q = g->gate;
+    struct held *h = &q->held[slot];
+    struct pc_known known;
+    struct stat st;
+    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || fstat(h->fd, &st) < 0)
+        return false;
+    if (h->single_link) {
+        if (known.how == PC_HOW_LINK && st.st_nlink == 2)
+            (void)pc_store_unlink_link(g->store, v->id, &h->fh);
+        if (h->kind == PC_OPEN_READ)
+            return false;
+    }
+    if (known.how != PC_HOW_LINK || st.st_size == 0 || q->job_tail - q->job_head == q->held_max)
+        return false;
+    bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st.st_size > g->settings.append_limit_bytes;
+    if (!append && (uint64_t)st.st_size > g->settings.copy_limit_bytes) {
+        char path[PATH_MAX];
+        pc_dir dir = pc_dirs_find(g->dirs, v->id, &known.parent);
+        pc_folder_uncovered(g, dir ? pc_dirs_folder(g->dirs, dir) : UINT32_MAX,
+                            pc_dirs_path(g->dirs, dir, known.name, path, sizeof path), -EFBIG);
+        return false;
+    }
+    q->job[q->job_tail++ % q->held_max] = (struct copy_job){.slot = slot,
+                                                            .vol = v->id,
+                                                            .fd = h->fd,
+                                                            .how = append ? PC_HOW_LENGTH : PC_HOW_COPY,
+                                                            .fh = h->fh};
+    h->state = HELD_COPYING;
+    pthread_cond_signal(&q->work);
+    return true;
+}
+
+static void decide(struct pc_guard *g, uint32_t slot, uint64_t now)
+{
+    struct pc_gate *q = g->gate;
+    struct held *h = &q->held[slot];
+    if (h->state == HELD_NEW) {
+        struct stat st;
+        pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
+        h->pid = known_pid > 0 ? known_pid : h->tid;
+        h->actor = pc_judge_actor_of(g->judge, h->pid);
+        if (fstat(h->fd, &st) < 0 || pc_fh_of_fd(h->fd, &h->fh) < 0) {
+            answer(q, h, true);
+            return;
+        }
+        h->state = HELD_WAITING;
+    }
+    if (pc_stop_incident_of(g, h->actor)) {
+        h->state = HELD_PARKED; /* frozen: waits until release or end */
+        q->stats.parked++;
+        return;
+    }
+    struct stat st;
+    struct pc_volume *v = fstat(h->fd, &st) < 0 ? NULL : pc_volume_by_dev(g, st.st_dev);
+    if (v && v->gate_down && !known_clean(q, h->tid, now) && !may_pass(g, h, now))
+        return;
+    if (v && v->mode == PC_MODE_ON_OPEN && needs_copy(g, v, slot))
+        return;
+    answer(q, h, true);
+}
+
+/* What the copiers finished becomes the files' pre-images. In order, so that the ring stays a ring. */
+static void adopt_copies(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    for (;;) {
+        pthread_mutex_lock(&q->lock);
+        bool got = q->job_head != q->job_taken && q->job[q->job_head % q->held_max].done;
+        struct copy_job j = {0};
+        if (got)
+            j = q->job[q->job_head++ % q->held_max];
+        pthread_mutex_unlock(&q->lock);
+        if (!got)
+            return;
+        struct pc_known known;
+        int r = j.result;
+        if (r == 0)
+            r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
+        if (r == 0)
+            r = pc_store_adopt_object(g->store, j.vol, &j.fh, &known.parent, known.name, &j.copy, NULL);
+        if (r == 0) {
+            q->stats.copied++;
+        } else {
+            q->stats.copy_errors++;
+            pc_event(g->log, PC_LEVEL_ERROR, "not-preserved", NULL,
+                     "a file was opened for writing before it could be preserved: %s", pc_strerror(r));
+        }
+    }
+}
+
+static void judge_touches(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    pid_t touched[TOUCHES_MAX];
+    pthread_mutex_lock(&q->lock);
+    uint32_t n = q->touches;
+    memcpy(touched, q->touched, n * sizeof touched[0]);
+    q->touches = 0;
+    pthread_mutex_unlock(&q->lock);
+    for (uint32_t i = 0; i < n; i++)
+        pc_acts_vault_touched(g, touched[i]);
+}
+
+void pc_gate_step(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    drain_event(q->main_event);
+    adopt_copies(g);
+    judge_touches(g);
+    uint64_t now = pc_mono_ns();
+    drop_old_grants(q, now);
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->held_used; i++)
+        if (q->held[i].state == HELD_NEW || q->held[i].state == HELD_WAITING)
+            decide(g, i, now);
+    while (q->held_used && q->held[q->held_used - 1].state == HELD_FREE)
+        q->held_used--;
+    pthread_mutex_unlock(&q->lock);
+}
+
+uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root)
+{
+    struct pc_gate *q = g->gate;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->grants; i++)
+        n += pc_judge_is_beneath(g->judge, q->grant[i].group, root);
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->held_used; i++)
+        n += q->held[i].state != HELD_FREE && pc_judge_is_beneath(g->judge, q->held[i].actor, root);
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+void pc_gate_let_go(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->held_used; i++) {
+        struct held *h = &q->held[i];
+        if (h->state != HELD_PARKED || h->since_ns > UINT64_MAX / 2 || pc_stop_incident_of(g, h->actor))
+            continue;
+        h->state = HELD_WAITING; /* decided like any other, copies included */
+        h->since_ns = pc_mono_ns();
+        q->stats.parked--;
+    }
+    pthread_mutex_unlock(&q->lock);
+    wake(q->main_event);
+}
+
+void pc_gate_stats(const struct pc_guard *g, struct pc_gate_stats *out)
+{
+    struct pc_gate *q = g->gate;
+    pthread_mutex_lock(&q->lock);
+    *out = q->stats;
+    out->waiting = 0;
+    for (uint32_t i = 0; i < q->held_used; i++)
+        out->waiting += q->held[i].state == HELD_NEW || q->held[i].state == HELD_WAITING;
+    pthread_mutex_unlock(&q->lock);
+}
