@@ -93,6 +93,12 @@ uint64_t pc_acts_process(struct pc_guard *g, pc_actor actor)
     return process_at(g, actor, 0);
 }
 
+void pc_acts_forget_process(struct pc_guard *g, pc_actor actor)
+{
+    if (g->acts->written[actor % SET_SLOTS] == actor)
+        g->acts->written[actor % SET_SLOTS] = 0;
+}
+
 void pc_acts_add_to_incident(struct pc_guard *g, uint64_t incident, pc_actor root)
 {
     for (uint32_t i = 0; i < SET_SLOTS; i++) {

@@ -99,6 +99,8 @@ int pc_guard_run(struct pc_guard *g);
 void pc_guard_pump(struct pc_guard *g);
 /* Reads lineage and file events until none wait. */
 void pc_guard_drain(struct pc_guard *g);
+/* Reads forks, execs and exits that wait. */
+void pc_guard_lineage(struct pc_guard *g);
 uint64_t pc_guard_random(struct pc_guard *g);
 int pc_guard_reload(struct pc_guard *g);
 
@@ -154,6 +156,8 @@ void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
 bool pc_acts_any_muted(const struct pc_guard *g);
 /* Makes sure the index knows this process and its ancestors; returns its process id, 0 for actor 0. */
 uint64_t pc_acts_process(struct pc_guard *g, pc_actor actor);
+/* After an exec: its row is written again at its next act. */
+void pc_acts_forget_process(struct pc_guard *g, pc_actor actor);
 /* Adds every process beneath root that has acted to the incident. */
 void pc_acts_add_to_incident(struct pc_guard *g, uint64_t incident, pc_actor root);
 

@@ -1,0 +1,545 @@
+/*
+ * Owns the guard's life: start, the loop, reload, end. The loop does what must not wait first (file events, waiting
+ * opens, commands), and in what time is left walks folders and preserves, one small step at a time.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "kern/cnproc.h"
+#include "kern/mounts.h"
+#include "kern/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+/* Between ticks only events wake the guard: four wake-ups a second when nothing happens. */
+#define TICK_MS 250
+/* More waiting events than this (about 300,000) are dropped, and the folders walked instead. */
+#define BACKLOG_BYTES (32 << 20)
+/* Reads of the event queue before waiting opens are looked at again. */
+#define DRAIN_READS 64
+#define SCAN_ENTRIES 16
+
+uint64_t pc_guard_random(struct pc_guard *g)
+{
+    /* xorshift64* over a secret start: unpredictable to whoever lays out a file, and cheap. */
+    g->random_state ^= g->random_state >> 12;
+    g->random_state ^= g->random_state << 25;
+    g->random_state ^= g->random_state >> 27;
+    return g->random_state * 0x2545f4914f6cdd1dULL;
+}
+
+/* ---- lineage ---- */
+
+static int see_process(void *arg, pid_t pid)
+{
+    struct pc_guard *g = arg;
+    struct pc_procinfo p;
+    if (pc_proc_brief(pid, &p) == 0) {
+        (void)pc_judge_seen(g->judge, pid, p.ppid, pc_mono_ns());
+        if (p.kernel_thread)
+            pc_judge_spare(g->judge, pid);
+    }
+    return 0;
+}
+
+static void lineage_event(void *arg, const struct pc_proc_event *e)
+{
+    struct pc_guard *g = arg;
+    uint64_t now = pc_mono_ns();
+    switch (e->what) {
+    case PC_PROC_FORK:
+        (void)pc_judge_fork(g->judge, e->parent, e->pid, now);
+        break;
+    case PC_PROC_EXEC:
+        pc_judge_exec(g->judge, e->pid, now);
+        pc_acts_forget_process(g, pc_judge_actor_of(g->judge, e->pid));
+        break;
+    case PC_PROC_EXIT:
+        pc_judge_exit(g->judge, e->pid, now);
+        break;
+    default:
+        g->lineage_lost = true;
+    }
+}
+
+void pc_guard_lineage(struct pc_guard *g)
+{
+    if (g->cnproc_fd < 0)
+        return;
+    while (pc_cnproc_drain(g->cnproc_fd, 4096, lineage_event, g) == 4096)
+        ;
+    if (g->lineage_lost) {
+        g->lineage_lost = false;
+        (void)pc_proc_each(see_process, g);
+    }
+}
+
+/* Nothing that contains the guard may ever be frozen, nor what starts everything else. */
+static void spare_the_host(struct pc_guard *g)
+{
+    pc_judge_spare(g->judge, 1);
+    struct pc_procinfo p;
+    for (pid_t pid = getpid(); pid > 0 && pc_proc_brief(pid, &p) == 0; pid = p.ppid)
+        pc_judge_spare(g->judge, pid);
+}
+
+/* ---- events ---- */
+
+static void handle_batch(struct pc_guard *g, size_t len)
+{
+    struct pc_fan_iter it;
+    struct pc_fan_event e;
+    pc_fan_iter_init(&it, g->event_buf, len);
+    while (pc_fan_next(&it, &e)) {
+        struct pc_procinfo p;
+        if (e.pid > 0 && !pc_judge_actor_of(g->judge, e.pid) && pc_proc_brief(e.pid, &p) == 0)
+            (void)pc_judge_seen(g->judge, e.pid, p.ppid, pc_mono_ns());
+        pc_acts_event(g, &e);
+    }
+}
+
+static void shed_backlog(struct pc_guard *g)
+{
+    if (pc_fan_backlog(g->watch_fd) < BACKLOG_BYTES)
+        return;
+    while (pc_fan_read(g->watch_fd, g->event_buf, PC_EVENT_BUF) > 0 && pc_fan_backlog(g->watch_fd) > BACKLOG_BYTES / 4)
+        ;
+    pc_acts_event(g, &(struct pc_fan_event){.bits = PC_FAN_OVERFLOW});
+}
+
+void pc_guard_drain(struct pc_guard *g)
+{
+    shed_backlog(g);
+    for (int i = 0; i < DRAIN_READS; i++) {
+        ssize_t n = pc_fan_read(g->watch_fd, g->event_buf, PC_EVENT_BUF);
+        /* After the read, so that the fork of whoever acted is known before its act. */
+        pc_guard_lineage(g);
+        if (n <= 0)
+            return;
+        handle_batch(g, (size_t)n);
+    }
+}
+
+void pc_guard_pump(struct pc_guard *g)
+{
+    if (g->pumping)
+        return; /* called from within a step of its own */
+    g->pumping = true;
+    pc_guard_drain(g);
+    pc_gate_step(g);
+    g->pumping = false;
+}
+
+/* ---- start and end ---- */
+
+static int add_folder(struct pc_guard *g, const char *path)
+{
+    for (uint32_t i = 0; i < g->folders; i++)
+        if (strcmp(g->folder[i].path, path) == 0)
+            return 0;
+    struct pc_folder *more = reallocarray(g->folder, g->folders + 1, sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    g->folder = more;
+    g->folder[g->folders] = (struct pc_folder){.vol = -1};
+    snprintf(g->folder[g->folders].path, sizeof g->folder[0].path, "%s", path);
+    g->folders++;
+    return 0;
+}
+
+static void store_opts(const struct pc_guard *g, struct pc_store_opts *o)
+{
+    /* The share of each file system is resolved by the store, which knows their sizes; 0 means a tenth. */
+    *o = (struct pc_store_opts){.retention_ns = g->settings.retention_ns,
+                                .space_budget_bytes = g->settings.space_budget.percent ? 0 : g->settings.space_budget.bytes,
+                                .reserve_bytes = g->settings.reserve.percent ? 0 : g->settings.reserve.bytes,
+                                .compress = g->settings.compress};
+}
+
+static void events_opts(const struct pc_guard *g, char *ecs, size_t cap, struct pc_events_opts *o)
+{
+    const char *file = g->settings.ecs_file;
+    if (strcmp(file, "auto") == 0)
+        snprintf(ecs, cap, "%s/events.json", g->state_dir);
+    else
+        snprintf(ecs, cap, "%s", file);
+    *o = (struct pc_events_opts){.text = true,
+                                 .journal = g->settings.journal,
+                                 .ecs_path = strcmp(file, "none") == 0 ? NULL : ecs,
+                                 .rate = g->settings.rate,
+                                 .least = PC_LEVEL_INFO};
+}
+
+static void judge_policy(const struct pc_guard *g, struct pc_judge_policy *p)
+{
+    pc_judge_policy_default(p);
+    p->convict_score = g->settings.convict_score;
+    p->min_files = g->settings.min_files;
+    p->window_ns = g->settings.window_ns;
+    p->max_actors = g->settings.actors;
+    p->note_folders = g->settings.note_folders;
+}
+
+static int open_memory(struct pc_guard *g)
+{
+    struct pc_judge_policy policy;
+    judge_policy(g, &policy);
+    g->event_buf = malloc(PC_EVENT_BUF);
+    int r = g->event_buf ? 0 : -ENOMEM;
+    if (r == 0)
+        r = pc_judge_new(&policy, &g->judge);
+    if (r == 0)
+        r = pc_dirs_new(&g->dirs);
+    if (r == 0)
+        r = pc_scan_new(&g->scan);
+    if (r == 0)
+        r = pc_acts_new(&g->acts);
+    if (r == 0)
+        r = pc_captures_new(g->settings.capture_queue, &g->captures);
+    return r;
+}
+
+static int open_store(struct pc_guard *g, bool *rebuild)
+{
+    struct pc_store_opts o;
+    store_opts(g, &o);
+    return pc_store_open(g->state_dir, &o, &g->store, rebuild);
+}
+
+static int complain(const char *what, int err, const char *hint)
+{
+    fprintf(stderr, "portcullisd: %s: %s%s%s\n", what, pc_strerror(err), *hint ? "; " : "", hint);
+    return err;
+}
+
+static int open_kernel(struct pc_guard *g)
+{
+    g->watch_fd = pc_fan_watch_open();
+    if (g->watch_fd < 0)
+        return complain("fanotify", g->watch_fd, "needs root and Linux 5.17 or later with CONFIG_FANOTIFY");
+    g->cnproc_fd = pc_cnproc_open();
+    if (g->cnproc_fd < 0)
+        fprintf(stderr, "portcullisd: process connector: %s; ancestry is read from /proc and may miss short-lived processes\n",
+                pc_strerror(g->cnproc_fd));
+    g->mounts_fd = pc_mount_watch();
+    if (g->mounts_fd < 0)
+        return complain("mount table", g->mounts_fd, "");
+    (void)pc_proc_each(see_process, g);
+    spare_the_host(g);
+    int r = pc_gate_start(g);
+    if (r < 0)
+        return complain("fanotify permission events", r, "needs CONFIG_FANOTIFY_ACCESS_PERMISSIONS and CAP_SYS_ADMIN");
+    return 0;
+}
+
+static void freezer_name(const struct pc_guard *g, char *out, size_t cap)
+{
+    snprintf(out, cap, "%016" PRIx64, pc_hash64(g->state_dir, strlen(g->state_dir)));
+}
+
+static void load_released(struct pc_guard *g)
+{
+    _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int skipped = dir < 0 ? -errno : pc_rules_load(dir, &g->released);
+    if (skipped > 0)
+        fprintf(stderr, "portcullisd: %s/released.rules: %d lines do not parse and were skipped\n", g->state_dir, skipped);
+}
+
+static int open_all(struct pc_guard *g)
+{
+    bool rebuild = false;
+    int r = open_memory(g);
+    if (r < 0)
+        return complain("memory", r, "");
+    r = open_store(g, &rebuild);
+    if (r < 0)
+        return complain(g->state_dir, r, "the state folder must be a private folder of root on a writable disk");
+    char ecs[PATH_MAX + 16], name[32];
+    struct pc_events_opts opts;
+    events_opts(g, ecs, sizeof ecs, &opts);
+    r = pc_events_open(&opts, &g->log);
+    if (r < 0)
+        return complain("event log", r, "");
+    r = open_kernel(g);
+    if (r < 0)
+        return r;
+    freezer_name(g, name, sizeof name);
+    r = pc_freezer_open(&g->freezer, name);
+    if (r < 0)
+        return complain("cgroup freezer", r, "");
+    load_released(g);
+    r = pc_volumes_open(g);
+    if (r < 0)
+        return complain("no folder can be guarded", r, "see the lines above");
+    for (struct pc_volume *v = g->volume; rebuild && v < g->volume + PC_VOLUMES_MAX; v++)
+        if (v->id && pc_store_rebuild(g->store, v->id) < 0)
+            fprintf(stderr, "portcullisd: the index of %s could not be rebuilt\n", v->point);
+    return pc_stop_adopt(g);
+}
+
+static void close_all(struct pc_guard *g)
+{
+    pc_control_close(g->control);
+    pc_gate_stop(g); /* first: from here on no open waits for us */
+    for (struct pc_volume *v = g->volume; g->store && v < g->volume + PC_VOLUMES_MAX; v++)
+        if (v->id) {
+            pc_store_drop_volume(g->store, v->id);
+            close(v->tree_fd);
+        }
+    if (g->watch_fd >= 0)
+        close(g->watch_fd);
+    if (g->cnproc_fd >= 0)
+        close(g->cnproc_fd);
+    if (g->mounts_fd >= 0)
+        close(g->mounts_fd);
+    pc_stop_free(g);
+    pc_freezer_close(&g->freezer);
+    if (g->store)
+        pc_store_close(g->store);
+    pc_captures_free(g->captures);
+    pc_acts_free(g->acts);
+    pc_scan_free(g->scan);
+    pc_dirs_free(g->dirs);
+    if (g->judge)
+        pc_judge_free(g->judge);
+    pc_rules_free(&g->released);
+    pc_events_close(g->log);
+    free(g->folder);
+    free(g->event_buf);
+}
+
+/* ---- the loop ---- */
+
+int pc_guard_reload(struct pc_guard *g)
+{
+    struct pc_settings fresh = {0};
+    char err[512];
+    int r = access(g->config_path, F_OK) == 0 ? pc_settings_load(g->config_path, &fresh, err, sizeof err)
+                                              : pc_settings_default(&fresh);
+    for (uint32_t i = 0; r == 0 && i < g->extra_protects; i++)
+        r = pc_settings_protect(&fresh, g->extra_protect[i], err, sizeof err);
+    if (r < 0) {
+        pc_event(g->log, PC_LEVEL_ERROR, "reload", NULL, "settings not reloaded, the old ones stay: %s", err);
+        pc_settings_free(&fresh);
+        return r;
+    }
+    char names[512] = "";
+    if (pc_settings_need_restart(&g->settings, &fresh, names, sizeof names))
+        pc_event(g->log, PC_LEVEL_WARNING, "reload", NULL, "these settings take effect with the next start: %s", names);
+    pc_settings_free(&g->settings);
+    g->settings = fresh;
+    struct pc_judge_policy policy;
+    judge_policy(g, &policy);
+    pc_judge_set_policy(g->judge, &policy);
+    struct pc_store_opts so;
+    store_opts(g, &so);
+    pc_store_set_opts(g->store, &so);
+    char ecs[PATH_MAX + 16];
+    struct pc_events_opts eo;
+    events_opts(g, ecs, sizeof ecs, &eo);
+    (void)pc_events_set(g->log, &eo);
+    /* New folders are added to what is guarded; nothing is let go before the new ones are. */
+    pc_scan_forget_outside(g);
+    for (uint32_t i = 0; i < g->settings.protect.count; i++)
+        if (add_folder(g, g->settings.protect.path[i]) == 0 && g->folder[g->folders - 1].vol < 0)
+            (void)pc_folder_guard(g, g->folders - 1);
+    pc_event(g->log, PC_LEVEL_NOTICE, "reload", NULL, "settings reloaded: %u folders", g->folders);
+    return 0;
+}
+
+static void take_signal(struct pc_guard *g, int fd)
+{
+    struct signalfd_siginfo s;
+    while (read(fd, &s, sizeof s) == (ssize_t)sizeof s) {
+        if (s.ssi_signo == SIGHUP)
+            (void)pc_guard_reload(g);
+        else
+            g->stopping = true;
+    }
+}
+
+static int watch_fd(struct pc_guard *g, int fd, uint32_t events)
+{
+    struct epoll_event e = {.events = events, .data.fd = fd};
+    return epoll_ctl(g->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+static void say_ready(struct pc_guard *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->folders; i++)
+        n += g->folder[i].vol >= 0;
+    (void)pc_store_flush(g->store);
+    g->ready = true;
+    printf("portcullis: guarding %u folder%s\n", n, n == 1 ? "" : "s");
+    fflush(stdout);
+    (void)sd_notify(0, "READY=1");
+}
+
+/* Everything that time brings. Cheap when there is nothing to do. */
+static void tick(struct pc_guard *g, uint64_t now)
+{
+    static uint64_t last_second, last_flush;
+    pc_guard_lineage(g);
+    pc_acts_look_at_muted(g, now);
+    if (g->supervisor_fd >= 0 && write(g->supervisor_fd, ".", 1) < 0 && errno == EPIPE) {
+        close(g->supervisor_fd); /* the supervisor died: go on guarding, and say so in status */
+        g->supervisor_fd = -1;
+        g->supervisor_pid = 0;
+    }
+    if (now - last_flush > PC_NS_PER_S) {
+        last_flush = now;
+        (void)pc_store_flush(g->store);
+    }
+    if (now - last_second < PC_NS_PER_S)
+        return;
+    last_second = now;
+    pc_gate_relax(g, now);
+    pc_stop_tick(g, pc_real_ns());
+    pc_events_tick(g->log);
+    (void)pc_store_tend(g->store, pc_real_ns(), 2 * PC_NS_PER_MS);
+    if (pc_control_peers(g->control))
+        (void)pc_control_step(g->control, now);
+}
+
+/* What can wait: one step of it. True when something was done. */
+static bool work(struct pc_guard *g, uint64_t now)
+{
+    if (pc_capture_step(g, now))
+        return true;
+    if (pc_scan_busy(g)) {
+        (void)pc_scan_step(g, SCAN_ENTRIES);
+        return true;
+    }
+    if (!g->ready)
+        say_ready(g);
+    return false;
+}
+
+static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
+{
+    if (worked || pc_capture_due(g, now) || pc_scan_busy(g))
+        return 0;
+    uint64_t next = pc_capture_next_ns(g);
+    uint64_t ms = next == UINT64_MAX ? TICK_MS : next <= now ? 0 : (next - now) / PC_NS_PER_MS + 1;
+    return (int)(ms < TICK_MS ? ms : TICK_MS);
+}
+
+static void handle_ready(struct pc_guard *g, int fd, int signal_fd, uint64_t now)
+{
+    if (fd == signal_fd)
+        take_signal(g, fd);
+    else if (fd == g->mounts_fd)
+        pc_volumes_check(g);
+    else if (fd == pc_control_fd(g->control))
+        (void)pc_control_step(g->control, now);
+}
+
+static int loop(struct pc_guard *g, int signal_fd)
+{
+    bool worked = false;
+    uint64_t last_tick = 0;
+    while (!g->stopping) {
+        struct epoll_event e[8];
+        int n = epoll_wait(g->epoll_fd, e, 8, wait_ms(g, worked, pc_mono_ns()));
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        pc_guard_pump(g);
+        uint64_t now = pc_mono_ns();
+        for (int i = 0; i < n; i++)
+            handle_ready(g, e[i].data.fd, signal_fd, now);
+        if (now - last_tick >= TICK_MS * PC_NS_PER_MS) {
+            last_tick = now;
+            tick(g, now);
+        }
+        worked = work(g, now);
+    }
+    return 0;
+}
+
+static int prepare_loop(struct pc_guard *g, int *signal_fd)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    *signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    g->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (*signal_fd < 0 || g->epoll_fd < 0)
+        return -errno;
+    int r = watch_fd(g, *signal_fd, EPOLLIN);
+    if (r == 0)
+        r = watch_fd(g, g->watch_fd, EPOLLIN);
+    if (r == 0)
+        r = watch_fd(g, pc_gate_fd(g), EPOLLIN);
+    if (r == 0)
+        r = watch_fd(g, pc_control_fd(g->control), EPOLLIN);
+    if (r == 0)
+        r = watch_fd(g, g->mounts_fd, EPOLLPRI | EPOLLERR | EPOLLET);
+    return r;
+}
+
+static int secure_self(void)
+{
+    /* Others must not read our memory or descriptors; we are no use to a debugger of an attacker. */
+    if (prctl(PR_SET_DUMPABLE, 0) < 0)
+        return -errno;
+    (void)setpriority(PRIO_PROCESS, 0, -20); /* without the right: slower to stop, not wrong */
+    struct rlimit n;
+    if (getrlimit(RLIMIT_NOFILE, &n) == 0) {
+        n.rlim_cur = n.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &n);
+    }
+    umask(077);
+    return 0;
+}
+
+int pc_guard_run(struct pc_guard *g)
+{
+    sigset_t set;
+    sigfillset(&set); /* threads inherit it: signals come by descriptor only */
+    for (int s = SIGILL; s <= SIGSEGV; s++)
+        sigdelset(&set, s);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    int r = secure_self();
+    if (r < 0)
+        return complain("start", r, "");
+    g->started_real_ns = pc_real_ns();
+    g->run_base = g->started_real_ns / PC_NS_PER_S << 32;
+    g->watch_fd = g->cnproc_fd = g->mounts_fd = g->epoll_fd = -1;
+    if (getrandom(&g->random_state, sizeof g->random_state, 0) != (ssize_t)sizeof g->random_state)
+        return complain("random numbers", -errno, "");
+    g->random_state |= 1;
+    for (uint32_t i = 0; r == 0 && i < g->settings.protect.count; i++)
+        r = add_folder(g, g->settings.protect.path[i]);
+    if (r == 0 && !g->folders)
+        return complain("nothing to guard", PC_E_NOTFOUND, "name a folder with --protect or [guard] protect");
+    if (r == 0)
+        r = pc_control_listen(g->state_dir, pc_guard_commands, g, &g->control);
+    if (r < 0)
+        return complain(g->state_dir, r, r == -EADDRINUSE ? "another guard runs with this state folder" : "");
+    r = open_all(g);
+    int signal_fd = -1;
+    if (r >= 0)
+        r = prepare_loop(g, &signal_fd);
+    if (r >= 0)
+        r = loop(g, signal_fd);
+    close_all(g);
+    return r;
+}

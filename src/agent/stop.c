@@ -1,0 +1,501 @@
+/*
+ * Owns what happens after a verdict: opening the incident, stopping the subtree with all races closed, and what people
+ * decide later (release, end). Must not judge. Stops only processes that the lineage places beneath a convicted root.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "kern/cnproc.h"
+#include "kern/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define ROOTS_MAX 64
+/* Each pass stops everything then alive; a fork that raced is found by the next. A stopped process forks no more. */
+#define PASSES_MAX 100
+#define DAMAGE_SCORE 50
+#define REMEMBER_S (30ULL * 86400)
+
+struct member {
+    pid_t pid;
+    bool in_group; /* held by the cgroup, not by SIGSTOP */
+    char home[256];
+};
+
+struct pc_stopped {
+    struct pc_stopped *next;
+    struct pc_incident inc;
+    pc_actor root[ROOTS_MAX];
+    uint32_t roots;
+    int group_fd;
+    struct member *member;
+    uint32_t members, cap;
+    char folder[PATH_MAX]; /* guarded folder of the first act: what a release is scoped to */
+};
+
+static bool beneath_roots(const struct pc_guard *g, const struct pc_stopped *s, pc_actor actor)
+{
+    for (uint32_t i = 0; actor && i < s->roots; i++)
+        if (pc_judge_is_beneath(g->judge, actor, s->root[i]))
+            return true;
+    return false;
+}
+
+uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor)
+{
+    for (struct pc_stopped *s = g->stopped; s; s = s->next)
+        if (beneath_roots(g, s, actor))
+            return s->inc.id;
+    return 0;
+}
+
+static struct pc_stopped *find(struct pc_guard *g, uint64_t incident)
+{
+    for (struct pc_stopped *s = g->stopped; s; s = s->next)
+        if (s->inc.id == incident)
+            return s;
+    return NULL;
+}
+
+static bool is_member(const struct pc_stopped *s, pid_t pid)
+{
+    for (uint32_t i = 0; i < s->members; i++)
+        if (s->member[i].pid == pid)
+            return true;
+    return false;
+}
+
+static int add_member(struct pc_stopped *s, pid_t pid)
+{
+    if (s->members == s->cap) {
+        uint32_t cap = s->cap ? s->cap * 2 : 32;
+        struct member *more = reallocarray(s->member, cap, sizeof *more);
+        if (!more)
+            return -ENOMEM;
+        s->member = more;
+        s->cap = cap;
+    }
+    s->member[s->members++] = (struct member){.pid = pid};
+    return 0;
+}
+
+/* ---- stopping ---- */
+
+struct pass {
+    struct pc_guard *g;
+    struct pc_stopped *s;
+    uint32_t found;
+};
+
+static int stop_if_beneath(void *arg, pid_t pid)
+{
+    struct pass *p = arg;
+    if (pid == getpid() || !beneath_roots(p->g, p->s, pc_judge_actor_of(p->g->judge, pid)) || is_member(p->s, pid))
+        return 0;
+    if (pc_freeze_stop(pid) < 0)
+        return 0; /* gone */
+    p->found++;
+    (void)add_member(p->s, pid); /* without memory it is stopped all the same; a later pass lists it */
+    return 0;
+}
+
+static void stop_all(struct pc_guard *g, struct pc_stopped *s)
+{
+    struct pass p = {.g = g, .s = s};
+    int passes = 0;
+    do {
+        p.found = 0;
+        pc_guard_lineage(g);
+        (void)pc_proc_each(stop_if_beneath, &p);
+    } while (p.found && ++passes < PASSES_MAX);
+}
+
+static void hold_all(struct pc_guard *g, struct pc_stopped *s)
+{
+    if (s->group_fd < 0)
+        s->group_fd = pc_freeze_group(&g->freezer, s->inc.id);
+    if (s->group_fd < 0)
+        return; /* signals only: status says so */
+    for (uint32_t i = 0; i < s->members; i++) {
+        struct member *m = &s->member[i];
+        if (!m->in_group)
+            m->in_group = pc_freeze_hold(s->group_fd, m->pid, m->home, sizeof m->home) == 0;
+    }
+}
+
+/* ---- incidents ---- */
+
+struct count {
+    uint64_t *seen;
+    uint32_t slots, damaged, preserved;
+};
+
+static bool first_time(struct count *c, uint64_t key)
+{
+    for (uint32_t i = 0; i < 64; i++) {
+        uint64_t *at = &c->seen[(key + i) % c->slots];
+        if (*at == key)
+            return false;
+        if (*at == 0) {
+            *at = key;
+            return true;
+        }
+    }
+    return true; /* a full table counts a file twice rather than not at all */
+}
+
+static int count_act(void *arg, const struct pc_act_rec *a)
+{
+    struct count *c = arg;
+    uint64_t file = pc_fh_hash(&a->fh) | 1;
+    if (a->score >= DAMAGE_SCORE && first_time(c, file))
+        c->damaged++;
+    if (a->before && !a->is_dir && first_time(c, file ^ 0x5555555555555554ULL))
+        c->preserved++;
+    return 0;
+}
+
+void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc)
+{
+    struct count c = {.slots = 1u << 18};
+    c.seen = calloc(c.slots, sizeof *c.seen);
+    if (!c.seen)
+        return;
+    if (pc_store_incident_acts(g->store, inc->id, count_act, &c) >= 0) {
+        inc->damaged = c.damaged;
+        inc->preserved = c.preserved;
+    }
+    free(c.seen);
+}
+
+static void update(struct pc_guard *g, struct pc_stopped *s)
+{
+    pc_stop_recount(g, &s->inc);
+    if (pc_store_incident_update(g->store, &s->inc) < 0)
+        pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "incident %" PRIu64 " could not be written", s->inc.id);
+    (void)pc_store_flush(g->store);
+}
+
+static void note(struct pc_guard *g, uint64_t incident, const char *text)
+{
+    (void)pc_store_incident_note(g->store, incident, pc_real_ns(), text);
+}
+
+static void unlist(struct pc_guard *g, struct pc_stopped *s)
+{
+    for (struct pc_stopped **at = &g->stopped; *at; at = &(*at)->next) {
+        if (*at != s)
+            continue;
+        *at = s->next;
+        break;
+    }
+}
+
+static void free_stopped(struct pc_stopped *s)
+{
+    if (s->group_fd >= 0)
+        close(s->group_fd);
+    free(s->member);
+    free(s);
+}
+
+static void name_folder(struct pc_guard *g, struct pc_stopped *s, const char *path)
+{
+    snprintf(s->folder, sizeof s->folder, "%s", "/");
+    for (uint32_t i = 0; i < g->folders; i++)
+        if (pc_path_beneath(path, g->folder[i].path))
+            snprintf(s->folder, sizeof s->folder, "%s", g->folder[i].path);
+}
+
+/* Read while the process still lives: for the report, and for the rules. */
+static void describe(struct pc_guard *g, struct pc_stopped *s)
+{
+    pid_t pid = pc_judge_pid(g->judge, s->root[0]);
+    struct pc_procinfo info;
+    if (pc_proc_read(pid, &info) == 0)
+        snprintf(s->inc.summary, sizeof s->inc.summary, "%.200s", info.argv[0] ? info.argv : info.exe);
+    else
+        snprintf(s->inc.summary, sizeof s->inc.summary, "process %d (gone)", pid);
+}
+
+static bool allowed(struct pc_guard *g, const struct pc_stopped *s)
+{
+    char hex[65];
+    uint8_t sha[32];
+    for (uint32_t i = 0; i < s->roots; i++) {
+        if (pc_proc_exe_sha256(pc_judge_pid(g->judge, s->root[i]), hex) < 0 || pc_unhex(hex, sha, sizeof sha) != 32)
+            return false;
+        uint64_t now_s = pc_real_ns() / PC_NS_PER_S;
+        if (!pc_rules_match(&g->settings.rules, sha, s->folder, now_s) &&
+            !pc_rules_match(&g->released, sha, s->folder, now_s))
+            return false;
+    }
+    return true;
+}
+
+static void thaw_all(struct pc_guard *g, struct pc_stopped *s)
+{
+    for (uint32_t i = s->members; i-- > 0;) {
+        struct member *m = &s->member[i];
+        (void)pc_thaw(&g->freezer, m->in_group ? s->group_fd : -1, m->pid, m->home); /* fails when it is gone */
+    }
+    pc_freeze_group_done(&g->freezer, s->inc.id, s->group_fd);
+}
+
+static void let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why)
+{
+    unlist(g, s);
+    thaw_all(g, s);
+    for (uint32_t i = 0; i < s->roots; i++)
+        pc_judge_absolve(g->judge, s->root[i]);
+    s->inc.state = PC_INC_RELEASED;
+    s->inc.closed_ns = pc_real_ns();
+    note(g, s->inc.id, why);
+    update(g, s);
+    pc_gate_let_go(g);
+}
+
+static struct pc_stopped *open_incident(struct pc_guard *g, const struct pc_outcome *o, const char *path)
+{
+    struct pc_stopped *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->group_fd = -1;
+    s->roots = o->root_count < ROOTS_MAX ? o->root_count : ROOTS_MAX;
+    memcpy(s->root, o->roots, s->roots * sizeof s->root[0]);
+    s->next = g->stopped;
+    g->stopped = s; /* from here on their opens wait */
+    name_folder(g, s, path);
+    return s;
+}
+
+static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o, uint64_t verdict_ns)
+{
+    s->inc.started_ns = s->inc.verdict_ns = verdict_ns;
+    s->inc.frozen_ns = pc_real_ns();
+    s->inc.state = PC_INC_FROZEN;
+    s->inc.root = pc_acts_process(g, s->root[0]);
+    s->inc.damaged = o->evidence_files;
+    s->inc.in_flight = pc_gate_in_flight(g, s->root[0]);
+    s->inc.processes = s->members;
+    describe(g, s);
+    if (pc_store_incident_open(g->store, &s->inc) < 0)
+        pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "an incident could not be written to the index");
+    for (uint32_t i = 0; i < s->roots; i++) {
+        (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, s->root[i]));
+        pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
+    }
+    for (uint32_t i = 0; i < s->members; i++)
+        (void)pc_store_incident_add_process(g->store, s->inc.id,
+                                            pc_acts_process(g, pc_judge_actor_of(g->judge, s->member[i].pid)));
+}
+
+static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const char *first_path)
+{
+    pid_t pid = pc_judge_pid(g->judge, s->root[0]);
+    pc_event(g->log, PC_LEVEL_ALERT, "freeze",
+             &(struct pc_event_about){.category = "malware",
+                                      .outcome = "success",
+                                      .pid = pid,
+                                      .command_line = s->inc.summary,
+                                      .file_path = first_path,
+                                      .incident = s->inc.id},
+             "incident %" PRIu64 ": %s (pid %d) was destroying files: %u damaged, %u processes frozen; "
+             "portcullis incident %" PRIu64 " shows it, portcullis rollback %" PRIu64 " puts the files back",
+             s->inc.id, s->inc.summary, pid, s->inc.damaged, s->members, s->inc.id, s->inc.id);
+}
+
+void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path)
+{
+    if (!o->root_count || pc_stop_incident_of(g, o->roots[0]))
+        return; /* evidence that was still in the queue when it was stopped */
+    uint64_t verdict_ns = pc_real_ns();
+    struct pc_stopped *s = open_incident(g, o, first_path);
+    if (!s)
+        return; /* out of memory: the next act convicts again */
+    bool observe = g->settings.on_verdict == PC_VERDICT_OBSERVE;
+    if (!observe)
+        stop_all(g, s);
+    write_incident(g, s, o, verdict_ns);
+    if (!observe) {
+        hold_all(g, s);
+        stop_all(g, s); /* whoever was being forked while the first ones were moved */
+        hold_all(g, s);
+    }
+    if (observe || allowed(g, s)) {
+        let_pass(g, s, observe ? "observed only: action.on-verdict is observe" : "let go: an allow rule names it");
+        pc_event(g->log, PC_LEVEL_WARNING, "observed", &(struct pc_event_about){.incident = s->inc.id},
+                 "incident %" PRIu64 ": %s was destroying files and was let go (%s)", s->inc.id, s->inc.summary,
+                 observe ? "observe mode" : "allow rule");
+        free_stopped(s);
+        return;
+    }
+    note(g, s->inc.id, s->group_fd >= 0 ? "frozen (cgroup freezer)" : "frozen (SIGSTOP: no cgroup v2 freezer here)");
+    update(g, s);
+    alarm_event(g, s, first_path);
+}
+
+/* ---- what people decide ---- */
+
+static void remember(struct pc_guard *g, const struct pc_stopped *s)
+{
+    char hex[65];
+    uint64_t now_s = pc_real_ns() / PC_NS_PER_S;
+    for (uint32_t i = 0; i < s->roots; i++) {
+        struct pc_rule rule = {.until_s = now_s + REMEMBER_S, .under = strdup(s->folder)};
+        if (!rule.under || pc_proc_exe_sha256(pc_judge_pid(g->judge, s->root[i]), hex) < 0 ||
+            pc_unhex(hex, rule.sha256, sizeof rule.sha256) != 32 || pc_rules_add(&g->released, &rule, now_s) < 0)
+            pc_rule_free(&rule);
+    }
+    _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = dir < 0 ? -errno : pc_rules_save(dir, &g->released);
+    if (r < 0)
+        pc_event(g->log, PC_LEVEL_WARNING, "rules", NULL, "the release is not remembered over a restart: %s",
+                 pc_strerror(r));
+}
+
+int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap)
+{
+    struct pc_stopped *s = find(g, incident);
+    if (!s) {
+        struct pc_incident inc;
+        int r = pc_store_incident_get(g->store, incident, &inc);
+        snprintf(why, cap, "%s", r < 0 ? "no such incident" : "nothing of it is frozen any more");
+        return r < 0 ? PC_E_NOTFOUND : PC_E_STATE;
+    }
+    remember(g, s);
+    char text[80];
+    snprintf(text, sizeof text, "released by uid %u", by);
+    let_pass(g, s, text);
+    pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
+             "incident %" PRIu64 " released by uid %u", incident, by);
+    free_stopped(s);
+    return 0;
+}
+
+int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
+{
+    struct pc_stopped *s = find(g, incident);
+    if (!s)
+        return PC_E_STATE;
+    for (uint32_t i = 0; i < s->members; i++)
+        (void)kill(s->member[i].pid, SIGKILL);
+    unlist(g, s);
+    pc_freeze_group_done(&g->freezer, incident, s->group_fd);
+    s->inc.state = PC_INC_ENDED;
+    s->inc.closed_ns = pc_real_ns();
+    char text[80];
+    snprintf(text, sizeof text, "ended by uid %u", by);
+    note(g, incident, text);
+    update(g, s);
+    pc_gate_let_go(g);
+    pc_event(g->log, PC_LEVEL_NOTICE, "end", &(struct pc_event_about){.incident = incident},
+             "incident %" PRIu64 " ended by uid %u: %u processes killed", incident, by, s->members);
+    free_stopped(s);
+    return 0;
+}
+
+int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)
+{
+    struct pc_stopped *s = find(g, incident);
+    struct pc_incident inc;
+    if (s) {
+        s->inc.rolled_back = true;
+        note(g, incident, "rolled back; its processes stay frozen");
+        update(g, s);
+        return 0;
+    }
+    int r = pc_store_incident_get(g->store, incident, &inc);
+    if (r < 0)
+        return r;
+    inc.rolled_back = true;
+    inc.state = PC_INC_ROLLED_BACK;
+    note(g, incident, "rolled back");
+    return pc_store_incident_update(g->store, &inc);
+}
+
+void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
+{
+    for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
+        next = s->next;
+        if (now_real_ns - s->inc.frozen_ns < 10 * PC_NS_PER_S) {
+            stop_all(g, s);
+            hold_all(g, s);
+            update(g, s);
+        }
+        if (g->settings.delay_ns && g->settings.after_delay == PC_AFTER_END &&
+            now_real_ns - s->inc.frozen_ns > g->settings.delay_ns) {
+            note(g, s->inc.id, "action.delay is over: after-delay is end");
+            (void)pc_stop_end(g, s->inc.id, 0);
+        }
+    }
+}
+
+/* ---- after a restart of the guard ---- */
+
+static int adopt_member(void *arg, pid_t pid)
+{
+    struct pass *p = arg;
+    pc_actor actor = pc_judge_actor_of(p->g->judge, pid);
+    if (add_member(p->s, pid) < 0)
+        return 1;
+    p->s->member[p->s->members - 1].in_group = true;
+    if (actor && !beneath_roots(p->g, p->s, actor) && p->s->roots < ROOTS_MAX)
+        p->s->root[p->s->roots++] = actor;
+    return 0;
+}
+
+static int adopt_one(void *arg, const struct pc_incident *inc)
+{
+    struct pc_guard *g = arg;
+    if (inc->state != PC_INC_FROZEN || inc->closed_ns)
+        return 0;
+    struct pc_stopped *s = calloc(1, sizeof *s);
+    if (!s)
+        return 1;
+    s->inc = *inc;
+    s->group_fd = pc_freeze_group(&g->freezer, inc->id);
+    name_folder(g, s, g->folders ? g->folder[0].path : "/");
+    struct pass p = {.g = g, .s = s};
+    if (s->group_fd >= 0)
+        (void)pc_freeze_each(s->group_fd, adopt_member, &p);
+    s->next = g->stopped;
+    g->stopped = s;
+    return 0;
+}
+
+int pc_stop_adopt(struct pc_guard *g)
+{
+    int r = pc_store_incidents(g->store, adopt_one, g);
+    for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
+        next = s->next;
+        if (s->members)
+            continue;
+        /* Its processes ended while nobody watched (a reboot): nothing is frozen any more. */
+        unlist(g, s);
+        pc_freeze_group_done(&g->freezer, s->inc.id, s->group_fd);
+        s->inc.state = PC_INC_ENDED;
+        s->inc.closed_ns = pc_real_ns();
+        note(g, s->inc.id, "its processes were gone when the guard started again");
+        update(g, s);
+        free_stopped(s);
+    }
+    return r;
+}
+
+void pc_stop_free(struct pc_guard *g)
+{
+    while (g->stopped) {
+        struct pc_stopped *s = g->stopped;
+        g->stopped = s->next;
+        free_stopped(s); /* the processes stay frozen: the next guard adopts them */
+    }
+}
