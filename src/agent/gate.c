@@ -38,6 +38,8 @@
 /* A copy may keep its own opener waiting this long; nobody else waits for it. */
 #define COPY_DEADLINE_NS (10 * PC_NS_PER_S)
 
+#define WAIT_BUCKETS 32
+
 enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
 
 struct held {
@@ -88,6 +90,7 @@ struct pc_gate {
     struct copy_job *job; /* ring of held_max jobs */
     uint32_t job_head, job_taken, job_tail;
     struct pc_gate_stats stats;
+    uint64_t waited[WAIT_BUCKETS]; /* answers by log2 of their microseconds */
 
     /* main thread only */
     struct grant grant[GRANTS_MAX];
@@ -114,8 +117,33 @@ static void drain_event(int event)
     (void)n;
 }
 
+static void count_wait(struct pc_gate *q, uint64_t since_ns)
+{
+    uint64_t us = (pc_mono_ns() - since_ns) / 1000;
+    int bucket = us ? 64 - __builtin_clzll(us) : 0;
+    q->waited[bucket < WAIT_BUCKETS ? bucket : WAIT_BUCKETS - 1]++;
+    if (us > q->stats.max_us)
+        q->stats.max_us = us;
+}
+
+/* Upper bound of the bucket that holds this share of all answers. */
+static uint64_t percentile_us(const struct pc_gate *q, uint32_t percent)
+{
+    uint64_t total = 0, sum = 0;
+    for (int i = 0; i < WAIT_BUCKETS; i++)
+        total += q->waited[i];
+    for (int i = 0; total && i < WAIT_BUCKETS; i++) {
+        sum += q->waited[i];
+        if (sum * 100 >= total * percent)
+            return 1ULL << i;
+    }
+    return 0;
+}
+
 static void answer(struct pc_gate *q, struct held *h, bool allow)
 {
+    if (h->state != HELD_PARKED)
+        count_wait(q, h->since_ns);
     (void)pc_fan_answer(q->gate_group, h->fd, allow); /* fails only when the opener was killed meanwhile */
     close(h->fd);
     *h = (struct held){.fd = -1};
@@ -663,5 +691,7 @@ void pc_gate_stats(const struct pc_guard *g, struct pc_gate_stats *out)
     out->waiting = 0;
     for (uint32_t i = 0; i < q->held_used; i++)
         out->waiting += q->held[i].state == HELD_NEW || q->held[i].state == HELD_WAITING;
+    out->p50_us = percentile_us(q, 50);
+    out->p99_us = percentile_us(q, 99);
     pthread_mutex_unlock(&q->lock);
 }

@@ -177,6 +177,7 @@ uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root);
 struct pc_gate_stats {
     uint64_t opens, held, late, denied_vault, copied, copy_errors;
     uint32_t waiting, parked;
+    uint64_t p50_us, p99_us, max_us; /* how long opens that were not answered at once had to wait */
 };
 void pc_gate_stats(const struct pc_guard *g, struct pc_gate_stats *out);
 

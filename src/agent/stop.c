@@ -224,6 +224,9 @@ static void describe(struct pc_guard *g, struct pc_stopped *s)
         snprintf(s->inc.summary, sizeof s->inc.summary, "%.200s", info.argv[0] ? info.argv : info.exe);
     else
         snprintf(s->inc.summary, sizeof s->inc.summary, "process %d (gone)", pid);
+    for (char *p = s->inc.summary; *p; p++)
+        if (*p == '\n')
+            *p = ' ';
 }
 
 static bool allowed(struct pc_guard *g, const struct pc_stopped *s)

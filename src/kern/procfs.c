@@ -69,19 +69,21 @@ static void read_exe(pid_t pid, struct pc_procinfo *out)
         pc_escape_name(target, (size_t)n, out->exe, sizeof out->exe);
 }
 
+/* Each word escaped by itself, a newline between words: escaped text has none, so the words can be told apart again. */
 static void read_argv(pid_t pid, struct pc_procinfo *out)
 {
     char path[40], text[512];
     snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
     ssize_t n = pc_read_file_at(AT_FDCWD, path, text, sizeof text);
-    if (n <= 0)
-        return;
-    if (text[n - 1] == 0)
-        n--;
-    for (ssize_t i = 0; i < n; i++)
-        if (text[i] == 0)
-            text[i] = ' ';
-    pc_escape_name(text, (size_t)n, out->argv, sizeof out->argv);
+    size_t used = 0;
+    for (ssize_t at = 0; at < n;) {
+        size_t len = strnlen(text + at, (size_t)(n - at));
+        if (used && used + 1 < sizeof out->argv)
+            out->argv[used++] = '\n';
+        pc_escape_name(text + at, len, out->argv + used, sizeof out->argv - used);
+        used += strlen(out->argv + used);
+        at += (ssize_t)len + 1;
+    }
 }
 
 /* The v2 line "0::/path" if there is one, else the first line. */

@@ -4,7 +4,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What /proc tells about a process. Text is printable (escaped). Fields that could not be read are empty or 0. */
+/*
+ * What /proc tells about a process. Text is printable (escaped); argv's words are separated by newlines. Fields that
+ * could not be read are empty or 0.
+ */
 struct pc_procinfo {
     pid_t pid, ppid;
     uint32_t uid;

@@ -1,0 +1,582 @@
+/*
+ * Owns the answers to `portcullis`: one handler a command, in the table at the end. Reads the guard's state and makes
+ * JSON of it (CONTROL.md); what changes something is done by stop.c and the store.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "kern/procfs.h"
+#include "preserve/rollback.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FILES_PER_ANSWER 2000
+#define VERSIONS_PER_ANSWER 2000
+
+static json_t *time_json(uint64_t real_ns)
+{
+    if (!real_ns)
+        return json_null();
+    char text[32];
+    pc_format_time(real_ns, text, sizeof text);
+    return json_string(text);
+}
+
+static json_t *text_json(const char *text)
+{
+    return text && *text ? json_string(text) : json_null();
+}
+
+/* Printable words separated by newlines (procfs.h) to an array. */
+static json_t *argv_json(const char *words)
+{
+    json_t *a = json_array();
+    while (*words) {
+        size_t n = strcspn(words, "\n");
+        json_array_append_new(a, json_stringn(words, n));
+        words += n + (words[n] != 0);
+    }
+    return a;
+}
+
+static const char *mode_text(const struct pc_volume *v)
+{
+    return !v ? "none" : v->mode == PC_MODE_AHEAD ? "ahead" : "on-open";
+}
+
+/* ---- status ---- */
+
+static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
+{
+    const struct pc_volume *v = f->vol >= 0 ? &g->volume[f->vol] : NULL;
+    json_t *why = json_array();
+    if (f->trouble[0])
+        json_array_append_new(why, json_string(f->trouble));
+    for (uint32_t i = 0; i < f->reasons; i++)
+        json_array_append_new(why, json_sprintf("%" PRIu64 " files: %s (for example %s)", f->reason[i].count,
+                                                f->reason[i].text, f->reason[i].sample));
+    if (v && v->mode == PC_MODE_ON_OPEN)
+        json_array_append_new(why, json_string("on-open: truncate(2) by path, and writes through descriptors opened before "
+                                               "the guard started, are seen but their old content is not kept"));
+    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem", v ? json_string(v->type) : json_null(),
+                     "mode", mode_text(v), "covered", (json_int_t)f->covered, "uncovered", (json_int_t)f->uncovered, "why", why);
+}
+
+static json_t *volume_json(struct pc_guard *g, const struct pc_volume *v)
+{
+    struct pc_store_stats s = {0};
+    int r = pc_store_volume_stats(g->store, v->id, &s);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "mount", v->point, "filesystem", v->type, "mode",
+                     mode_text(v), "gate", v->gate_down ? "down" : "up", "vault", v->vault, "vault_bytes",
+                     (json_int_t)s.object_bytes, "superseded_bytes", (json_int_t)s.superseded_bytes, "versions",
+                     (json_int_t)s.versions, "queue", (json_int_t)pc_captures_waiting(g), "degraded",
+                     r < 0 ? json_string(pc_strerror(r)) : s.degraded ? json_string(s.why) : json_null());
+}
+
+static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
+{
+    json_t *w = json_array();
+    if (!g->ready)
+        json_array_append_new(w, json_sprintf("still walking the guarded folders: %" PRIu64 " entries seen", pc_scan_seen(g)));
+    if (g->cnproc_fd < 0)
+        json_array_append_new(w, json_string("no process connector: ancestry of short-lived processes may be missed"));
+    if (g->freezer.dir_fd < 0)
+        json_array_append_new(w, json_string("no cgroup v2 freezer: processes are stopped by SIGSTOP"));
+    if (g->supervisor_fd < 0)
+        json_array_append_new(w, json_string("no supervisor: the guard is not restarted if it dies"));
+    if (!g->settings.gate)
+        json_array_append_new(w, json_string("the gate is switched off in the settings"));
+    if (g->settings.on_verdict == PC_VERDICT_OBSERVE)
+        json_array_append_new(w, json_string("observe mode: nothing is frozen"));
+    if (g->n.overflows)
+        json_array_append_new(w, json_sprintf("events were lost %" PRIu64 " times; folders were walked again", g->n.overflows));
+    if (gs->copy_errors)
+        json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved",
+                                              gs->copy_errors));
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
+        if (v->id && v->read_only)
+            json_array_append_new(w, json_sprintf("%s is read-only: nothing new is preserved", v->point));
+    return w;
+}
+
+static int count_incident(void *arg, const struct pc_incident *inc)
+{
+    uint64_t *n = arg;
+    n[0] += inc->state == PC_INC_FROZEN;
+    n[1]++;
+    return 0;
+}
+
+static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    json_t *folders = json_array(), *volumes = json_array();
+    bool down = false;
+    uint64_t incidents[2] = {0, 0};
+    struct pc_gate_stats gs;
+    pc_gate_stats(g, &gs);
+    for (uint32_t i = 0; i < g->folders; i++)
+        json_array_append_new(folders, folder_json(g, &g->folder[i]));
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+        if (!v->id)
+            continue;
+        json_array_append_new(volumes, volume_json(g, v));
+        down |= v->gate_down;
+    }
+    (void)pc_store_incidents(g->store, count_incident, incidents);
+    json_t *events = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
+        (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts", (json_int_t)g->n.acts, "captures",
+        (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission", (json_int_t)gs.opens, "waited",
+        (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs", (json_int_t)g->n.gate_downs, "vault_denied",
+        (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied);
+    pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}",
+                                   "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since",
+                                   time_json(g->started_real_ns), "gate", down ? "down" : "up", "supervisor", "pid",
+                                   g->supervisor_pid ? json_integer(g->supervisor_pid) : json_null(), "restarts",
+                                   (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events", events,
+                                   "latency_us", "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us, "max",
+                                   (json_int_t)gs.max_us, "incidents", "open", (json_int_t)incidents[0], "total",
+                                   (json_int_t)incidents[1], "warnings", warnings_json(g, &gs)));
+}
+
+/* ---- incidents ---- */
+
+static const char *state_text(const struct pc_incident *inc)
+{
+    if (inc->rolled_back)
+        return "rolled-back";
+    switch (inc->state) {
+    case PC_INC_FROZEN:
+        return "frozen";
+    case PC_INC_RELEASED:
+        return "released";
+    case PC_INC_ENDED:
+        return "ended";
+    default:
+        return "rolled-back";
+    }
+}
+
+static json_t *actor_json(struct pc_guard *g, uint64_t process)
+{
+    struct pc_process p = {0};
+    if (pc_store_get_process(g->store, process, &p) < 0)
+        return json_pack("{s:n, s:n, s:[], s:n, s:n}", "pid", "exe", "argv", "user", "uid");
+    return json_pack("{s:i, s:o, s:o, s:o, s:I}", "pid", (int)p.pid, "exe", text_json(p.exe), "argv", argv_json(p.argv), "user",
+                     text_json(p.user), "uid", (json_int_t)p.uid);
+}
+
+static json_t *incident_json(struct pc_guard *g, const struct pc_incident *inc)
+{
+    return json_pack("{s:I, s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:b}", "id", (json_int_t)inc->id, "state", state_text(inc),
+                     "started", time_json(inc->started_ns), "actor", actor_json(g, inc->root), "damaged",
+                     (json_int_t)inc->damaged, "preserved", (json_int_t)inc->preserved, "summary", inc->summary, "rolled_back",
+                     inc->rolled_back, "still_frozen", inc->state == PC_INC_FROZEN);
+}
+
+struct listing {
+    struct pc_guard *g;
+    json_t *array;
+    uint64_t from, seen;
+    const struct pc_incident *inc;
+    uint64_t first_ns;
+};
+
+static int list_incident(void *arg, const struct pc_incident *inc)
+{
+    struct listing *l = arg;
+    return json_array_append_new(l->array, incident_json(l->g, inc));
+}
+
+static void answer_incidents(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct listing l = {.g = ctx, .array = json_array()};
+    int r = pc_store_incidents(l.g->store, list_incident, &l);
+    if (r >= 0) {
+        pc_reply_done(reply, l.array);
+        return;
+    }
+    json_decref(l.array);
+    pc_reply_fail(reply, PC_CODE_FAILED, "the list of incidents cannot be read: %s", pc_strerror(r));
+}
+
+/* A folder's path, also of one that is gone: the index still knows its parents. */
+static void folder_path(struct pc_guard *g, int vol, const struct pc_fh *fh, const char *name, char *out, size_t cap)
+{
+    char tail[PATH_MAX], longer[PATH_MAX + 300];
+    snprintf(tail, sizeof tail, "%s", name);
+    struct pc_fh at = *fh;
+    struct pc_known k;
+    for (int depth = 0; depth < 64; depth++) {
+        pc_dir dir = pc_dirs_find(g->dirs, vol, &at);
+        if (dir) {
+            pc_dirs_path(g->dirs, dir, tail, out, cap);
+            return;
+        }
+        if (pc_store_lookup(g->store, vol, &at, &k) < 0)
+            break;
+        snprintf(longer, sizeof longer, "%s/%s", k.name, tail);
+        snprintf(tail, sizeof tail, "%.*s", (int)sizeof tail - 1, longer);
+        at = k.parent;
+    }
+    snprintf(out, cap, "(unknown folder)/%s", tail);
+}
+
+static json_t *path_json(struct pc_guard *g, int vol, const struct pc_fh *parent, const char *name)
+{
+    char path[PATH_MAX], shown[4 * PATH_MAX];
+    folder_path(g, vol, parent, name, path, sizeof path);
+    pc_escape_name(path, strlen(path), shown, sizeof shown);
+    return json_string(shown);
+}
+
+static int list_act(void *arg, const struct pc_act_rec *a)
+{
+    static const char *const ops[] = {"", "modify", "create", "delete", "rename", "replace", "metadata"};
+    struct listing *l = arg;
+    if (!l->first_ns)
+        l->first_ns = a->time_ns;
+    if (l->seen++ < l->from || json_array_size(l->array) >= FILES_PER_ANSWER)
+        return 0;
+    char evidence[256];
+    struct pc_process p = {0};
+    (void)pc_store_get_process(l->g->store, a->actor, &p);
+    json_t *to = a->op == PC_OP_RENAME ? path_json(l->g, a->vol, &a->new_parent, a->new_name) : json_null();
+    json_array_append_new(
+        l->array,
+        json_pack("{s:o, s:s, s:o, s:s, s:i, s:o, s:i, s:b, s:b, s:b}", "path", path_json(l->g, a->vol, &a->parent, a->name),
+                  "op", a->op < sizeof ops / sizeof ops[0] ? ops[a->op] : "other", "new_path", to, "evidence",
+                  pc_evidence_text(a->evidence, evidence, sizeof evidence), "score", (int)a->score, "time",
+                  time_json(a->time_ns), "pid", (int)p.pid, "preserved", a->before != 0, "restored",
+                  l->inc->rolled_back && (a->before != 0 || a->op == PC_OP_CREATE), "folder", a->is_dir));
+    return 0;
+}
+
+static json_t *process_json(struct pc_guard *g, const struct pc_process *p, bool convicted)
+{
+    struct pc_process parent = {0};
+    struct pc_procinfo now;
+    const char *state = "gone";
+    if (pc_proc_brief(p->pid, &now) == 0 && (!p->start_ns || now.start_real_ns / PC_NS_PER_S - p->start_ns / PC_NS_PER_S + 1 < 3))
+        state = !convicted ? "ancestor" : pc_stop_incident_of(g, pc_judge_actor_of(g->judge, p->pid)) ? "frozen" : "running";
+    bool has_parent = p->parent && pc_store_get_process(g->store, p->parent, &parent) == 0;
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:s, s:b, s:o}", "pid", (int)p->pid, "parent",
+                     has_parent ? json_integer(parent.pid) : json_null(), "exe", text_json(p->exe), "argv", argv_json(p->argv),
+                     "user", text_json(p->user), "uid", (json_int_t)p->uid, "cgroup", text_json(p->cgroup), "start",
+                     time_json(p->start_ns), "state", convicted ? state : "ancestor", "convicted", convicted, "exe_sha256",
+                     text_json(p->exe_sha256));
+}
+
+static int list_process(void *arg, const struct pc_process *p)
+{
+    struct listing *l = arg;
+    return json_array_append_new(l->array, process_json(l->g, p, true));
+}
+
+/* How it was started: the parents of the root, oldest first. */
+static void list_ancestors(struct pc_guard *g, uint64_t root, json_t *array)
+{
+    struct pc_process p;
+    uint64_t id = root;
+    for (int depth = 0; depth < 32; depth++) {
+        if (pc_store_get_process(g->store, id, &p) < 0)
+            return;
+        if (id != root)
+            json_array_insert_new(array, 0, process_json(g, &p, false));
+        if (!p.parent)
+            return;
+        id = p.parent;
+    }
+}
+
+static int list_note(void *arg, uint64_t time_ns, const char *text)
+{
+    struct listing *l = arg;
+    return json_array_append_new(l->array, json_pack("{s:o, s:s}", "time", time_json(time_ns), "text", text));
+}
+
+static uint64_t number_arg(const json_t *args, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(args, name));
+}
+
+static void answer_incident(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    struct pc_incident inc;
+    uint64_t id = number_arg(args, "id");
+    if (pc_store_incident_get(g->store, id, &inc) < 0) {
+        pc_reply_fail(reply, PC_CODE_FAILED, "there is no incident %" PRIu64, id);
+        return;
+    }
+    if (inc.state == PC_INC_FROZEN)
+        pc_stop_recount(g, &inc);
+    struct listing processes = {.g = g, .array = json_array()};
+    struct listing files = {.g = g, .array = json_array(), .from = number_arg(args, "from"), .inc = &inc};
+    struct listing notes = {.g = g, .array = json_array()};
+    (void)pc_store_incident_processes(g->store, id, list_process, &processes);
+    list_ancestors(g, inc.root, processes.array);
+    (void)pc_store_incident_acts(g->store, id, list_act, &files);
+    (void)pc_store_incident_notes(g->store, id, list_note, &notes);
+    json_t *out = incident_json(g, &inc);
+    json_object_set_new(out, "verdict", time_json(inc.verdict_ns));
+    json_object_set_new(out, "frozen", time_json(inc.frozen_ns));
+    json_object_set_new(out, "closed", time_json(inc.closed_ns));
+    json_object_set_new(out, "first_act", time_json(files.first_ns));
+    json_object_set_new(out, "in_flight", json_integer(inc.in_flight));
+    json_object_set_new(out, "verdict_text",
+                        json_sprintf("%u files were destroyed (%u processes frozen): the evidence of each is in the list", inc.damaged,
+                                     inc.processes));
+    json_object_set_new(out, "processes", processes.array);
+    json_object_set_new(out, "files", files.array);
+    json_object_set_new(out, "files_total", json_integer((json_int_t)files.seen));
+    json_object_set_new(out, "from", json_integer((json_int_t)files.from));
+    json_object_set_new(out, "timeline", notes.array);
+    pc_reply_done(reply, out);
+}
+
+/* ---- release, end ---- */
+
+static void answer_release(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    uint64_t id = number_arg(args, "id");
+    char why[128] = "";
+    int r = pc_stop_release(g, id, pc_reply_uid(reply), why, sizeof why);
+    char rule[PATH_MAX + 128] = "";
+    if (r == 0 && g->released.count)
+        (void)pc_rule_format(&g->released.rule[g->released.count - 1], rule, sizeof rule);
+    if (r < 0)
+        pc_reply_fail(reply, PC_CODE_FAILED, "incident %" PRIu64 " cannot be released: %s", id, why);
+    else
+        pc_reply_done(reply, json_pack("{s:I, s:s, s:o}", "id", (json_int_t)id, "state", "released", "rule", text_json(rule)));
+}
+
+static void answer_end(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    uint64_t id = number_arg(args, "id");
+    struct pc_incident inc;
+    int r = pc_stop_end(g, id, pc_reply_uid(reply));
+    if (r < 0)
+        pc_reply_fail(reply, PC_CODE_FAILED, "incident %" PRIu64 " cannot be ended: nothing of it is frozen", id);
+    else if ((r = pc_store_incident_get(g->store, id, &inc)) < 0)
+        pc_reply_fail(reply, PC_CODE_FAILED, "ended, but the index cannot be read: %s", pc_strerror(r));
+    else
+        pc_reply_done(reply, json_pack("{s:I, s:s, s:I}", "id", (json_int_t)id, "state", "ended", "ended",
+                                       (json_int_t)inc.processes));
+}
+
+/* ---- rollback ---- */
+
+static json_t *step_json(const struct pc_step *s, bool planned)
+{
+    static const char *const kinds[] = {"", "restore", "recreate", "move-back", "set-aside", "metadata", "nothing"};
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", s->kind < sizeof kinds / sizeof kinds[0] ? kinds[s->kind] : "other",
+                     "path", s->path, "from", text_json(s->from), "ok", planned ? json_null() : json_boolean(s->result == 0),
+                     "why", text_json(s->why));
+}
+
+struct rolling {
+    struct pc_guard *g;
+    struct pc_reply *reply;
+    uint32_t verified, failed, unchanged;
+};
+
+static void report_step(struct rolling *r, const struct pc_step *s, uint32_t done, uint32_t total, bool planned)
+{
+    r->unchanged += s->kind == PC_STEP_NOTHING;
+    r->verified += !planned && s->result == 0;
+    r->failed += !planned && s->result != 0;
+    (void)pc_reply_progress(r->reply, json_pack("{s:o, s:I, s:I}", "step", step_json(s, planned), "done", (json_int_t)done,
+                                                "total", (json_int_t)total));
+}
+
+static void step_done(void *arg, const struct pc_step *s, uint32_t done, uint32_t total)
+{
+    struct rolling *r = arg;
+    report_step(r, s, done, total, false);
+    pc_guard_pump(r->g); /* a rollback of many files must not keep anybody waiting */
+    (void)pc_control_step(r->g->control, pc_mono_ns());
+}
+
+static void show_plan(struct rolling *r, const struct pc_plan *plan)
+{
+    uint32_t total = pc_plan_count(plan);
+    for (uint32_t i = 0; i < total; i++)
+        report_step(r, pc_plan_step(plan, i), i + 1, total, true);
+}
+
+/* The rollback worked beside the events (they are our own), so the folders are walked to bring the index up to date. */
+static void look_everywhere(struct pc_guard *g)
+{
+    for (uint32_t i = 0; i < g->folders; i++) {
+        if (g->folder[i].vol < 0)
+            continue;
+        g->folder[i].covered = g->folder[i].uncovered = 0;
+        g->folder[i].reasons = 0;
+        (void)pc_scan_add(g, g->folder[i].dir);
+    }
+}
+
+static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    uint64_t id = number_arg(args, "id");
+    bool dry = json_is_true(json_object_get(args, "dry_run")), undo = json_is_true(json_object_get(args, "undo"));
+    struct rolling roll = {.g = g, .reply = reply};
+    struct pc_plan *plan = NULL;
+    pc_guard_pump(g); /* all the actor did is recorded before the plan is made */
+    int r = undo ? pc_rollback_undo(g->store, id, &plan) : pc_plan_make(g->store, id, &plan);
+    if (r < 0) {
+        pc_reply_fail(reply, PC_CODE_FAILED, "no plan for incident %" PRIu64 ": %s", id, pc_strerror(r));
+        return;
+    }
+    uint32_t total = pc_plan_count(plan);
+    if (dry)
+        show_plan(&roll, plan);
+    else
+        r = pc_plan_apply(plan, step_done, &roll);
+    pc_plan_free(plan);
+    if (!dry) {
+        if (r == 0 && !undo)
+            r = pc_stop_rolled_back(g, id);
+        look_everywhere(g);
+        pc_event(g->log, r == 0 ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, undo ? "rollback-undone" : "rollback",
+                 &(struct pc_event_about){.incident = id, .outcome = r == 0 ? "success" : "failure"},
+                 "incident %" PRIu64 " %s: %u of %u steps verified, %u failed", id, undo ? "rollback undone" : "rolled back",
+                 roll.verified, total, roll.failed);
+    }
+    if (r < 0 && r != PC_E_UNVERIFIED)
+        pc_reply_fail(reply, PC_CODE_FAILED, "stopped after %u of %u steps: %s; nothing is lost, run it again", roll.verified, total,
+                      pc_strerror(r));
+    else
+        pc_reply_done(reply, json_pack("{s:I, s:b, s:b, s:I, s:I, s:I, s:I}", "id", (json_int_t)id, "dry_run", dry, "undo", undo,
+                                       "total", (json_int_t)total, "verified", (json_int_t)roll.verified, "failed",
+                                       (json_int_t)roll.failed, "unchanged", (json_int_t)roll.unchanged));
+}
+
+/* ---- history, restore ---- */
+
+struct place {
+    int vol;
+    struct pc_fh parent;
+    char path[PATH_MAX];
+    const char *name;
+};
+
+/* Where a path lies, also when the file (not its folder) is gone. */
+static int find_place(struct pc_guard *g, const char *shown, struct place *p)
+{
+    ssize_t n = pc_unescape_name(shown, p->path, sizeof p->path);
+    char *slash = n < 0 ? NULL : strrchr(p->path, '/');
+    if (!slash || p->path[0] != '/' || !slash[1])
+        return -EINVAL;
+    p->name = slash + 1;
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", slash == p->path ? 1 : (int)(slash - p->path), p->path);
+    _close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
+    if (!v)
+        return PC_E_NOTFOUND;
+    p->vol = v->id;
+    return pc_fh_of_fd(fd, &p->parent);
+}
+
+static int list_version(void *arg, const struct pc_version_info *v)
+{
+    static const char *const hows[] = {"", "clone", "copy", "link", "length", "metadata", "ranges"};
+    struct listing *l = arg;
+    char mode[16], shown[4 * PATH_MAX];
+    snprintf(mode, sizeof mode, "%04o", (unsigned)(v->mode & 07777));
+    pc_escape_name(v->path, strlen(v->path), shown, sizeof shown);
+    struct pc_process p;
+    bool has_actor = v->actor && pc_store_get_process(l->g->store, v->actor, &p) == 0;
+    json_array_append_new(l->array,
+                          json_pack("{s:I, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:s}", "version", (json_int_t)v->version, "time",
+                                    time_json(v->time_ns), "size", (json_int_t)v->size, "mtime", time_json((uint64_t)v->mtime_ns),
+                                    "mode", mode, "how", v->how < sizeof hows / sizeof hows[0] ? hows[v->how] : "other",
+                                    "current", v->current, "actor", has_actor ? text_json(p.exe) : json_null(), "path", shown));
+    return json_array_size(l->array) >= VERSIONS_PER_ANSWER;
+}
+
+static const char *text_arg(const json_t *args, const char *name)
+{
+    const char *text = json_string_value(json_object_get(args, name));
+    return text ? text : "";
+}
+
+static void answer_history(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct listing l = {.g = ctx, .array = json_array()};
+    struct place p;
+    int r = find_place(l.g, text_arg(args, "path"), &p);
+    if (r == 0)
+        r = pc_store_history(l.g->store, p.vol, &p.parent, p.name, p.path, list_version, &l);
+    if (r >= 0) {
+        pc_reply_done(reply, l.array);
+        return;
+    }
+    json_decref(l.array);
+    pc_reply_fail(reply, PC_CODE_FAILED, "%s: %s", text_arg(args, "path"),
+                  r == PC_E_NOTFOUND ? "not in a guarded folder" : pc_strerror(r));
+}
+
+/* Where a restored copy goes: a folder that exists and a name that does not. */
+static int open_target(const char *shown, char *path, size_t cap, const char **name)
+{
+    ssize_t n = pc_unescape_name(shown, path, cap);
+    char *slash = n < 0 ? NULL : strrchr(path, '/');
+    if (!slash || path[0] != '/' || !slash[1])
+        return -EINVAL;
+    *name = slash + 1;
+    *slash = 0;
+    int fd = open(path[0] ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static void answer_restore(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    struct place p;
+    struct pc_step step = {0};
+    char to_path[PATH_MAX];
+    const char *to = text_arg(args, "to"), *to_name = NULL;
+    _close_ int to_fd = *to ? open_target(to, to_path, sizeof to_path, &to_name) : -1;
+    int r = *to && to_fd < 0 ? to_fd : find_place(g, text_arg(args, "path"), &p);
+    if (r == 0)
+        r = pc_restore_path(g->store, p.vol, &p.parent, p.name, p.path, number_arg(args, "at"), to_fd, to_name, &step);
+    if (r < 0) {
+        pc_reply_fail(reply, PC_CODE_FAILED, "%s: %s", text_arg(args, "path"), step.why[0] ? step.why : pc_strerror(r));
+        return;
+    }
+    look_everywhere(g);
+    pc_event(g->log, PC_LEVEL_NOTICE, "restore", &(struct pc_event_about){.file_path = p.path, .outcome = "success"},
+             "%s restored by uid %u", p.path, pc_reply_uid(reply));
+    pc_reply_done(reply, json_pack("{s:s, s:s, s:I, s:n, s:b, s:o}", "path", text_arg(args, "path"), "to",
+                                   *to ? to : text_arg(args, "path"), "version", (json_int_t)step.version, "time", "ok",
+                                   step.result == 0, "why", text_json(step.why)));
+}
+
+const struct pc_command pc_guard_commands[] = {
+    {"status", true, {{0}}, answer_status},
+    {"incidents", true, {{0}}, answer_incidents},
+    {"incident", true, {{"id", PC_ARG_NUMBER, true}, {"from", PC_ARG_NUMBER, false}}, answer_incident},
+    {"rollback", false, {{"id", PC_ARG_NUMBER, true}, {"dry_run", PC_ARG_BOOL, false}, {"undo", PC_ARG_BOOL, false}}, answer_rollback},
+    {"release", false, {{"id", PC_ARG_NUMBER, true}}, answer_release},
+    {"end", false, {{"id", PC_ARG_NUMBER, true}}, answer_end},
+    {"history", true, {{"path", PC_ARG_TEXT, true}}, answer_history},
+    {"restore", false, {{"path", PC_ARG_TEXT, true}, {"at", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}}, answer_restore},
+    {0},
+};

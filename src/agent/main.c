@@ -1,0 +1,182 @@
+/* Owns portcullisd's command line: which role this process plays. */
+#include "agent/guard.h"
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#define EXIT_USAGE 2
+#define EXIT_CONFIG 78 /* EX_CONFIG: the supervisor and systemd do not try again */
+#define STATE_DEFAULT "/var/lib/portcullis"
+
+struct options {
+    const char *config, *state;
+    char *protect[PC_SETTINGS_PATHS_MAX];
+    uint32_t protects;
+    bool check;
+};
+
+static void usage(FILE *f)
+{
+    fputs("usage: portcullisd guard [--protect DIR]... [--config FILE] [--state DIR]\n"
+          "       portcullisd -n [--config FILE] [--protect DIR]...\n"
+          "       portcullisd --print-settings | --version | --help\n"
+          "\n"
+          "guard              guard folders, in the foreground; prints \"portcullis: guarding N folders\" when active\n"
+          "  --protect DIR    a folder to guard, besides those of the settings (repeatable)\n"
+          "  --config FILE    settings (default " PC_SETTINGS_PATH ", which may be missing)\n"
+          "  --state DIR      index, control socket and log (default " STATE_DEFAULT ")\n"
+          "-n                 check the settings and exit\n"
+          "--print-settings   a sample settings file with every key explained\n"
+          "\n"
+          "Signals: HUP reloads the settings, TERM and INT end the guard (what is frozen stays frozen).\n"
+          "Exit status: 0 ended when asked to, 1 failed, 2 wrong usage, 78 bad settings.\n",
+          f);
+}
+
+static int load_settings(const struct options *o, struct pc_settings *out)
+{
+    char err[512] = "";
+    const char *path = o->config ? o->config : PC_SETTINGS_PATH;
+    bool missing_is_fine = !o->config && access(path, F_OK) < 0 && errno == ENOENT;
+    int r = missing_is_fine ? pc_settings_default(out) : pc_settings_load(path, out, err, sizeof err);
+    for (uint32_t i = 0; r == 0 && i < o->protects; i++)
+        r = pc_settings_protect(out, o->protect[i], err, sizeof err);
+    if (r < 0)
+        fprintf(stderr, "portcullisd: %s\n", err[0] ? err : pc_strerror(r));
+    return r;
+}
+
+/* The state folder holds what undoes an attack: a folder of ours alone, or nothing. */
+static int prepare_state(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        fprintf(stderr, "portcullisd: %s: %s; make its parent folder, or name another with --state\n", path, strerror(errno));
+        return -errno;
+    }
+    if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {
+        fprintf(stderr, "portcullisd: %s is not a folder of this user; name another with --state\n", path);
+        return PC_E_REFUSED;
+    }
+    if (chmod(path, 0711) < 0) /* others may pass through to the control socket, which checks who they are */
+        return -errno;
+    return 0;
+}
+
+static int env_number(const char *name, int otherwise)
+{
+    const char *text = getenv(name);
+    uint64_t v;
+    return text && pc_parse_u64(text, 0, INT32_MAX, &v) == 0 ? (int)v : otherwise;
+}
+
+static int run_worker(const struct options *o, struct pc_settings *settings, const char *state)
+{
+    struct pc_guard *g = calloc(1, sizeof *g);
+    if (!g)
+        return 1;
+    g->settings = *settings;
+    snprintf(g->state_dir, sizeof g->state_dir, "%s", state);
+    snprintf(g->config_path, sizeof g->config_path, "%s", o->config ? o->config : PC_SETTINGS_PATH);
+    g->extra_protect = (char **)o->protect;
+    g->extra_protects = o->protects;
+    g->supervisor_fd = env_number("PORTCULLIS_BEAT_FD", -1);
+    g->supervisor_restarts = (uint32_t)env_number("PORTCULLIS_RESTARTS", 0);
+    g->supervisor_pid = env_number("PORTCULLIS_SUPERVISOR", 0);
+    fcntl(g->supervisor_fd, F_SETFD, FD_CLOEXEC);
+    int r = pc_guard_run(g);
+    pc_settings_free(&g->settings);
+    free(g);
+    return r < 0 ? 1 : 0;
+}
+
+static int guard(int argc, char **argv, const struct options *o)
+{
+    struct pc_settings settings = {0};
+    if (load_settings(o, &settings) < 0)
+        return EXIT_CONFIG;
+    char state[PATH_MAX];
+    const char *wanted = o->state ? o->state : STATE_DEFAULT;
+    int r = geteuid() != 0 ? -EPERM : prepare_state(wanted);
+    if (geteuid() != 0)
+        fprintf(stderr, "portcullisd: guarding needs root (it watches and preserves everybody's files)\n");
+    if (r == 0 && !realpath(wanted, state))
+        r = -errno;
+    if (r == 0 && getenv("PORTCULLIS_BEAT_FD"))
+        return run_worker(o, &settings, state);
+    pc_settings_free(&settings);
+    return r < 0 ? 1 : pc_supervise(argc, argv, state);
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    enum { PROTECT = 256, CONFIG, STATE, PRINT, VERSION };
+    static const struct option longs[] = {{"protect", required_argument, NULL, PROTECT},
+                                          {"config", required_argument, NULL, CONFIG},
+                                          {"state", required_argument, NULL, STATE},
+                                          {"print-settings", no_argument, NULL, PRINT},
+                                          {"version", no_argument, NULL, VERSION},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    int c;
+    while ((c = getopt_long(argc, argv, "nh", longs, NULL)) != -1) {
+        switch (c) {
+        case PROTECT:
+            if (o->protects == PC_SETTINGS_PATHS_MAX)
+                return EXIT_USAGE;
+            o->protect[o->protects++] = optarg;
+            break;
+        case CONFIG:
+            o->config = optarg;
+            break;
+        case STATE:
+            o->state = optarg;
+            break;
+        case PRINT:
+            pc_settings_write_sample(stdout);
+            return 0;
+        case VERSION:
+            puts("portcullisd " PC_VERSION);
+            return 0;
+        case 'n':
+            o->check = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    static struct options o;
+    int done = parse(argc, argv, &o);
+    if (done >= 0)
+        return done;
+    if (o.check) {
+        struct pc_settings s = {0};
+        if (load_settings(&o, &s) < 0)
+            return EXIT_CONFIG;
+        printf("settings are fine: %u folders to guard\n", s.protect.count);
+        pc_settings_free(&s);
+        return 0;
+    }
+    if (optind + 1 != argc || strcmp(argv[optind], "guard") != 0) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    return guard(argc, argv, &o);
+}

@@ -1,0 +1,165 @@
+/*
+ * Owns the parent process of the guard: starts it, watches its heartbeat, starts it again. Holds no fanotify descriptor,
+ * so that its own death or stop can keep nobody waiting: a stuck guard is killed, and the kernel lets all opens through.
+ */
+#include "agent/guard.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/*
+ * The heartbeat comes from the guard's main thread, four times a second. Its answering thread has a switch of its own
+ * (kern/deadman.h) that is much faster; this one only finds a main thread that hangs, for example in a dead disk.
+ */
+#define SILENCE_NS (20 * PC_NS_PER_S)
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS 900
+/* A guard that lived this long before it died is started again at once. */
+#define LIVED_NS (10 * PC_NS_PER_S)
+#define EXIT_CONFIG 78
+
+struct child {
+    pid_t pid;
+    int pid_fd, beat_fd;
+    uint64_t started_ns, beat_ns;
+};
+
+static int start_child(char **argv, uint32_t restarts, struct child *c)
+{
+    int beat[2];
+    if (pipe2(beat, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid < 0) {
+        close(beat[0]);
+        close(beat[1]);
+        return -errno;
+    }
+    if (pid == 0) {
+        char number[24], restarts_text[24];
+        int keep = fcntl(beat[1], F_DUPFD, 100); /* without CLOEXEC: goes through the exec */
+        snprintf(number, sizeof number, "%d", keep);
+        snprintf(restarts_text, sizeof restarts_text, "%u", restarts);
+        char supervisor[24];
+        snprintf(supervisor, sizeof supervisor, "%d", parent);
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        setenv("PORTCULLIS_BEAT_FD", number, 1);
+        setenv("PORTCULLIS_RESTARTS", restarts_text, 1);
+        setenv("PORTCULLIS_SUPERVISOR", supervisor, 1);
+        execv("/proc/self/exe", argv);
+        _exit(127);
+    }
+    close(beat[1]);
+    *c = (struct child){.pid = pid, .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0), .beat_fd = beat[0]};
+    c->started_ns = c->beat_ns = pc_mono_ns();
+    return c->pid_fd < 0 ? -errno : 0;
+}
+
+static void read_beat(struct child *c)
+{
+    char buf[64];
+    ssize_t n;
+    while ((n = read(c->beat_fd, buf, sizeof buf)) > 0)
+        c->beat_ns = pc_mono_ns();
+}
+
+static int reap(struct child *c)
+{
+    int status = 0;
+    (void)waitpid(c->pid, &status, 0);
+    close(c->pid_fd);
+    close(c->beat_fd);
+    return status;
+}
+
+/* Hands our own signals on; returns true when the guard is to end. */
+static bool pass_signals(int signal_fd, const struct child *c)
+{
+    struct signalfd_siginfo s;
+    bool end = false;
+    while (read(signal_fd, &s, sizeof s) == (ssize_t)sizeof s) {
+        kill(c->pid, (int)s.ssi_signo);
+        end |= s.ssi_signo != SIGHUP;
+    }
+    return end;
+}
+
+/* Until the child has ended. *end is set when we were told to end too. */
+static int watch(struct child *c, int signal_fd, bool *end)
+{
+    for (;;) {
+        struct pollfd p[] = {{c->pid_fd, POLLIN, 0}, {c->beat_fd, POLLIN, 0}, {signal_fd, POLLIN, 0}};
+        (void)poll(p, 3, 1000);
+        if (p[0].revents)
+            return reap(c);
+        if (p[1].revents)
+            read_beat(c);
+        if (p[2].revents)
+            *end |= pass_signals(signal_fd, c);
+        if (pc_mono_ns() - c->beat_ns > SILENCE_NS) {
+            fprintf(stderr, "portcullisd: the guard (pid %d) has not moved for %" PRIu64 " s: ending and restarting it\n", c->pid,
+                    (uint64_t)(SILENCE_NS / PC_NS_PER_S));
+            kill(c->pid, SIGKILL);
+            c->beat_ns = pc_mono_ns();
+        }
+    }
+}
+
+static void say_died(const struct child *c, int status)
+{
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "portcullisd: the guard (pid %d) was ended by signal %d: starting it again\n", c->pid, WTERMSIG(status));
+    else
+        fprintf(stderr, "portcullisd: the guard (pid %d) ended with status %d: starting it again\n", c->pid, WEXITSTATUS(status));
+}
+
+int pc_supervise(int argc, char **argv, const char *state_dir)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    _close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0)
+        return -errno;
+    bool end = false;
+    int backoff_ms = BACKOFF_FIRST_MS;
+    for (uint32_t restarts = 0;; restarts++) {
+        struct child c;
+        int r = start_child(argv, restarts, &c);
+        if (r < 0)
+            return r;
+        int status = watch(&c, signal_fd, &end);
+        bool clean = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EXIT_CONFIG);
+        if (end || clean)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        /* One that never got going is a matter for a person, not for a loop; later ends are restarted for ever. */
+        if (restarts == 0 && WIFEXITED(status) && pc_mono_ns() - c.started_ns < PC_NS_PER_S)
+            return WEXITSTATUS(status);
+        say_died(&c, status);
+        backoff_ms = pc_mono_ns() - c.started_ns > LIVED_NS ? BACKOFF_FIRST_MS
+                     : backoff_ms * 2 < BACKOFF_MAX_MS      ? backoff_ms * 2
+                                                            : BACKOFF_MAX_MS;
+        struct pollfd p = {signal_fd, POLLIN, 0};
+        if (poll(&p, 1, backoff_ms) > 0)
+            return 0;
+    }
+}
