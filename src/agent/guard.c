@@ -299,6 +299,7 @@ static void close_all(struct pc_guard *g)
         if (v->id) {
             pc_store_drop_volume(g->store, v->id);
             close(v->tree_fd);
+            close(v->mount_fd);
         }
     if (g->watch_fd >= 0)
         close(g->watch_fd);

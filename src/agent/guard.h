@@ -41,7 +41,7 @@ struct pc_folder {
 
 struct pc_volume {
     int id; /* of the store; 0: unused slot */
-    int tree_fd;
+    int tree_fd, mount_fd; /* kern/mounts.h: pc_mount_tree */
     dev_t dev, st_dev;
     struct pc_fh root_fh;
     uint64_t fsid;

@@ -172,7 +172,12 @@ static void open_next(struct pc_guard *g)
             continue; /* dropped meanwhile */
         int fd = pc_fh_open(v->tree_fd, pc_dirs_fh(g->dirs, s->dir), O_RDONLY | O_DIRECTORY | O_NOATIME);
         s->open = fd < 0 ? NULL : fdopendir(fd);
-        if (!s->open && fd >= 0)
+        if (s->open || fd == -ESTALE)
+            continue; /* opened, or removed meanwhile */
+        char path[PATH_MAX];
+        pc_folder_uncovered(g, pc_dirs_folder(g->dirs, s->dir), pc_dirs_path(g->dirs, s->dir, NULL, path, sizeof path),
+                            fd < 0 ? fd : -errno);
+        if (fd >= 0)
             close(fd);
     }
 }

@@ -143,7 +143,7 @@ int pc_supervise(int argc, char **argv, const char *state_dir)
     bool end = false;
     int backoff_ms = BACKOFF_FIRST_MS;
     for (uint32_t restarts = 0;; restarts++) {
-        struct child c;
+        struct child c = {.pid_fd = -1, .beat_fd = -1};
         int r = start_child(argv, restarts, &c);
         if (r < 0)
             return r;

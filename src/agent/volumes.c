@@ -110,30 +110,33 @@ static int ignore_own_dir(void *arg, int dirfd)
 static int volume_identity(struct pc_volume *v)
 {
     struct stat st;
-    if (fstatat(v->tree_fd, ".", &st, 0) < 0)
+    if (fstat(v->tree_fd, &st) < 0)
         return -errno;
     v->st_dev = st.st_dev;
-    _close_ int root = openat(v->tree_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        return -errno;
-    int r = pc_fan_fsid(root, &v->fsid);
-    return r < 0 ? r : pc_fh_of_fd(root, &v->root_fh);
+    int r = pc_fan_fsid(v->tree_fd, &v->fsid);
+    return r < 0 ? r : pc_fh_of_fd(v->tree_fd, &v->root_fh);
+}
+
+static void close_tree(struct pc_volume *v)
+{
+    close(v->tree_fd);
+    close(v->mount_fd);
+    v->tree_fd = v->mount_fd = -1;
 }
 
 static int volume_open(struct pc_guard *g, struct pc_volume *v, const struct pc_mount *m, const char *path)
 {
-    *v = (struct pc_volume){.dev = m->dev, .tree_fd = -1, .read_only = m->read_only};
+    *v = (struct pc_volume){.dev = m->dev, .tree_fd = -1, .mount_fd = -1, .read_only = m->read_only};
     snprintf(v->point, sizeof v->point, "%s", m->point);
     snprintf(v->type, sizeof v->type, "%s", m->type);
-    v->tree_fd = pc_mount_tree(m->point);
+    v->tree_fd = pc_mount_tree(m->point, &v->mount_fd);
     if (v->tree_fd < 0)
         return v->tree_fd;
     int r = volume_identity(v);
     if (r == 0)
         r = add_to_store(g, v, path);
     if (r < 0) {
-        close(v->tree_fd);
-        v->tree_fd = -1;
+        close_tree(v);
         return r;
     }
     v->id = r;
@@ -158,14 +161,14 @@ void pc_volume_close(struct pc_guard *g, struct pc_volume *v)
     (void)pc_fan_watch_remove(g->watch_fd, v->tree_fd); /* fails when the file system is gone: then so is the mark */
     pc_dirs_drop_volume(g->dirs, v->id);
     pc_store_drop_volume(g->store, v->id);
-    close(v->tree_fd);
+    close_tree(v);
     for (uint32_t i = 0; i < g->folders; i++) {
         if (g->folder[i].vol != (int)(v - g->volume))
             continue;
         g->folder[i].vol = -1;
         g->folder[i].dir = 0;
     }
-    *v = (struct pc_volume){.tree_fd = -1};
+    *v = (struct pc_volume){.tree_fd = -1, .mount_fd = -1};
 }
 
 static struct pc_volume *free_slot(struct pc_guard *g)
@@ -216,7 +219,7 @@ int pc_folder_guard(struct pc_guard *g, uint32_t i)
     char real[PATH_MAX];
     if (!realpath(f->path, real))
         return -errno;
-    struct pc_volume *v;
+    struct pc_volume *v = NULL;
     int r = volume_for(g, real, &v);
     if (r < 0)
         return r;

@@ -128,10 +128,16 @@ int pc_mount_of(const char *path, struct pc_mount *out)
     return 0;
 }
 
-int pc_mount_tree(const char *point)
+int pc_mount_tree(const char *point, int *mount_fd)
 {
-    long fd = syscall(SYS_open_tree, AT_FDCWD, point, OPEN_TREE_CLONE | O_CLOEXEC);
-    return fd < 0 ? -errno : (int)fd;
+    _close_ int mount = (int)syscall(SYS_open_tree, AT_FDCWD, point, OPEN_TREE_CLONE | O_CLOEXEC);
+    if (mount < 0)
+        return -errno;
+    int root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return -errno;
+    *mount_fd = TAKE_FD(mount);
+    return root;
 }
 
 int pc_mount_watch(void)
