@@ -153,6 +153,28 @@ static void read_after(struct pc_guard *g, const struct deed *d)
     read_windows(fd, &g->acts->content_after, g->acts->after);
 }
 
+/* Enough of a file to see ciphertext, and in the page cache: somebody has just written it. */
+#define GLANCE_BYTES 8192
+
+/*
+ * Reading the pre-image may take a disk access, in which an attacker destroys dozens of files. So first a glance at what
+ * is there now: when that looks like ciphertext the gate comes down at once, and goes up again soon if the judge then
+ * finds nothing.
+ */
+static void glance(struct pc_guard *g, const struct deed *d)
+{
+    if (d->v->gate_down || d->op != PC_OP_MODIFY || !g->settings.gate)
+        return;
+    _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    struct pc_content *c = &g->acts->content_after;
+    *c = (struct pc_content){.size = d->size_after, .count = 1, .win = {{.len = GLANCE_BYTES}}};
+    read_windows(fd, c, g->acts->after);
+    struct pc_look look;
+    pc_content_look(c, &look);
+    if (look.opaque >= 50)
+        pc_gate_suspect(g, d->v);
+}
+
 static void fetch(struct pc_guard *g, const struct deed *d, enum pc_answer need, struct pc_act *act)
 {
     struct pc_acts *a = g->acts;
@@ -191,6 +213,8 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
     if (need != PC_DECIDED) {
+        if (need == PC_NEED_BOTH)
+            glance(g, d);
         fetch(g, d, need, &act);
         g->n.judged++;
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)

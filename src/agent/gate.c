@@ -29,6 +29,8 @@
 #define TURN_MS 200
 /* A gate goes up again this long after the last evidence on its file system. */
 #define QUIET_NS (30 * PC_NS_PER_S)
+/* The same when all there was is a file that looks like ciphertext. */
+#define GLANCE_NS (500 * PC_NS_PER_MS)
 /* A grant whose file was never reported closed stops counting after this. */
 #define GRANT_NS (100 * PC_NS_PER_MS)
 #define GRANTS_MAX 64
@@ -74,7 +76,7 @@ struct pc_gate {
     uint32_t copiers;
     pid_t answerer_tid;
     uint64_t deadline_ns;
-    atomic_bool stop;
+    atomic_bool stop, links_used; /* links_used: some volume keeps hard links (on-open) */
     timer_t deadman;
     bool deadman_armed;
     struct pc_store *store;
@@ -191,8 +193,8 @@ static bool take_open(struct pc_gate *q, const struct pc_fan_open *o, uint64_t n
     struct pc_open_why why;
     struct stat st;
     q->stats.opens++;
-    if (is_own(q, o->tid) || pc_proc_open_why(o->tid, &why) < 0 || (why.kind == PC_OPEN_READ && !why.wants_single_link) ||
-        fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+    if (is_own(q, o->tid) || pc_proc_open_why(o->tid, &why) < 0 ||
+        (why.kind == PC_OPEN_READ && !(why.wants_single_link && atomic_load(&q->links_used))) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         allow_now(q, o->fd);
         return false;
     }
@@ -273,17 +275,13 @@ static void enforce_deadlines(struct pc_gate *q)
     pthread_mutex_unlock(&q->lock);
 }
 
-static void be_urgent(int priority)
-{
-    struct sched_param p = {.sched_priority = priority};
-    (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &p); /* without the right: slower, not wrong */
-}
 
 static void *answerer(void *arg)
 {
     struct pc_gate *q = arg;
     register_own(q);
-    be_urgent(2);
+    struct sched_param urgent = {.sched_priority = 2};
+    (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &urgent); /* without the right: slower, not wrong */
     struct pollfd p[] = {{q->gate_group, POLLIN, 0}, {q->vault_group, POLLIN, 0}, {q->thread_event, POLLIN, 0}};
     uint64_t last_push = 0;
     while (!atomic_load(&q->stop)) {
@@ -431,6 +429,8 @@ int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v)
     int r = pc_fan_ignore_mount(q->vault_group, v->tree_fd);
     if (r == 0)
         r = pc_store_each_vault_dir(g->store, v->id, mark_vault_dir, q);
+    if (v->mode == PC_MODE_ON_OPEN)
+        atomic_store(&q->links_used, true);
     if (r == 0 && v->mode == PC_MODE_ON_OPEN)
         r = pc_fan_gate_down(q->gate_group, v->tree_fd);
     return r;
@@ -443,37 +443,38 @@ void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v)
     v->gate_down = false;
 }
 
-void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
+static void bring_down(struct pc_guard *g, struct pc_volume *v, uint64_t for_ns)
 {
-    v->gate_since_ns = pc_mono_ns();
+    uint64_t until = pc_mono_ns() + for_ns;
+    if (until > v->gate_until_ns)
+        v->gate_until_ns = until;
     if (v->gate_down || !g->settings.gate)
         return;
     if (v->mode != PC_MODE_ON_OPEN && pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
         return;
     v->gate_down = true;
     g->n.gate_downs++;
-    be_urgent(1);
+}
+
+void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
+{
+    bring_down(g, v, QUIET_NS);
+}
+
+void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v)
+{
+    bring_down(g, v, GLANCE_NS);
 }
 
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
 {
-    bool any = false, raised = false;
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
-        if (!v->id || !v->gate_down)
+        if (!v->id || !v->gate_down || now_ns < v->gate_until_ns)
             continue;
-        if (now_ns - v->gate_since_ns < QUIET_NS) {
-            any = true;
-            continue;
-        }
         if (v->mode != PC_MODE_ON_OPEN)
             (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
         v->gate_down = false;
-        raised = true;
-        pc_event(g->log, PC_LEVEL_NOTICE, "gate-up", &(struct pc_event_about){.file_path = v->point},
-                 "no more evidence on %s: opens no longer wait", v->point);
     }
-    if (raised && !any)
-        (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
 }
 
 int pc_gate_fd(const struct pc_guard *g)

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -40,6 +41,15 @@ uint64_t pc_guard_random(struct pc_guard *g)
     g->random_state ^= g->random_state << 25;
     g->random_state ^= g->random_state >> 27;
     return g->random_state * 0x2545f4914f6cdd1dULL;
+}
+
+void pc_guard_urgent(struct pc_guard *g, bool urgent)
+{
+    if (g->urgent == urgent)
+        return;
+    struct sched_param p = {.sched_priority = urgent ? 1 : 0};
+    if (sched_setscheduler(0, (urgent ? SCHED_RR : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p) == 0)
+        g->urgent = urgent; /* without the right: slower, not wrong */
 }
 
 /* ---- lineage ---- */
@@ -456,6 +466,7 @@ static int loop(struct pc_guard *g, int signal_fd)
     uint64_t last_tick = 0;
     while (!g->stopping) {
         struct epoll_event e[8];
+        pc_guard_urgent(g, true);
         int n = epoll_wait(g->epoll_fd, e, 8, wait_ms(g, worked, pc_mono_ns()));
         if (n < 0 && errno != EINTR)
             return -errno;
@@ -467,6 +478,8 @@ static int loop(struct pc_guard *g, int signal_fd)
             last_tick = now;
             tick(g, now);
         }
+        if (pc_capture_due(g, now) || pc_scan_busy(g))
+            pc_guard_urgent(g, false);
         worked = work(g, now);
     }
     return 0;

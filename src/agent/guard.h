@@ -48,7 +48,7 @@ struct pc_volume {
     char point[PATH_MAX], type[32], vault[PATH_MAX];
     enum pc_mode mode;
     bool gate_down;          /* permission events are on because of evidence (on-open volumes always have them) */
-    uint64_t gate_since_ns;  /* mono: last evidence */
+    uint64_t gate_until_ns;  /* mono: goes up again then, unless more evidence comes */
     bool read_only;
 };
 
@@ -87,7 +87,7 @@ struct pc_guard {
     uint64_t run_base; /* process ids: run_base + actor */
     uint64_t started_real_ns, random_state;
     struct pc_counters n;
-    bool ready, stopping, pumping, lineage_lost;
+    bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;
     pid_t supervisor_pid;
 };
@@ -101,6 +101,11 @@ void pc_guard_pump(struct pc_guard *g);
 void pc_guard_drain(struct pc_guard *g);
 /* Reads forks, execs and exits that wait. */
 void pc_guard_lineage(struct pc_guard *g);
+/*
+ * Urgent (a real-time priority) while looking at events, so that 256 busy attackers cannot keep the guard off the
+ * processor; ordinary while preserving and walking, so that the guard does not keep others off it.
+ */
+void pc_guard_urgent(struct pc_guard *g, bool urgent);
 uint64_t pc_guard_random(struct pc_guard *g);
 int pc_guard_reload(struct pc_guard *g);
 
@@ -167,6 +172,7 @@ void pc_gate_stop(struct pc_guard *g);
 int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v);
 void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v);
 void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v); /* damage was seen: bring it down */
+void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v);  /* perhaps: down, but up again soon without evidence */
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns);        /* raise gates that saw no evidence for a while */
 int pc_gate_fd(const struct pc_guard *g);                       /* readable: opens wait for the main thread */
 void pc_gate_step(struct pc_guard *g);
