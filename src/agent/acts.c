@@ -21,6 +21,10 @@
 /* A file whose writes come closer than this is muted and looked at by timer. */
 #define BUSY_NS (50 * PC_NS_PER_MS)
 #define LOOK_NS (500 * PC_NS_PER_MS)
+/* Enough of a file to see ciphertext, and in the page cache: somebody has just written it. */
+#define GLANCE_BYTES 8192
+/* Files glanced at of one read of events: bounds what a calm system pays (about 10 us each). */
+#define GLANCES 2
 
 struct seen {
     uint64_t actor, file, before, mono_ns;
@@ -153,28 +157,6 @@ static void read_after(struct pc_guard *g, const struct deed *d)
     read_windows(fd, &g->acts->content_after, g->acts->after);
 }
 
-/* Enough of a file to see ciphertext, and in the page cache: somebody has just written it. */
-#define GLANCE_BYTES 8192
-
-/*
- * Reading the pre-image may take a disk access, in which an attacker destroys dozens of files. So first a glance at what
- * is there now: when that looks like ciphertext the gate comes down at once, and goes up again soon if the judge then
- * finds nothing.
- */
-static void glance(struct pc_guard *g, const struct deed *d)
-{
-    if (d->v->gate_down || d->op != PC_OP_MODIFY || !g->settings.gate)
-        return;
-    _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
-    struct pc_content *c = &g->acts->content_after;
-    *c = (struct pc_content){.size = d->size_after, .count = 1, .win = {{.len = GLANCE_BYTES}}};
-    read_windows(fd, c, g->acts->after);
-    struct pc_look look;
-    pc_content_look(c, &look);
-    if (look.opaque >= 50)
-        pc_gate_suspect(g, d->v);
-}
-
 static void fetch(struct pc_guard *g, const struct deed *d, enum pc_answer need, struct pc_act *act)
 {
     struct pc_acts *a = g->acts;
@@ -213,8 +195,6 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
     if (need != PC_DECIDED) {
-        if (need == PC_NEED_BOTH)
-            glance(g, d);
         fetch(g, d, need, &act);
         g->n.judged++;
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
@@ -528,6 +508,41 @@ void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
         struct muted m = a->muted[i];
         a->muted[i] = a->muted[--a->muted_count];
         look_again(g, &m);
+    }
+}
+
+/* ---- a first glance ---- */
+
+/*
+ * Knowing who did it, and reading the pre-image (perhaps from a disk), takes long enough for an attacker to destroy dozens
+ * of files. So first a glance at what is there now: when that looks like ciphertext the gate comes down at once, and goes
+ * up again soon if the judge then finds nothing.
+ */
+static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh)
+{
+    _close_ int fd = pc_fh_open(v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    struct pc_content *c = &g->acts->content_after;
+    *c = (struct pc_content){.size = GLANCE_BYTES, .count = 1, .win = {{.len = GLANCE_BYTES}}};
+    read_windows(fd, c, g->acts->after);
+    struct pc_look look;
+    pc_content_look(c, &look);
+    if (look.opaque >= 50)
+        pc_gate_suspect(g, v);
+    return fd >= 0;
+}
+
+void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
+{
+    struct pc_fan_iter it;
+    struct pc_fan_event e;
+    pc_fan_iter_init(&it, events, len);
+    for (int looked = 0; looked < GLANCES && pc_fan_next(&it, &e);) {
+        if (!(e.bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE)) || e.bits & (PC_FAN_CREATE | PC_FAN_ONDIR | PC_FAN_DELETE) ||
+            e.pid == getpid() || !e.has_target || !e.has_dir)
+            continue;
+        struct pc_volume *v = pc_volume_by_fsid(g, e.fsid);
+        if (v && !v->gate_down && g->settings.gate && pc_dirs_find(g->dirs, v->id, &e.dir))
+            looked += glance(g, v, &e.target);
     }
 }
 

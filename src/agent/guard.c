@@ -136,6 +136,8 @@ void pc_guard_drain(struct pc_guard *g)
     shed_backlog(g);
     for (int i = 0; i < DRAIN_READS; i++) {
         ssize_t n = pc_fan_read(g->watch_fd, g->event_buf, PC_EVENT_BUF);
+        if (n > 0)
+            pc_acts_glance(g, g->event_buf, (size_t)n);
         /* After the read, so that the fork of whoever acted is known before its act. */
         pc_guard_lineage(g);
         if (n <= 0)

@@ -152,6 +152,8 @@ uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version);
 /* acts.c */
 int pc_acts_new(struct pc_acts **out);
 void pc_acts_free(struct pc_acts *a);
+/* First look at a batch of events, before anything slow: does something look like ciphertext? */
+void pc_acts_glance(struct pc_guard *g, const void *events, size_t len);
 void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e);
 /* A file found changed by the scan: nobody was seen doing it. */
 void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known);
