@@ -621,6 +621,7 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
     }
 }
 
+/* Judged without an actor: it can convict nobody, but people must hear of it and be able to restore. */
 void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known)
 {
     struct deed d = {.v = v,
@@ -631,10 +632,23 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
                      .before = known->version,
                      .op = PC_OP_MODIFY};
     struct stat st;
-    if (!d.dir || stat_live(v, fh, &st) < 0)
+    if (!d.dir || !has_content(known) || stat_live(v, fh, &st) < 0)
         return;
     d.size_after = (uint64_t)st.st_size;
-    judge_and_record(g, &d);
+    struct pc_act act = {.size_before = known->size, .size_after = d.size_after};
+    fetch(g, &d, PC_NEED_BOTH, &act);
+    struct pc_outcome o = {0};
+    pc_content_compare(act.before, act.after, &o.finding);
+    record(g, &d, &o);
+    if (o.finding.score < 50)
+        return;
+    g->n.damaged_unseen++;
+    char path[PATH_MAX];
+    pc_dirs_path(g->dirs, d.dir, d.name, path, sizeof path);
+    pc_event(g->log, PC_LEVEL_ERROR, "damaged-unseen", &(struct pc_event_about){.category = "file", .file_path = path},
+             "%s was destroyed while nobody watched (the guard was down, or events were lost); portcullis history and restore "
+             "bring it back",
+             path);
 }
 
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid)

@@ -97,6 +97,9 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
         json_array_append_new(w, json_string("observe mode: nothing is frozen"));
     if (g->n.overflows)
         json_array_append_new(w, json_sprintf("events were lost %" PRIu64 " times; folders were walked again", g->n.overflows));
+    if (g->n.damaged_unseen)
+        json_array_append_new(w, json_sprintf("%" PRIu64 " files were destroyed while nobody watched: see the event log",
+                                              g->n.damaged_unseen));
     if (gs->copy_errors)
         json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved",
                                               gs->copy_errors));

@@ -53,7 +53,7 @@ struct pc_volume {
 };
 
 struct pc_counters {
-    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, late_copies;
+    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, damaged_unseen;
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */
