@@ -20,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { EXIT_RAN, EXIT_ERROR, EXIT_USAGE, EXIT_STOPPED, EXIT_UNSUPPORTED, EXIT_DIFFERS };
+enum { EXIT_RAN, EXIT_ERROR, EXIT_USAGE, EXIT_STOPPED, EXIT_UNSUPPORTED, EXIT_DIFFERS }; /* in the manual */
 
 /* One run from its options to its report. */
 struct session {
@@ -45,9 +45,7 @@ static int fail(int err, const char *fmt, ...)
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fprintf(stderr, ": %s\n", pc_strerror(err));
-    if (err == PC_E_UNSUPPORTED || err == -EOPNOTSUPP)
-        return EXIT_UNSUPPORTED;
-    return err == -EPERM || err == -EACCES ? EXIT_STOPPED : EXIT_ERROR;
+    return err == PC_E_UNSUPPORTED || err == -EOPNOTSUPP ? EXIT_UNSUPPORTED : EXIT_ERROR;
 }
 
 /* ---- before the damage ---- */
@@ -160,11 +158,20 @@ static int settle(const struct drill_options *o)
 
 /* ---- the run ---- */
 
+static int run_status(const struct drill_progress *p, const struct drill_report *r)
+{
+    if (r->steps[DRILL_UNSUPPORTED])
+        return EXIT_UNSUPPORTED;
+    if (r->steps[DRILL_FAILED] || r->steps[DRILL_REFUSED])
+        return EXIT_ERROR;
+    return r->steps[DRILL_DONE] == p->files ? EXIT_RAN : EXIT_STOPPED;
+}
+
 static int report_run(struct session *s)
 {
     struct drill_report report;
     drill_report_take(s->crew.progress, &report);
-    int status = drill_report_status(s->crew.progress, &report);
+    int status = run_status(s->crew.progress, &report);
     int r = s->o->verify ? drill_report_verify(s->crew.progress, &report) : 0;
     if (r < 0)
         status = fail(r, "verify %s", s->folder.path);

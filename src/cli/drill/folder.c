@@ -39,10 +39,13 @@ void drill_folder_close(struct drill_folder *f)
     folder_init(f);
 }
 
-/* What openat2 says when a name leads over a symlink, a mount point or out of the folder is a refusal, not a failure. */
+/*
+ * What openat2 says when a name leads over a symlink, a mount point or out of the folder, or is a folder or a pipe with
+ * no reader where a file should be, is a refusal, not a failure.
+ */
 static int open_error(int r)
 {
-    return r == -ELOOP || r == -EXDEV ? PC_E_REFUSED : r;
+    return r == -ELOOP || r == -EXDEV || r == -EISDIR || r == -ENXIO ? PC_E_REFUSED : r;
 }
 
 int drill_folder_mark(const struct drill_folder *f, int fd)

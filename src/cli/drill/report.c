@@ -47,8 +47,9 @@ void drill_report_take(const struct drill_progress *p, struct drill_report *out)
         take_times(&p->record[i], &r);
     }
     r.in_flight = r.steps[DRILL_OPENING] + r.steps[DRILL_OPENED] + r.steps[DRILL_CHANGING];
-    if (r.last_change_ns > r.first_open_ns)
-        r.rate = (double)r.steps[DRILL_DONE] * 1e9 / (double)(r.last_change_ns - r.first_open_ns);
+    /* n files are n-1 intervals */
+    if (r.last_change_ns > r.first_open_ns && r.steps[DRILL_DONE] > 1)
+        r.rate = (double)(r.steps[DRILL_DONE] - 1) * 1e9 / (double)(r.last_change_ns - r.first_open_ns);
     *out = r;
 }
 
@@ -122,15 +123,6 @@ int drill_report_verify(const struct drill_progress *p, struct drill_report *r)
     r->verified = true;
     drill_folder_close(&f);
     return 0;
-}
-
-int drill_report_status(const struct drill_progress *p, const struct drill_report *r)
-{
-    if (r->steps[DRILL_UNSUPPORTED])
-        return 4;
-    if (r->steps[DRILL_FAILED] || r->steps[DRILL_REFUSED])
-        return 1;
-    return r->steps[DRILL_DONE] == p->files ? 0 : 3;
 }
 
 /* ---- text ---- */

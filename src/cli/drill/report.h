@@ -34,10 +34,8 @@ void drill_report_take(const struct drill_progress *p, struct drill_report *out)
 /* Compares every file in the folder with the manifest kept in the log. Error only when the folder cannot be opened. */
 int drill_report_verify(const struct drill_progress *p, struct drill_report *r);
 void drill_report_free(struct drill_report *r);
-/* state_file and key may be NULL. */
+/* Text or JSON; state_file and key may be NULL. The JSON form returns 0 or -EIO. */
 void drill_report_print(FILE *to, const struct drill_progress *p, const struct drill_report *r, const char *state_file);
 int drill_report_print_json(FILE *to, const struct drill_progress *p, const struct drill_report *r,
                             const char *state_file, const char *key);
-/* 0, 3, 4 or 1: the exit status that these counters stand for. */
-int drill_report_status(const struct drill_progress *p, const struct drill_report *r);
 #endif
