@@ -145,7 +145,7 @@ static void check_undone(const char *text, const char *pattern)
     before = after; /* the same, but for the inode numbers of files that were replaced */
 }
 
-/* One run there and back. False when the file system cannot do this path. */
+/* One run there and back. False, after the undo, when the file system cannot do this path. */
 static bool there_and_back(const char *pattern, const struct path *path, const char *rename)
 {
     static char text[1 << 20];
@@ -175,12 +175,8 @@ static bool there_and_back(const char *pattern, const struct path *path, const c
 static void prepare(const char *files, const char *size)
 {
     char text[400];
-    if (size)
-        assert_int_equal(rig_drill(&rig, text, sizeof text, "--prepare-only", "--dir", rig.dir, "--seed", "7", "--files",
-                                   files, "--size", size), 0);
-    else
-        assert_int_equal(rig_drill(&rig, text, sizeof text, "--prepare-only", "--dir", rig.dir, "--seed", "7", "--files",
-                                   files), 0);
+    assert_int_equal(rig_drill(&rig, text, sizeof text, "--prepare-only", "--dir", rig.dir, "--seed", "7", "--files",
+                               files, "--size", size), 0);
     snprintf(folder, sizeof folder, "%.*s", (int)strcspn(text, "\n"), text);
     rig_snap(folder, &before);
     assert_int_equal(before.n, strtoul(files, NULL, 10));
@@ -195,7 +191,7 @@ static void finish(void)
 
 static void every_pattern_by_every_path(void **state)
 {
-    prepare("16", NULL);
+    prepare("16", "24k");
     for (size_t p = 0; p < sizeof paths / sizeof *paths; p++)
         for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
             if (!there_and_back(patterns[i], &paths[p], "never")) {
@@ -207,11 +203,13 @@ static void every_pattern_by_every_path(void **state)
 
 static void files_of_several_mib(void **state)
 {
-    prepare("6", "3M");
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
-        for (size_t p = 0; p < 3; p++)
-            if (!there_and_back(patterns[i], &paths[p], "never"))
-                print_message("skipped: path %s\n", paths[p].name);
+    /* what small files cannot tell apart: stripes, and transfers of more than a pipe or a ring entry holds */
+    static const size_t striped[] = {3, 4, 5, 6}, by[] = {0, 4, 7, 14};
+    prepare("4", "3M");
+    for (size_t i = 0; i < 4; i++)
+        for (size_t p = 0; p < 4; p++)
+            if (!there_and_back(patterns[striped[i]], &paths[by[p]], "never"))
+                print_message("skipped: path %s\n", paths[by[p]].name);
     finish();
 }
 
