@@ -50,7 +50,8 @@ void rig_start(const struct rig *r, const char *const *args, struct rig_run *run
         setpgid(0, 0);
         dup2(in[0], 0);
         dup2(out[1], 1);
-        dup2(open(r->errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), 2); /* kept beside the files, not shown */
+        /* kept beside the files, not shown */
+        dup2(open(r->errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), 2);
         execv(r->program, argv);
         _exit(127);
     }

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-/* Runs the drill as a program and looks at its folder independently of the drill's own code. Fails the test on surprises. */
+/* Runs the drill as a program and looks at its folder without the drill's own code. Fails the test on surprises. */
 struct rig {
     const char *program; /* pc-drill */
     char dir[256];       /* a fresh folder for this test, removed by rig_free */

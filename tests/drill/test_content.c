@@ -115,7 +115,9 @@ static void documents_do_not_depend_on_the_compiler(void **state)
     static const struct {
         uint32_t index;
         const char *begin;
-    } known[] = {{0, NULL}, {3, "date,account,description,amount,balance\n2024-"}, {6, "[\n  {\"id\": 1, \"name\": \""}};
+    } known[] = {{0, NULL},
+                 {3, "date,account,description,amount,balance\n2024-"},
+                 {6, "[\n  {\"id\": 1, \"name\": \""}};
     _buf_free_ struct pc_buf all, one;
     pc_buf_init(&all, 1 << 20);
     pc_buf_init(&one, 0);

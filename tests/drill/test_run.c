@@ -223,8 +223,8 @@ static void refuses_a_folder_with_other_content(void **state)
 {
     char text[400], file[600], other[600];
     struct rig_snap before, after;
-    assert_int_equal(rig_drill(&rig, text, sizeof text, "--prepare-only", "--dir", rig.dir, "--files", "16", "--size", "4k"),
-                     0);
+    assert_int_equal(rig_drill(&rig, text, sizeof text, "--prepare-only", "--dir", rig.dir, "--files", "16", "--size",
+                               "4k"), 0);
     text[strcspn(text, "\n")] = 0;
     rig_snap(text, &before);
     snprintf(file, sizeof file, "%s/%s", text, before.file[9].path);
@@ -243,6 +243,46 @@ static void refuses_a_folder_with_other_content(void **state)
     assert_int_equal(rig_drill(&rig, NULL, 0, "--run-only", other, "--settle", "0", "--state-file", rig.log), 1);
     assert_int_equal(rig_drill(&rig, NULL, 0, "--run-only", rig.dir, "--settle", "0", "--state-file", rig.log), 1);
     assert_int_not_equal(access(rig.log, F_OK), 0);
+}
+
+/* Records that were tampered with lead nowhere: names come from the seed, never from the manifest. */
+static void spoilt_records_are_refused(void **state)
+{
+    static const struct {
+        const char *from, *to;
+    } spoils[] = {{"portcullis-drill 1", "portcullis-drill 2"}, {" letters/", " ../etters/"},
+                  {" contracts/", " /etc/passwd"},              {" 16\n", " 17\n"},
+                  {" 16\n", " 99\n"},                           {".docx", ".doc\n"}};
+    char folder[400], path[500], text[8192], spoilt[8192];
+    struct rig_snap before, after;
+    assert_int_equal(rig_drill(&rig, folder, sizeof folder, "--prepare-only", "--dir", rig.dir, "--files", "16", "--size",
+                               "4k"), 0);
+    folder[strcspn(folder, "\n")] = 0;
+    rig_snap(folder, &before);
+    snprintf(path, sizeof path, "%s/drill-manifest", folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    for (size_t i = 0; i < sizeof spoils / sizeof *spoils; i++) {
+        const char *at = strstr(text, spoils[i].from);
+        assert_non_null(at);
+        snprintf(spoilt, sizeof spoilt, "%.*s%s%s", (int)(at - text), text, spoils[i].to, at + strlen(spoils[i].from));
+        write_file(path, spoilt, strlen(spoilt));
+        assert_int_equal(rig_drill(&rig, NULL, 0, "--run-only", folder, "--settle", "0", "--state-file", rig.log), 1);
+        assert_int_equal(rig_drill(&rig, NULL, 0, "--undo", folder), 1);
+    }
+    for (size_t cut = 0; cut < n - 1; cut += 7) { /* without its last newline it is whole */
+        write_file(path, text, cut);
+        assert_int_equal(rig_drill(&rig, NULL, 0, "--undo", folder), 1);
+    }
+    rig_snap(folder, &after);
+    rig_snap_equal(&before, &after);
+    write_file(path, text, n);
+    assert_int_equal(rig_drill(&rig, NULL, 0, "--undo", folder), 0);
+    rig_snap_free(&before);
+    rig_snap_free(&after);
 }
 
 static void wrong_key_changes_nothing(void **state)
@@ -521,6 +561,25 @@ static void a_plain_run_leaves_nothing(void **state)
     assert_int_not_equal(access(log, F_OK), 0);
 }
 
+static void links_may_come_from_another_folder(void **state)
+{
+    struct rig_snap left;
+    char other[300], folder[400];
+    static char text[65536];
+    snprintf(other, sizeof other, "%s/other", rig.dir);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(rig_drill(&rig, text, sizeof text, "--dir", rig.dir, "--files", "16", "--size", "4k", "--settle",
+                               "0", "--path", "hardlink", "--link-dir", other, "--keep", "--state-file", rig.log), 0);
+    rig_snap(other, &left);
+    assert_int_equal(left.n, 0);
+    assert_int_equal(rmdir(other), 0); /* its folder for links is gone, too */
+    rig_field(text, "folder", folder, sizeof folder);
+    json_t *o = rig_report(&rig, true);
+    assert_int_equal(rig_int(o, "now.damaged"), 16);
+    json_decref(o);
+    assert_int_equal(rig_drill(&rig, NULL, 0, "--remove", folder), 0);
+}
+
 static void dry_run_and_mistakes_do_nothing(void **state)
 {
     char text[2000];
@@ -555,6 +614,7 @@ int main(int argc, char **argv)
         TEST(refuses_what_is_not_its_own),
         TEST(refuses_a_mount_point),
         TEST(refuses_a_folder_with_other_content),
+        TEST(spoilt_records_are_refused),
         TEST(wrong_key_changes_nothing),
         TEST(report_of_a_frozen_and_killed_run),
         TEST(a_released_run_goes_on_to_its_end),
@@ -564,6 +624,7 @@ int main(int argc, char **argv)
         TEST(rate_with_256_processes),
         TEST(notes_are_left_and_taken_back),
         TEST(a_plain_run_leaves_nothing),
+        TEST(links_may_come_from_another_folder),
         TEST(dry_run_and_mistakes_do_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,13 +43,13 @@ static struct rng rng_for(uint64_t seed, uint32_t index, uint32_t use)
 }
 
 static const char *const words[] = {
-    "the",      "of",       "and",     "to",       "in",      "a",        "is",        "that",      "for",     "was",
-    "on",       "with",     "as",      "by",       "at",      "from",     "his",       "be",        "this",    "which",
-    "or",       "are",      "we",      "were",     "not",     "have",     "water",     "council",   "budget",  "report",
-    "year",     "service",  "public",  "library",  "street",  "contract", "meeting",   "department", "invoice", "payment",
-    "approved", "resident", "project", "schedule", "annual",  "planning", "committee", "engineer",  "supply",  "review",
-    "agreement", "district", "request", "notice",   "maintenance", "season", "school",  "total",     "account", "section",
-    "quarter",  "delivery", "manager", "property", "signed",  "measure",  "record",    "tender",    "revision", "summary",
+    "the", "of", "and", "to", "in", "a", "is", "that", "for", "was", "on", "with", "as", "by", "at", "from",
+    "his", "be", "this", "which", "or", "are", "we", "were", "not", "have", "water", "council", "budget",
+    "report", "year", "service", "public", "library", "street", "contract", "meeting", "department", "invoice",
+    "payment", "approved", "resident", "project", "schedule", "annual", "planning", "committee", "engineer",
+    "supply", "review", "agreement", "district", "request", "notice", "maintenance", "season", "school",
+    "total", "account", "section", "quarter", "delivery", "manager", "property", "signed", "measure", "record",
+    "tender", "revision", "summary",
 };
 
 static void add(struct pc_buf *b, const char *text)
@@ -85,8 +85,8 @@ static void add_sentence(struct pc_buf *b, struct rng *r)
 
 /*
  * Fills a form from left to right: %w a word, and with a bound as argument %n a number below it, %2 the same in two
- * digits, %m from 1 to the bound in two digits, %x six hex digits; %u prints its argument. A function of its own because
- * C leaves the order of arguments open: drawing inside an argument list would make two compilers' files differ.
+ * digits, %m from 1 to the bound in two digits, %x six hex digits; %u prints its argument. A function of its own
+ * because C leaves the order of arguments open: drawing inside an argument list would make two compilers' files differ.
  */
 static void fill(struct pc_buf *b, struct rng *r, const char *form, ...)
 {
@@ -220,7 +220,8 @@ static void add_pixels(struct pc_buf *b, struct rng *r, uint32_t width, uint32_t
             pc_buf_add(b, "", 1);
         for (uint32_t x = 0; x < width; x++) {
             uint64_t noise = next(r);
-            const uint8_t px[3] = {(uint8_t)(x * 255 / width + (noise & 7)), (uint8_t)(y * 255 / rows + (noise >> 3 & 7)),
+            const uint8_t px[3] = {(uint8_t)(x * 255 / width + (noise & 7)),
+                                   (uint8_t)(y * 255 / rows + (noise >> 3 & 7)),
                                    (uint8_t)((x + y) / 4 + (noise >> 6 & 7))};
             pc_buf_add(b, px, sizeof px);
         }
@@ -396,7 +397,8 @@ static void make_docx(struct pc_buf *b, struct rng *r, size_t target)
     _buf_free_ struct pc_buf types, text;
     pc_buf_init(&types, 4096);
     pc_buf_init(&text, b->max * 4);
-    add(&types, "<?xml version=\"1.0\"?>\n<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\">"
+    add(&types, "<?xml version=\"1.0\"?>\n"
+                "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\">"
                 "<Default Extension=\"xml\" ContentType=\"application/xml\"/></Types>\n");
     add(&text, "<?xml version=\"1.0\"?>\n"
                "<w:document xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\"><w:body>\n");
@@ -473,12 +475,14 @@ static const struct kind {
     uint32_t sub;
     void (*make)(struct pc_buf *b, struct rng *r, size_t target);
 } kinds[] = {
-    {"text", ".txt", LETTERS, make_text},    {"docx", ".docx", CONTRACTS, make_docx}, {"pdf", ".pdf", CONTRACTS, make_pdf},
-    {"csv", ".csv", FINANCE, make_csv},      {"png", ".png", PHOTOS, make_png},       {"html", ".html", REPORTS, make_html},
-    {"json", ".json", RECORDS, make_json},   {"gz", ".csv.gz", FINANCE, make_gz},     {"c", ".c", SOURCE, make_c},
-    {"markdown", ".md", PROJECTS, make_markdown}, {"bmp", ".bmp", PHOTOS, make_bmp},  {"xml", ".xml", RECORDS, make_xml},
-    {"mail", ".eml", LETTERS, make_mail},    {"wav", ".wav", REPORTS, make_wav},      {"log", ".log", RECORDS, make_log},
-    {"svg", ".svg", PROJECTS, make_svg},
+    {"text", ".txt", LETTERS, make_text}, {"docx", ".docx", CONTRACTS, make_docx},
+    {"pdf", ".pdf", CONTRACTS, make_pdf}, {"csv", ".csv", FINANCE, make_csv},
+    {"png", ".png", PHOTOS, make_png}, {"html", ".html", REPORTS, make_html},
+    {"json", ".json", RECORDS, make_json}, {"gz", ".csv.gz", FINANCE, make_gz},
+    {"c", ".c", SOURCE, make_c}, {"markdown", ".md", PROJECTS, make_markdown},
+    {"bmp", ".bmp", PHOTOS, make_bmp}, {"xml", ".xml", RECORDS, make_xml},
+    {"mail", ".eml", LETTERS, make_mail}, {"wav", ".wav", REPORTS, make_wav},
+    {"log", ".log", RECORDS, make_log}, {"svg", ".svg", PROJECTS, make_svg},
 };
 
 enum { USE_NAME = 1, USE_SIZE, USE_CONTENT };

@@ -302,7 +302,7 @@ static int undo(const struct drill_options *o)
     r = drill_undo(&f, o->key ? key : NULL, o->link_dir, &n, &first);
     drill_folder_close(&f);
     if (r == PC_E_REFUSED)
-        return fail(r, "undo %s: not this run's key, or something that is not the drill's own is in its place", o->undo);
+        return fail(r, "undo %s: not this run's key, or a record in it is not the drill's own", o->undo);
     if (r < 0)
         return fail(r, "undo %s", o->undo);
     printf(o->json ? "{\"untouched\": %u, \"reversed\": %u, \"recreated\": %u, \"failed\": %u}\n"

@@ -72,7 +72,8 @@ int drill_folder_check(const struct drill_folder *f, int fd, nlink_t max_links)
     return check_mark(f, fd);
 }
 
-int drill_folder_open_file(const struct drill_folder *f, int dirfd, const char *name, uint64_t flags, nlink_t max_links)
+int drill_folder_open_file(const struct drill_folder *f, int dirfd, const char *name, uint64_t flags,
+                           nlink_t max_links)
 {
     if (dirfd < 0)
         return dirfd;
@@ -110,8 +111,8 @@ int drill_folder_is_same(int dirfd, const char *name, int fd)
 static bool is_stillborn(const struct drill_folder *f, int fd)
 {
     struct stat st;
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == f->uid && st.st_dev == f->dev && st.st_size == 0 &&
-           st.st_nlink == 1;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == f->uid && st.st_dev == f->dev &&
+           st.st_size == 0 && st.st_nlink == 1;
 }
 
 int drill_folder_remove_file(const struct drill_folder *f, int dirfd, const char *name)

@@ -44,7 +44,8 @@ int drill_folder_check(const struct drill_folder *f, int fd, nlink_t max_links);
  * Opens `name` in dirfd (a descriptor of this folder or of one of its sub-folders) and checks it before handing it out.
  * flags may not create or truncate. PC_E_REFUSED for symlinks, mount points and whatever is not the drill's own.
  */
-int drill_folder_open_file(const struct drill_folder *f, int dirfd, const char *name, uint64_t flags, nlink_t max_links);
+int drill_folder_open_file(const struct drill_folder *f, int dirfd, const char *name, uint64_t flags,
+                           nlink_t max_links);
 /* Creates and marks a new file (O_EXCL). */
 int drill_folder_create_file(const struct drill_folder *f, int dirfd, const char *name, mode_t mode);
 /* Marks a descriptor that the drill itself has just created (an unnamed file). */

@@ -62,7 +62,7 @@ struct drill_job {
     uint32_t index;
     struct drill_shape shape;
     int fd;        /* checked by drill_folder_check */
-    uint8_t *data; /* the new content at its offsets; only the ranges to transfer are filled in unless the path is whole */
+    uint8_t *data; /* the new content at its offsets; only the ranges to transfer, unless the path is whole */
 };
 
 struct drill_path {

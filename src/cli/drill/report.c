@@ -78,7 +78,8 @@ static enum drill_state compare(const struct drill_folder *f, const struct drill
     ssize_t n = pc_pread_full(fd, buf, file->size, 0);
     if (n < 0)
         return DRILL_UNREADABLE;
-    if ((uint64_t)n != file->size || drill_sha256(buf, (size_t)n, sum) < 0 || memcmp(sum, file->sha256, sizeof sum) != 0)
+    if ((uint64_t)n != file->size || drill_sha256(buf, (size_t)n, sum) < 0 ||
+        memcmp(sum, file->sha256, sizeof sum) != 0)
         return DRILL_DAMAGED;
     bool same = (st->st_mode & 07777) == file->mode && st->st_mtim.tv_sec == file->mtime_s &&
                 st->st_mtim.tv_nsec == (long)file->mtime_ns && drill_folder_check(f, fd, 1) == 0;
@@ -159,8 +160,8 @@ void drill_report_print(FILE *to, const struct drill_progress *p, const struct d
         pc_format_time(p->begun_real_ns, begun, sizeof begun);
     fprintf(to, "drill %s in %s\n", p->id, p->folder);
     fprintf(to, "  %s by %s, %u processes (%s), seed %llu, begun %s, %s\n", drill_pattern_names[p->pattern],
-            drill_path_names[p->path], p->processes, drill_topology_names[p->topology], (unsigned long long)p->seed, begun,
-            r->ended ? "ended" : "not ended");
+            drill_path_names[p->path], p->processes, drill_topology_names[p->topology], (unsigned long long)p->seed,
+            begun, r->ended ? "ended" : "not ended");
     fprintf(to, "  files %u: touched %u, done %u, in flight %u (opening %u, opened %u, changing %u), not reached %u\n",
             p->files, r->touched, r->steps[DRILL_DONE], r->in_flight, r->steps[DRILL_OPENING], r->steps[DRILL_OPENED],
             r->steps[DRILL_CHANGING], r->steps[DRILL_WAITING]);

@@ -16,7 +16,8 @@ static int deny(scmp_filter_ctx filter, int call)
 static int filter_calls(bool uring)
 {
     static const int denied[] = {
-        SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(mount), SCMP_SYS(umount2),
+        SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(execve), SCMP_SYS(execveat),
+        SCMP_SYS(mount),  SCMP_SYS(umount2),
     };
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (!filter)

@@ -1,6 +1,6 @@
 /*
- * Owns taking a drill back: reversing the damage, removing what was added, removing the folder. Under the same checks as
- * the damage: what is not the drill's own is left alone and reported.
+ * Owns taking a drill back: reversing the damage, removing what was added, removing the folder. Under the same checks
+ * as the damage: what is not the drill's own is left alone and reported.
  */
 #include "cli/drill/undo.h"
 

@@ -19,7 +19,8 @@ struct drill_undone {
 int drill_undo(const struct drill_folder *f, const uint8_t *key, const char *link_dir, struct drill_undone *out,
                int *first_err);
 /*
- * Deletes the folder with all that bears its mark. PC_E_REFUSED when something else is in it: that stays, the rest goes.
+ * Deletes the folder with all that bears its mark. PC_E_REFUSED when something else is in it: that stays, the rest
+ * goes.
  */
 int drill_remove(struct drill_folder *f, const char *link_dir);
 /* The folder for hard links: inside the drill's folder, or its own in link_dir. Descriptor or error. */
