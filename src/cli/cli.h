@@ -50,6 +50,7 @@ int pc_cmd_release(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_end(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_history(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_restore(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_replay(struct pc_cli *cli, const struct pc_cli_args *args);
 
 /* Prints "portcullis: ..." and returns status: `return pc_cli_fail(PC_EXIT_USAGE, "...")`. */
 int pc_cli_fail(enum pc_exit status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

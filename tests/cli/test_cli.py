@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The command line against a fake guard: what is asked, what is printed, how it exits.
 
-Usage: test_cli.py PORTCULLIS FAKE_GUARD ANSWERS
+Usage: test_cli.py PORTCULLIS FAKE_GUARD ANSWERS MAKE_TRACE
 """
 import json
 import os
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import unittest
 
-PORTCULLIS, FAKE_GUARD, ANSWERS = (os.path.abspath(p) for p in sys.argv[1:4])
+PORTCULLIS, FAKE_GUARD, ANSWERS, MAKE_TRACE = (os.path.abspath(p) for p in sys.argv[1:5])
 
 
 class CommandLine(unittest.TestCase):
@@ -221,6 +221,27 @@ class CommandLine(unittest.TestCase):
         self.assertGreaterEqual(ago - self.requests()[-1]["at"], 9 * 60 * 10**9)
         for word in ("2026-11-21T18:03:01.Z", "2026-11-21T18:03:01.1Zx", "10", "-5m", "2026-13-01 10:00"):
             self.bad(2, "not a time", "restore", "/srv/a/1.odt", "--at=" + word)
+
+    def test_replay_needs_no_guard(self):
+        trace, mild = os.path.join(self.top, "day.trace"), os.path.join(self.top, "mild.conf")
+        with open(trace, "wb") as f:
+            subprocess.run([MAKE_TRACE], stdout=f, check=True)
+        with open(mild, "w") as f:
+            f.write("[judge]\nconvict-score = 1000\n")
+        out = self.good("replay", trace, state=False)
+        self.assertIn("5 acts in 13 records: 4 damaging, 1 verdict.\n", out)
+        self.assertRegex(out, r"40 ms +3 +300 +4242  evil.py\n")
+        answer = json.loads(self.good("replay", trace, "--json", state=False))
+        self.assertEqual(answer["verdicts"][0]["roots"][0]["name"], "evil.py")
+        out = self.good("replay", trace, "--config", mild, state=False)
+        self.assertIn("4 damaging, 0 verdicts.\n", out)
+        with open(trace, "r+b") as f:
+            f.truncate(400)
+        r = self.bad(1, "day.trace: stored data is damaged", "replay", trace, state=False)
+        self.assertIn("2 damaging, 0 verdicts.", r.stdout)
+        self.bad(1, "mild.conf: not a trace", "replay", mild, state=False)
+        self.bad(1, "/nonexistent: No such file", "replay", "/nonexistent", state=False)
+        self.bad(2, "day.trace:1: ", "replay", trace, "--config", trace, state=False)
 
     def on_terminal(self, env):
         leader, follower = pty.openpty()
