@@ -139,9 +139,11 @@ static void read_windows(int fd, struct pc_content *c, uint8_t *room)
     }
 }
 
-static bool has_content(const struct pc_known *k)
+/* Is the content before the act at hand? A hard link keeps it against losing its name, not against writes. */
+static bool has_content(const struct pc_known *k, uint8_t op)
 {
-    return k && S_ISREG(k->mode) && k->version && (k->how == PC_HOW_CLONE || k->how == PC_HOW_COPY);
+    return k && S_ISREG(k->mode) && k->version &&
+           (k->how == PC_HOW_CLONE || k->how == PC_HOW_COPY || (k->how == PC_HOW_LINK && op != PC_OP_MODIFY));
 }
 
 static void read_before(struct pc_guard *g, const struct deed *d)
@@ -190,7 +192,7 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         .size_before = d->known ? d->known->size : 0,
         .size_after = d->size_after,
         .creator = d->known && d->known->creator > g->run_base ? d->known->creator - g->run_base : 0,
-        .has_pre_image = has_content(d->known),
+        .has_pre_image = has_content(d->known, d->op),
     };
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
@@ -524,9 +526,12 @@ static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *
     struct pc_content *c = &g->acts->content_after;
     *c = (struct pc_content){.size = GLANCE_BYTES, .count = 1, .win = {{.len = GLANCE_BYTES}}};
     read_windows(fd, c, g->acts->after);
-    struct pc_look look;
-    pc_content_look(c, &look);
-    if (look.opaque >= 50)
+    const struct pc_window *w = &c->win[0];
+    bool blank = w->len == 0 || memcmp(w->data, w->data + 1, w->len - 1) == 0; /* emptied, or all one byte */
+    struct pc_look look = {0};
+    if (!blank)
+        pc_content_look(c, &look);
+    if (fd >= 0 && (blank || look.opaque >= 50))
         pc_gate_suspect(g, v);
     return fd >= 0;
 }
@@ -632,7 +637,7 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
                      .before = known->version,
                      .op = PC_OP_MODIFY};
     struct stat st;
-    if (!d.dir || !has_content(known) || stat_live(v, fh, &st) < 0)
+    if (!d.dir || !has_content(known, d.op) || stat_live(v, fh, &st) < 0)
         return;
     d.size_after = (uint64_t)st.st_size;
     struct pc_act act = {.size_before = known->size, .size_after = d.size_after};

@@ -179,10 +179,11 @@ static json_t *actor_json(struct pc_guard *g, uint64_t process)
 
 static json_t *incident_json(struct pc_guard *g, const struct pc_incident *inc)
 {
-    return json_pack("{s:I, s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:b}", "id", (json_int_t)inc->id, "state", state_text(inc),
+    return json_pack("{s:I, s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:b, s:I}", "id", (json_int_t)inc->id, "state", state_text(inc),
                      "started", time_json(inc->started_ns), "actor", actor_json(g, inc->root), "damaged",
                      (json_int_t)inc->damaged, "preserved", (json_int_t)inc->preserved, "summary", inc->summary, "rolled_back",
-                     inc->rolled_back, "still_frozen", inc->state == PC_INC_FROZEN);
+                     inc->rolled_back, "still_frozen", inc->state == PC_INC_FROZEN, "in_flight",
+                     (json_int_t)inc->in_flight);
 }
 
 struct listing {
@@ -334,7 +335,6 @@ static void answer_incident(void *ctx, const json_t *args, struct pc_reply *repl
     json_object_set_new(out, "frozen", time_json(inc.frozen_ns));
     json_object_set_new(out, "closed", time_json(inc.closed_ns));
     json_object_set_new(out, "first_act", time_json(files.first_ns));
-    json_object_set_new(out, "in_flight", json_integer(inc.in_flight));
     json_object_set_new(out, "verdict_text",
                         json_sprintf("%u files were destroyed (%u processes frozen): the evidence of each is in the list", inc.damaged,
                                      inc.processes));

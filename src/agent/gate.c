@@ -526,7 +526,7 @@ static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
         return true;
     }
     pc_actor group = pc_judge_suspect_root(g->judge, h->actor);
-    if (q->grants == GRANTS_MAX || grants_of(q, group) >= g->settings.allowance)
+    if (!g->drained || q->grants == GRANTS_MAX || grants_of(q, group) >= g->settings.allowance)
         return false;
     q->grant[q->grants++] = (struct grant){group, h->fh, now};
     return true;

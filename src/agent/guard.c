@@ -30,8 +30,8 @@
 #define TICK_MS 250
 /* More waiting events than this (about 300,000) are dropped, and the folders walked instead. */
 #define BACKLOG_BYTES (32 << 20)
-/* Reads of the event queue before waiting opens are looked at again. */
-#define DRAIN_READS 64
+/* Longest time spent on events before waiting opens and commands are looked at again. */
+#define DRAIN_NS (50 * PC_NS_PER_MS)
 #define SCAN_ENTRIES 16
 
 uint64_t pc_guard_random(struct pc_guard *g)
@@ -109,16 +109,36 @@ static void spare_the_host(struct pc_guard *g)
 
 /* ---- events ---- */
 
+/* Tells the supervisor that this thread moves; called wherever time is spent. */
+static void beat(struct pc_guard *g)
+{
+    uint64_t now = pc_mono_ns();
+    if (g->supervisor_fd < 0 || now - g->beat_ns < TICK_MS * PC_NS_PER_MS)
+        return;
+    g->beat_ns = now;
+    if (write(g->supervisor_fd, ".", 1) < 0 && errno == EPIPE) {
+        close(g->supervisor_fd); /* the supervisor died: go on guarding, and say so in status */
+        g->supervisor_fd = -1;
+        g->supervisor_pid = 0;
+    }
+}
+
+static void know_process(struct pc_guard *g, pid_t pid)
+{
+    struct pc_procinfo p;
+    if (pid > 0 && !pc_judge_actor_of(g->judge, pid) && pc_proc_brief(pid, &p) == 0)
+        (void)pc_judge_seen(g->judge, pid, p.ppid, pc_mono_ns());
+}
+
 static void handle_batch(struct pc_guard *g, size_t len)
 {
     struct pc_fan_iter it;
     struct pc_fan_event e;
     pc_fan_iter_init(&it, g->event_buf, len);
     while (pc_fan_next(&it, &e)) {
-        struct pc_procinfo p;
-        if (e.pid > 0 && !pc_judge_actor_of(g->judge, e.pid) && pc_proc_brief(e.pid, &p) == 0)
-            (void)pc_judge_seen(g->judge, e.pid, p.ppid, pc_mono_ns());
+        know_process(g, e.pid);
         pc_acts_event(g, &e);
+        beat(g);
     }
 }
 
@@ -134,16 +154,20 @@ static void shed_backlog(struct pc_guard *g)
 void pc_guard_drain(struct pc_guard *g)
 {
     shed_backlog(g);
-    for (int i = 0; i < DRAIN_READS; i++) {
+    uint64_t end = pc_mono_ns() + DRAIN_NS;
+    g->drained = false;
+    do {
         ssize_t n = pc_fan_read(g->watch_fd, g->event_buf, PC_EVENT_BUF);
         if (n > 0)
             pc_acts_glance(g, g->event_buf, (size_t)n);
         /* After the read, so that the fork of whoever acted is known before its act. */
         pc_guard_lineage(g);
-        if (n <= 0)
+        if (n <= 0) {
+            g->drained = true;
             return;
+        }
         handle_batch(g, (size_t)n);
-    }
+    } while (pc_mono_ns() < end);
 }
 
 void pc_guard_pump(struct pc_guard *g)
@@ -409,11 +433,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     static uint64_t last_second, last_flush;
     pc_guard_lineage(g);
     pc_acts_look_at_muted(g, now);
-    if (g->supervisor_fd >= 0 && write(g->supervisor_fd, ".", 1) < 0 && errno == EPIPE) {
-        close(g->supervisor_fd); /* the supervisor died: go on guarding, and say so in status */
-        g->supervisor_fd = -1;
-        g->supervisor_pid = 0;
-    }
+    beat(g);
     if (now - last_flush > PC_NS_PER_S) {
         last_flush = now;
         (void)pc_store_flush(g->store);

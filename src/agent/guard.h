@@ -85,13 +85,14 @@ struct pc_guard {
     int watch_fd, cnproc_fd, mounts_fd, epoll_fd, supervisor_fd;
     char *event_buf; /* PC_EVENT_BUF bytes */
     uint64_t run_base; /* process ids: run_base + actor */
-    uint64_t started_real_ns, random_state;
+    uint64_t started_real_ns, random_state, beat_ns;
     struct pc_counters n;
+    bool drained; /* no event waits: all that suspects did has been judged */
     bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;
     pid_t supervisor_pid;
 };
-#define PC_EVENT_BUF (256u << 10)
+#define PC_EVENT_BUF (64u << 10)
 
 /* guard.c */
 int pc_guard_run(struct pc_guard *g);

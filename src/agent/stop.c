@@ -136,6 +136,7 @@ static void hold_all(struct pc_guard *g, struct pc_stopped *s)
 struct count {
     uint64_t *seen;
     uint32_t slots, damaged, preserved;
+    uint64_t first_ns; /* of the first damaging act */
 };
 
 static bool first_time(struct count *c, uint64_t key)
@@ -156,6 +157,8 @@ static int count_act(void *arg, const struct pc_act_rec *a)
 {
     struct count *c = arg;
     uint64_t file = pc_fh_hash(&a->fh) | 1;
+    if (a->score >= DAMAGE_SCORE && (!c->first_ns || a->time_ns < c->first_ns))
+        c->first_ns = a->time_ns;
     if (a->score >= DAMAGE_SCORE && first_time(c, file))
         c->damaged++;
     if (a->before && !a->is_dir && first_time(c, file ^ 0x5555555555555554ULL))
@@ -172,6 +175,8 @@ void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc)
     if (pc_store_incident_acts(g->store, inc->id, count_act, &c) >= 0) {
         inc->damaged = c.damaged;
         inc->preserved = c.preserved;
+        if (c.first_ns)
+            inc->started_ns = c.first_ns;
     }
     free(c.seen);
 }
@@ -393,6 +398,8 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
         (void)kill(s->member[i].pid, SIGKILL);
     unlist(g, s);
     pc_freeze_group_done(&g->freezer, incident, s->group_fd);
+    for (uint32_t i = 0; i < s->roots; i++)
+        pc_judge_absolve(g->judge, s->root[i]);
     s->inc.state = PC_INC_ENDED;
     s->inc.closed_ns = pc_real_ns();
     char text[80];
