@@ -260,7 +260,7 @@ static void options_are_checked(void **state)
     assert_int_equal(o.path, DRILL_PATH_EXCHANGE);
     assert_true(o.json);
     static const char *const bad[][2] = {
-        {"--state", "x"},      {"--files", "0"},        {"--files", NULL},      {"--path", "ftp"},
+        {"--state-fil", "x"},  {"--files", "0"},        {"--files", NULL},      {"--path", "ftp"},
         {"--processes", "-1"}, {"--json=yes", NULL},    {"files", "3"},         {"--key", "00"},
         {"--dir", ""},         {"--processes", "1025"}, {"--link-dir", "/tmp"}, {"--pattern", "head"},
     };

@@ -322,6 +322,12 @@ static int remove_folder(const struct drill_options *o)
     return r < 0 ? fail(r, "remove %s: something stayed", o->remove) : EXIT_RAN;
 }
 
+static int help(const struct drill_options *o)
+{
+    drill_options_help(stdout);
+    return EXIT_RAN;
+}
+
 int pc_cmd_drill(int argc, char **argv)
 {
     struct drill_options o;
@@ -330,17 +336,16 @@ int pc_cmd_drill(int argc, char **argv)
         fprintf(stderr, "portcullis drill: %s\nTry: portcullis drill --help\n", why);
         return EXIT_USAGE;
     }
-    if (o.help) {
-        drill_options_help(stdout);
-        return EXIT_RAN;
-    }
-    if (o.dry_run)
-        return dry_run(&o);
-    if (o.report)
-        return report(&o);
-    if (o.undo)
-        return undo(&o);
-    if (o.remove)
-        return remove_folder(&o);
-    return run(&o);
+    const struct {
+        bool wanted;
+        int (*mode)(const struct drill_options *o);
+    } modes[] = {{o.help, help},           {o.dry_run, dry_run},          {o.report != NULL, report},
+                 {o.undo != NULL, undo},   {o.remove != NULL, remove_folder}, {true, run}};
+    size_t i = 0;
+    while (!modes[i].wanted)
+        i++;
+    int status = modes[i].mode(&o);
+    if (fflush(stdout) != 0 && status == EXIT_RAN)
+        return fail(-errno, "write to standard output");
+    return status;
 }

@@ -67,6 +67,8 @@ static const struct option options[] = {
     {"undo", "FOLDER", TEXT, AT(undo), 0, 0, NULL, "reverse all that was done in a drill's folder"},
     {"key", "HEX", TEXT, AT(key), 0, 0, NULL, "with --undo: the key the run printed (without: recreate from the seed)"},
     {"remove", "FOLDER", TEXT, AT(remove), 0, 0, NULL, "delete a drill's folder, only what the drill itself made"},
+    {"state", "DIR", TEXT, AT(guard_state), 0, 0, NULL,
+     "taken as by every command, and not used: the drill asks no guard anything"},
     {"dry-run", NULL, FLAG, AT(dry_run), 0, 0, NULL, "say what would be done"},
     {"json", NULL, FLAG, AT(json), 0, 0, NULL, "report as JSON on standard output, all else on standard error"},
     {"help", NULL, FLAG, AT(help), 0, 0, NULL, "this text"},

@@ -19,6 +19,7 @@ struct drill_options {
     uint64_t pattern, path, topology, rename; /* indices into the name tables */
     uint64_t files, processes, rate, size, seed, settle_ns;
     const char *dir, *link_dir, *state_file, *key;
+    const char *guard_state; /* accepted so that scripts can give it to every command; nothing reads it */
     const char *run_only, *undo, *report, *remove; /* a mode each: at most one, or prepare_only, or dry_run */
     bool prepare_only, dry_run, has_seed, wait, keep, notes, verify, json, help;
 };
