@@ -21,6 +21,7 @@
 
 #define SPARE_FDS 64
 #define READY_POLL_NS 1000000
+#define READY_LIMIT_NS (30 * PC_NS_PER_S)
 
 static const char note_text[] =
     "This is a Portcullis drill, a test of this machine's protection. Nothing of yours was touched: the drill damages\n"
@@ -252,10 +253,12 @@ static int (*const families[DRILL_TOPOLOGIES])(struct drill_crew *, struct drill
     [DRILL_CHAIN] = fork_chain,
 };
 
+/* Bounded, because a worker may be killed before it is ready; one that comes later just starts later. */
 static void wait_ready(const struct drill_progress *p)
 {
     const struct timespec pause = {0, READY_POLL_NS};
-    while (!__atomic_load_n(&p->stop, __ATOMIC_RELAXED) &&
+    uint64_t until = pc_mono_ns() + READY_LIMIT_NS;
+    while (!__atomic_load_n(&p->stop, __ATOMIC_RELAXED) && pc_mono_ns() < until &&
            __atomic_load_n(&p->ready, __ATOMIC_ACQUIRE) + __atomic_load_n(&p->missing, __ATOMIC_ACQUIRE) < p->processes)
         nanosleep(&pause, NULL);
 }
