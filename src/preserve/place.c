@@ -168,7 +168,7 @@ static int try_aside(struct pc_plan *p, uint32_t file, uint64_t *aside)
 {
     struct pc_aside key = {.vol = p->files[file].vol, .fh = p->files[file].fh};
     struct pc_aside *a = p->n_asides ? bsearch(&key, p->asides, p->n_asides, sizeof key, by_aside_fh) : NULL;
-    struct pc_aside *end = p->asides + p->n_asides;
+    struct pc_aside *end = a ? p->asides + p->n_asides : NULL;
     /* One inode may lie here under several names: each serves one place. */
     while (a && a > p->asides && by_aside_fh(a - 1, &key) == 0)
         a--;

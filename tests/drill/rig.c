@@ -171,7 +171,8 @@ void rig_snap(const char *folder, struct rig_snap *out)
     walked = out;
     walked_base = strlen(folder) + 1;
     assert_int_equal(nftw(folder, add_entry, 16, FTW_PHYS), 0);
-    qsort(out->file, out->n, sizeof *out->file, by_path);
+    if (out->n)
+        qsort(out->file, out->n, sizeof *out->file, by_path);
 }
 
 void rig_snap_free(struct rig_snap *s)
