@@ -81,13 +81,13 @@ static int read_line(int fd, struct pc_buf *pending, struct pc_buf *line)
     }
 }
 
-/* The guard's refusal, in its own words, with an exit status it may choose among ours. */
+/* Why not, in the guard's own words, with an exit status it may choose among ours. */
 static int refused(const json_t *answer)
 {
     const char *why = json_string_value(json_object_get(answer, "error"));
     json_int_t code = json_integer_value(json_object_get(answer, "code"));
     enum pc_exit status = code == PC_EXIT_USAGE || code == PC_EXIT_REFUSED ? (enum pc_exit)code : PC_EXIT_FAILED;
-    return pc_cli_fail(status, "the guard refused: %s", why ? why : "no reason given");
+    return pc_cli_fail(status, "%s%s", status == PC_EXIT_REFUSED ? "refused: " : "", why ? why : "the guard gave no reason");
 }
 
 /* Takes one answer line. *status becomes >= 0 when it was the last. */

@@ -87,9 +87,9 @@ static void put_next_steps(const struct pc_cli *cli, const json_t *inc)
 
 static void put_summary(const struct pc_cli *cli, const json_t *inc)
 {
-    const char *state = pc_text_of(inc, "state"), *why = pc_text_of(inc, "verdict_text");
+    const char *state = pc_text_of(inc, "state"), *why = pc_text_of(inc, "verdict_text"), *summary = pc_text_of(inc, "summary");
     const json_t *actor = json_object_get(inc, "actor");
-    _free_ char *command = pc_command_line(actor);
+    _free_ char *command = pc_command_line(actor, 8 * PC_COMMAND_SHOWN);
     char count[64];
     bool rolled_back = pc_truth_of(inc, "rolled_back");
     pc_say(cli, PC_BOLD, "Incident %lld", (long long)pc_number_of(inc, "id"));
@@ -98,9 +98,9 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     if (rolled_back)
         pc_say(cli, PC_GREEN, ", rolled back");
     putchar('\n');
-    if (pc_text_of(inc, "summary")) {
+    if (summary && command && strcmp(summary, command) != 0) {
         fputs("  ", stdout);
-        pc_put(cli, PC_PLAIN, pc_text_of(inc, "summary"));
+        pc_put(cli, PC_PLAIN, summary);
         putchar('\n');
     }
     putchar('\n');

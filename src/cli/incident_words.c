@@ -6,26 +6,40 @@
 
 #include <string.h>
 
-#define COMMAND_BYTES_MAX (64u << 10)
-
-char *pc_command_line(const json_t *process)
+char *pc_command_line(const json_t *process, size_t most)
 {
+    const char *exe = pc_text_of(process, "exe"), *word_text;
     struct pc_buf line;
     size_t i;
     const json_t *word;
-    pc_buf_init(&line, COMMAND_BYTES_MAX);
-    json_array_foreach(json_object_get(process, "argv"), i, word)
-        pc_buf_addf(&line, "%s%s", i ? " " : "", json_string_value(word) ? json_string_value(word) : "");
+    pc_buf_init(&line, SIZE_MAX / 4);
+    json_array_foreach(json_object_get(process, "argv"), i, word) {
+        if (line.len <= most && (word_text = json_string_value(word)) != NULL)
+            pc_buf_addf(&line, "%s%s", i ? " " : "", word_text);
+    }
     if (line.len == 0)
-        pc_buf_addf(&line, "%s", pc_text_of(process, "exe") ? pc_text_of(process, "exe") : "?");
-    return line.data; /* a line too long for the bound ends early */
+        pc_buf_addf(&line, "%s", exe ? exe : "?");
+    if (!line.failed && line.len > most) {
+        while (most && ((unsigned char)line.data[most] & 0xc0) == 0x80) /* not inside a character */
+            most--;
+        line.len = most;
+        pc_buf_addf(&line, "...");
+    }
+    return line.data;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash && slash[1] ? slash + 1 : path && *path ? path : NULL;
 }
 
 const char *pc_program_name(const json_t *process)
 {
-    const char *exe = pc_text_of(process, "exe");
-    const char *slash = exe ? strrchr(exe, '/') : NULL;
-    return slash && slash[1] ? slash + 1 : exe && *exe ? exe : "?";
+    const char *name = last_part(pc_text_of(process, "exe"));
+    if (!name)
+        name = last_part(json_string_value(json_array_get(json_object_get(process, "argv"), 0)));
+    return name ? name : "?";
 }
 
 enum pc_style pc_state_style(const char *state)

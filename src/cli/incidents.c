@@ -13,7 +13,7 @@ static void put_table(const struct pc_cli *cli, const json_t *list)
     char text[64];
     json_array_foreach(list, i, inc) {
         const json_t *actor = json_object_get(inc, "actor");
-        _free_ char *command = pc_command_line(actor);
+        _free_ char *command = pc_command_line(actor, PC_COMMAND_SHOWN);
         pc_table_cell(t, PC_BOLD, pc_amount(pc_number_of(inc, "id"), text));
         pc_table_cell(t, pc_state_style(pc_text_of(inc, "state")), pc_text_of(inc, "state"));
         pc_table_cell(t, PC_PLAIN, pc_ago(cli, pc_time_of(inc, "started"), text));

@@ -37,7 +37,7 @@ static void put_line(struct drawing *d, size_t i, size_t depth)
     const json_t *p = json_array_get(d->processes, i);
     const char *state = pc_text_of(p, "state");
     bool convicted = pc_truth_of(p, "convicted");
-    _free_ char *command = pc_command_line(p);
+    _free_ char *command = pc_command_line(p, d->most == SIZE_MAX ? SIZE_MAX / 8 : PC_COMMAND_SHOWN);
     fputs("  ", stdout);
     for (size_t k = 1; k < depth && k < DEPTH_MAX; k++)
         pc_say(cli, PC_DIM, "%s", d->last[k] ? "   " : cli->utf8 ? "│  " : "|  ");

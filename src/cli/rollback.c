@@ -80,7 +80,7 @@ static void on_progress(void *arg, const json_t *progress)
 
 static void put_totals(const struct pc_cli *cli, json_int_t id, const json_t *r, bool dry_run, bool undo)
 {
-    char total[64], other[64];
+    char total[64], amount[32];
     json_int_t failed = pc_number_of(r, "failed");
     pc_count(pc_number_of(r, "total"), "step", total);
     if (dry_run) {
@@ -90,21 +90,21 @@ static void put_totals(const struct pc_cli *cli, json_int_t id, const json_t *r,
     }
     pc_say(cli, failed ? PC_RED : PC_GREEN, "Incident %lld: %s %s.", (long long)id,
            failed ? "NOT everything was" : "everything is", undo ? "as before the rollback" : "put back and verified");
-    printf(" %s: %s verified,", total, pc_amount(pc_number_of(r, "verified"), other));
-    printf(" %s as they should be already,", pc_amount(pc_number_of(r, "unchanged"), other));
-    printf(" %s failed.\n", pc_amount(failed, other));
+    printf(" %s: %s verified", total, pc_amount(pc_number_of(r, "verified"), amount));
+    if (pc_number_of(r, "unchanged"))
+        printf(" (%s needed nothing)", pc_amount(pc_number_of(r, "unchanged"), amount));
+    printf(", %s failed.\n", pc_amount(failed, amount));
     if (failed)
         puts("Running it again tries only what is missing. Nothing was lost: what is there now is preserved too.");
     else if (!undo)
         printf("The damaged versions are kept: portcullis rollback %lld --undo brings them back.\n", (long long)id);
 }
 
-/* Success is counted, not claimed: each step of the total must be verified or have been right already. */
+/* Success is counted, not claimed: each step of the total must be verified, those that needed nothing included. */
 static bool is_complete(const json_t *r, bool dry_run)
 {
-    json_int_t good = pc_number_of(r, "verified") + pc_number_of(r, "unchanged");
     return json_is_integer(json_object_get(r, "failed")) && pc_number_of(r, "failed") == 0 &&
-           (dry_run || good == pc_number_of(r, "total"));
+           (dry_run || pc_number_of(r, "verified") == pc_number_of(r, "total"));
 }
 
 int pc_cmd_rollback(struct pc_cli *cli, const struct pc_cli_args *args)

@@ -100,10 +100,10 @@ class CommandLine(unittest.TestCase):
         self.bad(1, "the guard stopped before it answered", "end", "3")
 
     def test_refusals_carry_their_reason_and_no_controls(self):
-        r = self.bad(4, "the guard refused: incident 9 was ended\\x0a\\x1b[2J", "release", "9")
+        r = self.bad(4, "portcullis: refused: incident 9 was ended\\x0a\\x1b[2J", "release", "9")
         self.assertEqual(r.stdout, "")
         self.bad(4, "incident 7 is not rolled back", "rollback", "7", "--undo")
-        self.bad(1, "no such incident", "incident", "8")
+        self.bad(1, "portcullis: no such incident", "incident", "8")
 
     @unittest.skipIf(os.geteuid() != 0, "needs root to become somebody else")
     def test_strangers(self):
@@ -161,7 +161,7 @@ class CommandLine(unittest.TestCase):
 
     def test_rollback_counts_before_it_claims(self):
         out = self.good("rollback", "3")
-        self.assertIn("everything is put back and verified. 4 steps: 3 verified, 1 as they should be already, 0 failed.", out)
+        self.assertIn("everything is put back and verified. 4 steps: 4 verified (1 needed nothing), 0 failed.", out)
         r = self.run_it("rollback", "4")
         self.assertEqual(r.returncode, 1)
         self.assertIn("FAILED restore         /srv/a/2.odt: No space left on device", r.stdout)
