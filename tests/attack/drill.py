@@ -23,7 +23,6 @@ class Case:
     """Same interface as scenario.Scenario."""
 
     group = "drill"
-    unsupported = 4
 
     def __init__(self, pattern, way, processes, rate):
         self.pattern, self.way, self.processes, self.rate = pattern, way, processes, rate
@@ -36,6 +35,9 @@ class Case:
 
     def seconds(self, default):
         return default
+
+    def cannot(self, status):
+        return status == 4
 
     def facts(self, where):
         """From the progress log, which outlives frozen workers. touched: the first changing call was made or begun."""

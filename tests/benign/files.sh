@@ -44,8 +44,16 @@ rsync_sync() { rsync -aHAX --delete "$OUTSIDE/source/" ./ ; }
 rsync_sync_check() { diff -rq --no-dereference "$OUTSIDE/source" . ; }
 
 #@ rsync-inplace needs=rsync ci
-rsync_inplace_setup() { cp -a . "$OUTSIDE/source"; find "$OUTSIDE/source" -type f -size -300k -exec sh -c 'gzip -1 < "$1" > "$1.x" && gunzip < "$1.x" | tr a-m A-M > "$1"; rm "$1.x"' _ {} \; ; }
-rsync_inplace() { rsync -aH --inplace "$OUTSIDE/source/" ./ ; }
+rsync_inplace_setup() { # other versions of everything: edited texts, and for each binary kind the content of its neighbour
+    cp -a . "$OUTSIDE/source"
+    find "$OUTSIDE/source" -name '*.txt' -o -name '*.html' -o -name '*.py' | while IFS= read -r f; do sed -i 's/the/THE/' "$f"; done
+    for kind in jpg png pdf gz zip sqlite so wav; do
+        local before=
+        while IFS= read -r -d '' f; do [ -z "$before" ] || cp "$f" "$before"; before=$f; done < <(find "$OUTSIDE/source" -name "*.$kind" -print0)
+    done
+}
+rsync_inplace() { rsync -a --inplace "$OUTSIDE/source/" ./ ; }
+rsync_inplace_check() { diff -rq --no-dereference "$OUTSIDE/source" . ; }
 
 #@ unison-sync needs=unison
 unison_sync_setup() { cp -a . "$OUTSIDE/home"; HOME=$SCRATCH unison -batch -silent "$TREE" "$OUTSIDE/home" || [ $? -le 1 ]; find "$OUTSIDE/home" -name '*.html' -exec sh -c 'date >> "$1"' _ {} \; ; }

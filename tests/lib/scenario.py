@@ -17,8 +17,6 @@ import host
 
 
 class Scenario:
-    unsupported = None  # exit status that means "cannot be done here"
-
     def __init__(self, path, words):
         self.path, self.name = path, words[0]
         self.group = os.path.basename(path)[:-3]
@@ -37,6 +35,10 @@ class Scenario:
 
     def seconds(self, default):
         return int(self.settings.get("seconds", default))
+
+    def cannot(self, status):
+        """Does this exit status say that the kernel or file system has no such thing?"""
+        return False
 
     def facts(self, where):
         """What the scenario itself can tell about a run on this host, as further columns."""
