@@ -40,6 +40,10 @@ class Scenario:
         """Does this exit status say that the kernel or file system has no such thing?"""
         return False
 
+    def leaves(self, difference):
+        """Is this a trace that the scenario's innocent part leaves by design?"""
+        return False
+
     def facts(self, where):
         """What the scenario itself can tell about a run on this host, as further columns."""
         return {}
