@@ -291,6 +291,11 @@ static void new_content(struct pc_guard *g, struct deed *d, const struct stat *s
     ask(g, d, &o);
     if (o.gate)
         pc_gate_evidence(g, d->v);
+    if (o.facts.have & PC_HAVE_AFTER && o.facts.after.opaque >= 50) {
+        /* On record as ciphertext: a rollback sets it aside however early it was made. */
+        o.finding.evidence |= PC_EV_OPAQUE_TWIN;
+        record(g, d, &o);
+    }
     pc_gate_judged(g, &d->fh);
     if (o.convicted) {
         char path[PATH_MAX];

@@ -32,7 +32,7 @@
 /* The same when all there was is a file that looks like ciphertext. */
 #define GLANCE_NS (500 * PC_NS_PER_MS)
 /* A grant whose file was never reported closed stops counting after this. */
-#define GRANT_NS (100 * PC_NS_PER_MS)
+#define GRANT_NS (30 * PC_NS_PER_MS)
 #define GRANTS_MAX 64
 #define TOUCHES_MAX 64
 #define CLEAN_SLOTS 1024
@@ -652,6 +652,9 @@ void pc_gate_step(struct pc_guard *g)
             decide(g, i, now);
     while (q->held_used && q->held[q->held_used - 1].state == HELD_FREE)
         q->held_used--;
+    g->opens_wait = false;
+    for (uint32_t i = 0; i < q->held_used; i++)
+        g->opens_wait |= q->held[i].state == HELD_WAITING;
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -33,6 +33,8 @@
 /* Longest time spent on events before waiting opens and commands are looked at again. */
 #define DRAIN_NS (50 * PC_NS_PER_MS)
 #define SCAN_ENTRIES 16
+/* While opens of suspects wait for their turn. */
+#define TURN_MS 5
 
 uint64_t pc_guard_random(struct pc_guard *g)
 {
@@ -468,6 +470,8 @@ static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
     if (worked || pc_capture_due(g, now) || pc_scan_busy(g))
         return 0;
     uint64_t next = pc_capture_next_ns(g);
+    if (g->opens_wait)
+        return TURN_MS;
     uint64_t ms = next == UINT64_MAX ? TICK_MS : next <= now ? 0 : (next - now) / PC_NS_PER_MS + 1;
     return (int)(ms < TICK_MS ? ms : TICK_MS);
 }

@@ -88,6 +88,7 @@ struct pc_guard {
     uint64_t started_real_ns, random_state, beat_ns;
     struct pc_counters n;
     bool drained; /* no event waits: all that suspects did has been judged */
+    bool opens_wait; /* suspects' opens wait for their turn: look again soon */
     bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;
     pid_t supervisor_pid;

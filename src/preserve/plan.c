@@ -260,6 +260,13 @@ int pc_plan_steps(struct pc_plan *p)
     return r == 0 ? plan_asides(p) : r;
 }
 
+/*
+ * A program may have made files of its own in good faith long before it did damage (a shell used all day, a drill that
+ * first lays out its files): what it made earlier than this before its first damaging act stays, at what it was then. What
+ * it made later, and whatever of its making looks like ciphertext, is set aside.
+ */
+#define OWN_WORK_NS 1000000000ULL
+
 int pc_plan_make(struct pc_store *s, uint64_t incident, struct pc_plan **out)
 {
     struct pc_incident inc;
@@ -271,6 +278,7 @@ int pc_plan_make(struct pc_store *s, uint64_t incident, struct pc_plan **out)
         return -ENOMEM;
     p->s = s;
     p->incident = incident;
+    p->since_ns = inc.started_ns > OWN_WORK_NS ? inc.started_ns - OWN_WORK_NS : 0;
     r = pc_plan_replay(p);
     if (r == 0)
         r = pc_plan_steps(p);

@@ -29,6 +29,7 @@ struct pc_pfile {
     bool is_dir;
     bool acted;    /* an act names it (else it is only the folder of one) */
     bool created;  /* by the incident */
+    bool own;      /* made by the actor before the attack: its acts until then are left as they are */
     bool content;  /* its content was changed, or it lost its name */
     bool meta;     /* its metadata was changed */
     bool lost;     /* changed before anything was preserved */
@@ -73,6 +74,7 @@ struct pc_aside {
 struct pc_plan {
     struct pc_store *s;
     uint64_t incident, rollback;
+    uint64_t since_ns; /* what the actor made for itself before this is not part of the attack */
     bool undo;
     struct pc_place *places;
     struct pc_pfile *files;

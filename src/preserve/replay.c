@@ -212,12 +212,25 @@ static int note_folder(struct pc_plan *p, int vol, const struct pc_fh *fh, uint6
     return r;
 }
 
+/* Something the actor did to a file of its own making before the attack began. */
+static bool own_work(struct pc_plan *p, uint32_t f, const struct pc_act_rec *a)
+{
+    struct pc_pfile *file = &p->files[f];
+    if (a->time_ns >= p->since_ns || file->acted || a->evidence)
+        return false;
+    if (a->op == OP_CREATE)
+        file->own = !existed_before(p, a);
+    return file->own;
+}
+
 static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
 {
     struct pc_plan *p = arg;
     uint32_t f = PC_NONE, at = PC_NONE, to = PC_NONE;
     bool fresh = pc_plan_acted(p, a->vol, &a->fh) == PC_NONE;
     int r = pc_plan_file(p, a->vol, &a->fh, &f);
+    if (r == 0 && own_work(p, f, a))
+        return 0;
     if (r == 0)
         r = pc_plan_place(p, a->vol, &a->parent, a->name, &at);
     if (r == 0 && a->op == OP_RENAME)
