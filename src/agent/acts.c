@@ -223,6 +223,9 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
 {
     pc_actor actor = o->actor ? o->actor : pc_judge_actor_of(g->judge, d->pid);
     uint64_t process = pc_acts_process(g, actor);
+    uint64_t incident = pc_stop_incident_of(g, actor);
+    if (incident) /* late acts of what is frozen are the incident's own */
+        (void)pc_store_incident_add_process(g->store, incident, process);
     if (recorded_lately(g, d, process, o->finding.score))
         return;
     struct pc_act_rec rec = {.time_ns = pc_real_ns(),
@@ -243,9 +246,6 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
         snprintf(rec.new_name, sizeof rec.new_name, "%s", d->new_name);
     if (pc_store_record_act(g->store, &rec, NULL) == 0)
         g->n.acts++;
-    uint64_t incident = pc_stop_incident_of(g, actor);
-    if (incident)
-        (void)pc_store_incident_add_process(g->store, incident, process);
 }
 
 static void judge_and_record(struct pc_guard *g, const struct deed *d)
