@@ -91,7 +91,7 @@ struct pc_path_settings_list {
       "open and then overwrite: raise this limit to where you want to be safe from that, lower it for busy logs.")     \
     X(preserve, compress, "compress", BOOL, "yes", 0, 0, LIVE, "compress copies (zstd) where blocks cannot be shared", \
       "Clones are never compressed: they take no space.")                                                              \
-    X(judge, convict_score, "convict-score", NUMBER, "300", 50, 100000, LIVE, "evidence that convicts a program",      \
+    X(judge, convict_score, "convict-score", NUMBER, "270", 50, 100000, LIVE, "evidence that convicts a program",      \
       "Each destroyed file scores up to 100. Lower stops sooner and is wrong more often.")                             \
     X(judge, min_files, "min-files", NUMBER, "3", 1, 1000, LIVE, "and the least number of distinct files",             \
       "One program that rewrites one file beyond recognition is nobody's business but its own.")                       \

@@ -46,7 +46,7 @@ struct pc_judge {
 
 void pc_judge_policy_default(struct pc_judge_policy *p)
 {
-    *p = (struct pc_judge_policy){.convict_score = 300, .min_files = 3, .window_ns = 600 * 1000000000ULL,
+    *p = (struct pc_judge_policy){.convict_score = 270, .min_files = 3, .window_ns = 600 * 1000000000ULL,
                                   .max_actors = 32768, .note_folders = 3};
 }
 
@@ -338,25 +338,44 @@ static bool reaches(const struct pc_judge *j, uint32_t score, uint32_t files)
     return score >= j->policy.convict_score && files >= j->policy.min_files;
 }
 
-/* The spared one's children that hold damage of their own, taken together. At most 64 are named; later acts name more. */
+/* What a spared one's children hold that no verdict has named yet. */
+struct tally {
+    uint32_t children, score, files;
+};
+
+static bool is_suspect_child(const struct pc_node *n)
+{
+    return !n->spared && !n->convicted && n->score >= DAMAGE_SCORE;
+}
+
+static struct tally tally_children(const struct pc_judge *j, uint32_t spared)
+{
+    struct tally t = {0};
+    for (uint32_t c = j->lin.node[spared].child; c; c = j->lin.node[c].next) {
+        if (!is_suspect_child(&j->lin.node[c]))
+            continue;
+        t.children++;
+        t.score += j->lin.node[c].score;
+        t.files += j->lin.node[c].files;
+    }
+    return t;
+}
+
+/*
+ * The spared one's children that hold damage of their own, taken together. They may be strangers to each other, so more
+ * is asked than of one program. At most 64 are named; later acts name more.
+ */
 static void convict_children(struct pc_judge *j, uint32_t spared, struct pc_outcome *out)
 {
     struct pc_node *node = j->lin.node;
-    uint32_t score = 0, files = 0, fresh = 0;
-    for (uint32_t c = node[spared].child; c; c = node[c].next) {
-        if (node[c].spared || node[c].score < DAMAGE_SCORE)
-            continue;
-        score += node[c].score;
-        files += node[c].files;
-        fresh += !node[c].convicted;
-    }
-    if (!fresh || !reaches(j, score, files))
+    struct tally t = tally_children(j, spared);
+    if (t.children < 2 || !reaches(j, t.score / 2, t.files / 2))
         return;
     out->convicted = true;
-    out->evidence_score = score;
-    out->evidence_files = files;
+    out->evidence_score = t.score;
+    out->evidence_files = t.files;
     for (uint32_t c = node[spared].child; c && out->root_count < sizeof out->roots / sizeof out->roots[0]; c = node[c].next) {
-        if (node[c].spared || node[c].score < DAMAGE_SCORE || node[c].convicted)
+        if (!is_suspect_child(&node[c]))
             continue;
         node[c].convicted = true;
         out->roots[out->root_count++] = node[c].id;
@@ -413,7 +432,7 @@ static uint8_t wanted(struct pc_judge *j, const struct pc_act *act, uint32_t act
         /* Deleting is nobody's crime while nothing stands in for the file: the content need not be read. */
         if (!act->has_pre_image || act->size_before < SMALL_FILE)
             return 0;
-        return l->node[pc_lineage_group(l, actor)].opaque ? PC_HAVE_BEFORE : 0;
+        return l->node[pc_lineage_wide(l, actor)].opaque ? PC_HAVE_BEFORE : 0;
     default:
         return 0;
     }

@@ -19,7 +19,7 @@ struct pc_judge;
 typedef uint64_t pc_actor; /* 0: unknown */
 
 struct pc_judge_policy {
-    uint32_t convict_score;  /* sum of file scores over a subtree that convicts it; default 300 = three certain files */
+    uint32_t convict_score;  /* sum of file scores over a subtree that convicts it; default 270 = three certain files (90 to 100 each) */
     uint32_t min_files;      /* and at least this many distinct files; default 3 */
     uint64_t window_ns;      /* evidence older than this no longer counts towards a verdict; default 10 minutes */
     uint32_t max_actors;     /* capacity of the lineage table; default 32768 */
@@ -38,7 +38,9 @@ void pc_judge_exit(struct pc_judge *j, pid_t pid, uint64_t now_ns);
 pc_actor pc_judge_seen(struct pc_judge *j, pid_t pid, pid_t parent, uint64_t now_ns);
 /*
  * This process itself is never convicted and no subtree that contains it is (pid 1, kernel threads, service managers,
- * the guard and all its ancestors): the verdict then names those of its children's subtrees that hold evidence.
+ * the guard and all its ancestors): the verdict then names those of its children's subtrees that hold evidence,
+ * and asks for more: two children at least, and twice the policy's score and files, because programs that have nothing
+ * but such an ancestor in common are seldom one piece of work. A child named in a verdict does not count again.
  */
 void pc_judge_spare(struct pc_judge *j, pid_t pid);
 pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid); /* 0: not known */
@@ -100,7 +102,10 @@ struct pc_outcome {
 /* PC_DECIDED fills out; PC_NEED_*: fetch the facts for this act and call again with them (nothing was recorded yet). */
 enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct pc_outcome *out);
 
-/* Evidence now held by the smallest group around this actor that has any: 0 means its opens need not wait. */
+/*
+ * Evidence now held by the smallest group around this actor that has any, below any spared ancestor: 0 means its opens
+ * need not wait.
+ */
 uint32_t pc_judge_suspicion(const struct pc_judge *j, pc_actor actor);
 /* The group (subtree root) that suspicion belongs to, so that co-operating workers share one allowance. */
 pc_actor pc_judge_suspect_root(const struct pc_judge *j, pc_actor actor);

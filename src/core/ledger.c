@@ -218,7 +218,7 @@ static struct pc_credit *credit_of_file(struct pc_ledger *g, uint64_t file)
 
 void pc_ledger_credit(struct pc_ledger *g, uint32_t owner, const struct pc_act *act, bool archive)
 {
-    struct pc_credit *c = g->lin->node[pc_lineage_group(g->lin, owner)].opaque ? credit_of_file(g, act->file) : NULL;
+    struct pc_credit *c = g->lin->node[pc_lineage_wide(g->lin, owner)].opaque ? credit_of_file(g, act->file) : NULL;
     if (c) { /* the same file written on: it grew */
         c->size = act->size_after;
         return;
@@ -252,7 +252,7 @@ static uint8_t match_score(const struct pc_credit *c, uint32_t actor, uint64_t f
 
 uint8_t pc_ledger_match(struct pc_ledger *g, uint32_t actor, uint64_t folder, uint64_t size)
 {
-    uint32_t group = pc_lineage_group(g->lin, actor);
+    uint32_t group = pc_lineage_wide(g->lin, actor);
     struct pc_credit *best = NULL;
     uint8_t score = 0;
     for (uint32_t k = 1; k <= PC_LEDGER_CREDITS; k++) { /* newest first: of equals the newest is meant */
@@ -283,7 +283,7 @@ void pc_ledger_gone(struct pc_ledger *g, uint32_t actor, const struct pc_act *ac
 
 bool pc_ledger_take_gone(struct pc_ledger *g, uint32_t actor, const struct pc_act *act, uint64_t *file)
 {
-    uint32_t group = pc_lineage_group(g->lin, actor);
+    uint32_t group = pc_lineage_wide(g->lin, actor);
     for (uint32_t k = 1; k <= g->gone_held; k++) {
         struct pc_gone *d = &g->gone[(g->gone_at + PC_LEDGER_GONE - k) % PC_LEDGER_GONE];
         uint32_t owner = pc_lineage_slot(g->lin, d->actor);

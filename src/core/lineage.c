@@ -270,12 +270,15 @@ uint32_t pc_lineage_common(const struct pc_lineage *l, uint32_t a, uint32_t b)
 uint32_t pc_lineage_group(const struct pc_lineage *l, uint32_t slot)
 {
     uint32_t below = slot;
-    for (uint32_t s = slot; s; s = l->node[s].parent) {
-        if (l->node[s].spared)
-            return l->node[s].pid == 1 ? below : s;
+    for (uint32_t s = slot; s && !l->node[s].spared; s = l->node[s].parent)
         below = s;
-    }
     return below;
+}
+
+uint32_t pc_lineage_wide(const struct pc_lineage *l, uint32_t slot)
+{
+    uint32_t group = pc_lineage_group(l, slot), above = l->node[group].parent;
+    return above && l->node[above].spared && l->node[above].pid != 1 ? above : group;
 }
 
 void pc_lineage_add_score(struct pc_lineage *l, uint32_t slot, int32_t score, int32_t files)

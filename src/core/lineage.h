@@ -55,11 +55,13 @@ void pc_lineage_adopt(struct pc_lineage *l, uint32_t slot, uint32_t parent);
 void pc_lineage_spare(struct pc_lineage *l, uint32_t slot);
 bool pc_lineage_is_beneath(const struct pc_lineage *l, uint32_t slot, uint32_t root);
 uint32_t pc_lineage_common(const struct pc_lineage *l, uint32_t a, uint32_t b); /* 0: none */
-/*
- * The largest group that is held answerable together: up to the highest ancestor below a spared one, or that spared
- * ancestor itself (its other children may be co-workers) unless it is pid 1, whose children are the whole host.
- */
+/* The largest group that is held answerable together: the highest ancestor below every spared one. */
 uint32_t pc_lineage_group(const struct pc_lineage *l, uint32_t slot);
+/*
+ * The group, or the spared ancestor above it (its other children may be co-workers) unless that is pid 1, whose children
+ * are the whole host.
+ */
+uint32_t pc_lineage_wide(const struct pc_lineage *l, uint32_t slot);
 
 void pc_lineage_add_score(struct pc_lineage *l, uint32_t slot, int32_t score, int32_t files);
 void pc_lineage_add_opaque(struct pc_lineage *l, uint32_t slot, int32_t n);

@@ -160,7 +160,7 @@ static void defaults_are_allowed_values(void **state)
     (void)state;
     struct pc_settings s;
     assert_int_equal(pc_settings_default(&s), 0);
-    assert_int_equal(s.convict_score, 300);
+    assert_int_equal(s.convict_score, 270);
     assert_int_equal(s.min_files, 3);
     assert_int_equal(s.window_ns, PC_S(600));
     assert_int_equal(s.copy_limit_bytes, 256u << 20);
