@@ -129,14 +129,6 @@ static int set_aside(struct pc_plan *p, uint32_t place, const struct pc_fh *fh)
     return r;
 }
 
-static bool move_pending_from(const struct pc_plan *p, uint32_t place)
-{
-    for (uint32_t i = 0; i < p->n_steps && p->steps[i].kind == PC_STEP_MOVE_BACK; i++)
-        if (!p->steps[i].done && p->steps[i].from == place)
-            return true;
-    return false;
-}
-
 /* -EAGAIN: something else has to move first. */
 static int move_back(struct pc_plan *p, struct pc_pstep *st)
 {
@@ -144,7 +136,7 @@ static int move_back(struct pc_plan *p, struct pc_pstep *st)
     struct pc_pfile *f = &p->files[st->file];
     struct pc_volume *v = pc_volume_get(p->s, to->vol);
     struct pc_object_path aside = pc_object_path(PC_AREA_ASIDE, st->from_aside);
-    struct pc_fh now;
+    struct pc_fh now, there;
     struct pc_jrow row;
     _close_ int dir = pc_place_folder(p, st->place);
     _close_ int src = st->from_aside ? dup(v->vault_fd) : pc_place_folder(p, st->from);
@@ -153,8 +145,11 @@ static int move_back(struct pc_plan *p, struct pc_pstep *st)
     int r = pc_place_now(p, st->place, &now);
     if (r < 0 || pc_fh_equal(&now, &f->fh))
         return r;
+    r = pc_name_fh(src, st->from_aside ? aside.text : p->places[st->from].name, &there);
+    if (r < 0 || !pc_fh_equal(&there, &f->fh))
+        return r < 0 ? r : PC_E_CHANGED;
     if (now.len) {
-        if (move_pending_from(p, st->place))
+        if (p->places[st->place].taken)
             return -EAGAIN;
         if (pc_plan_acted(p, to->vol, &now) == PC_NONE)
             return PC_E_CHANGED;
@@ -306,6 +301,8 @@ static int restore(struct pc_plan *p, struct pc_pstep *st)
     int r = dir < 0 ? dir : pc_place_now(p, st->place, &now);
     if (r < 0)
         return r;
+    if (now.len && p->places[st->place].taken)
+        return -EAGAIN;
     bool expected = !now.len || pc_fh_equal(&now, &st->expect) || pc_plan_acted(p, q->vol, &now) != PC_NONE;
     if (st->beside || !expected)
         return put_beside(p, st, dir);
@@ -313,7 +310,7 @@ static int restore(struct pc_plan *p, struct pc_pstep *st)
         return now.len ? in_place(p, st, dir, &now, true) : PC_E_CHANGED;
     if (pc_fh_equal(&now, &p->files[st->file].fh) && !p->files[st->file].is_dir && pc_plan_names(p, q->vol, &now) > 1)
         return in_place(p, st, dir, &now, false);
-    if (!p->files[st->file].is_dir && p->files[st->file].now.len && st->kind == PC_STEP_RECREATE && !now.len)
+    if (!p->files[st->file].is_dir && p->files[st->file].now.len && st->kind == PC_STEP_RECREATE)
         st->link = p->files[st->file].now; /* its first name was made again a moment ago */
     r = put_in_place(p, st, dir, q->name, &now);
     return r == 0 && st->fix ? in_place(p, st, dir, &p->files[st->file].now, false) : r;
@@ -386,6 +383,7 @@ int pc_apply_stage(struct pc_plan *p, struct pc_pstep *st)
         r = pc_swap_in(dir, row.name, v->vault_fd, pc_object_path(PC_AREA_ASIDE, row.aside).text, false);
     if (r < 0)
         return r;
+    p->places[st->from].taken = false;
     st->from = PC_NONE;
     st->from_aside = row.aside;
     return 0;

@@ -192,8 +192,11 @@ int pc_plan_locate(struct pc_plan *p, uint32_t file, uint32_t *place, uint64_t *
         *place = at;
         return 0;
     }
+    const struct pc_pfile *f = &p->files[file];
     struct pc_known k;
-    int r = pc_store_lookup(p->s, p->files[file].vol, &p->files[file].fh, &k);
+    /* A name outside the incident may only be taken from an inode that the incident left with one name, and somewhere. */
+    bool movable = f->is_dir || (f->cur != PC_NONE && pc_plan_names(p, f->vol, &f->fh) == 1);
+    int r = movable ? pc_store_lookup(p->s, f->vol, &f->fh, &k) : PC_E_NOTFOUND;
     if (r == 0)
         r = try_place(p, file, &k.parent, k.name, place);
     if (r == PC_E_NOTFOUND && p->files[file].is_dir)

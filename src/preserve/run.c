@@ -81,6 +81,8 @@ static int do_step(struct pc_plan *p, struct progress *g, uint32_t i)
         if (r == -EAGAIN)
             return r;
         st->result = r;
+        if (st->kind == PC_STEP_MOVE_BACK && st->from != PC_NONE)
+            p->places[st->from].taken = false; /* free for whoever waits for it */
         if (is_fatal(r))
             return r;
         if (r == 0)

@@ -40,7 +40,7 @@ static void print_failures(struct pc_plan *p)
 {
     for (uint32_t i = 0; i < pc_plan_count(p); i++) {
         const struct pc_step *st = pc_plan_step(p, i);
-        if (st->result)
+        if (st->result || getenv("PC_TRACE"))
             printf("  step %u kind %u %s from %s: %s (%s)\n", i, st->kind, st->path, st->from, pc_strerror(st->result), st->why);
     }
 }
