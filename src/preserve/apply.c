@@ -279,6 +279,23 @@ static int in_place(struct pc_plan *p, struct pc_pstep *st, int dir, const struc
     return r;
 }
 
+/* The same without a place: undone by handle. */
+static int by_handle(struct pc_plan *p, struct pc_pstep *st)
+{
+    const struct pc_pfile *f = &p->files[st->file];
+    struct pc_volume *v = pc_volume_get(p->s, f->vol);
+    bool meta_only = st->kind == PC_STEP_META;
+    struct pc_jrow row = {.kind = meta_only ? PC_J_META : PC_J_INPLACE, .vol = f->vol, .fh = f->fh, .parent = p->places[st->place].parent};
+    strcpy(row.name, p->places[st->place].name);
+    int r = meta_only ? pc_keep_meta(p->s, v, &f->fh, &row.parent, row.name, &row.version)
+                      : pc_keep_now(p->s, v, &f->fh, &row.parent, row.name, &row.version);
+    if (r == 0)
+        r = journal(p, &row);
+    if (r < 0)
+        return r;
+    return meta_only ? pc_restore_meta(p->s, v, &f->fh, st->version) : pc_restore_in_place(p->s, v, &f->fh, st->version);
+}
+
 static int put_beside(struct pc_plan *p, struct pc_pstep *st, int dir)
 {
     static const struct pc_fh nothing;
@@ -297,6 +314,8 @@ static int restore(struct pc_plan *p, struct pc_pstep *st)
 {
     const struct pc_place *q = &p->places[st->place];
     struct pc_fh now;
+    if (st->by_handle)
+        return by_handle(p, st);
     _close_ int dir = pc_place_folder(p, st->place);
     int r = dir < 0 ? dir : pc_place_now(p, st->place, &now);
     if (r < 0)

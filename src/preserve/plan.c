@@ -232,6 +232,27 @@ static int plan_content(struct pc_plan *p, bool dirs, bool present)
     return 0;
 }
 
+/* Reached through a hard link the incident made: the link goes aside, the inode under its other names must be put right. */
+static int plan_hidden(struct pc_plan *p, uint32_t f)
+{
+    const struct pc_pfile *file = &p->files[f];
+    const struct pc_volume *v = pc_volume_get(p->s, file->vol);
+    const char *why;
+    if (!v || !file->acted || file->created || file->is_dir || file->home != PC_NONE || !file->before || !(file->content || file->meta))
+        return 0;
+    if (pc_plan_names(p, file->vol, &file->fh) == 0)
+        return 0;
+    _close_ int fd = pc_fh_open(v->tree_fd, &file->fh, O_PATH | O_NOFOLLOW);
+    int r = fd < 0 ? fd : pc_compare_fd(p->s, fd, file->before, &why);
+    int others = r == PC_DIFFERENT ? pc_acts_by_others(p->s, file->vol, &file->fh, p->incident, file->last_act) : 0;
+    if (r <= 0 || others)
+        return r == PC_E_NOTFOUND || r == PC_E_CORRUPT ? 0 : r < 0 ? r : others < 0 ? others : 0;
+    struct pc_pstep st = step_for(p, file->at, f);
+    st.kind = r == PC_SAME_CONTENT ? PC_STEP_META : PC_STEP_RESTORE;
+    st.by_handle = true;
+    return pc_plan_add_step(p, &st);
+}
+
 /* Pass 4: what the incident made, out of the way. What others put there since is theirs. */
 static int plan_asides(struct pc_plan *p)
 {
@@ -257,6 +278,8 @@ int pc_plan_steps(struct pc_plan *p)
         r = plan_moves(p);
     for (int pass = 0; pass < 4 && r == 0; pass++)
         r = plan_content(p, pass < 2, pass % 2 == 0);
+    for (uint32_t f = 0; f < p->n_files && r == 0; f++)
+        r = plan_hidden(p, f);
     return r == 0 ? plan_asides(p) : r;
 }
 

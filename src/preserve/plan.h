@@ -35,6 +35,7 @@ struct pc_pfile {
     bool lost;     /* changed before anything was preserved */
     uint64_t before, last_act;
     uint64_t entries_ns; /* a folder: when the incident first acted on something in it, 0 never */
+    uint32_t at;         /* place of the last act on it */
     uint32_t cur;        /* place the acts left it at */
     uint32_t home;       /* a place that wants it */
     uint32_t live;       /* first of the places where it is */
@@ -48,7 +49,7 @@ struct pc_table {
 struct pc_pstep {
     uint8_t kind;
     bool beside;         /* somebody else's work is at the place: ours goes beside it */
-    bool in_place;       /* the inode has other names: restore it, do not replace it */
+    bool by_handle;      /* no place wants the inode, but names outside the incident have it: restore it in place */
     bool fix;            /* link: the linked inode's content or metadata has to be restored, too */
     bool done;
     uint32_t place, file;

@@ -244,6 +244,7 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
         claim(p, at, f);
     }
     touch(p, f, id, a);
+    p->files[f].at = at;
     if (a->op == OP_DELETE || a->op == OP_REPLACE || a->op == OP_RENAME)
         leave(p, at, f);
     if (a->op == OP_RENAME)

@@ -45,6 +45,12 @@ static int verify(struct pc_plan *p, struct pc_pstep *st)
 {
     const char *why = NULL;
     struct pc_fh now;
+    if (st->by_handle) {
+        const struct pc_volume *v = pc_volume_get(p->s, p->files[st->file].vol);
+        _close_ int fd = pc_fh_open(v->tree_fd, &p->files[st->file].fh, O_PATH | O_NOFOLLOW);
+        int same = fd < 0 ? fd : pc_compare_fd(p->s, fd, st->version, &st->why);
+        return same < 0 ? same : same == PC_SAME ? 0 : PC_E_UNVERIFIED;
+    }
     int r = pc_place_now(p, st->place, &now);
     if (r < 0)
         return r;

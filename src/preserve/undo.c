@@ -66,11 +66,12 @@ static int undo_placed(struct pc_store *s, const struct pc_jrow *j, const struct
     return r == 0 ? pc_drop_back(place->dir, place->name, (uint32_t)j->atime_ns & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND)) : r;
 }
 
-static int undo_in_place(struct pc_store *s, struct pc_volume *v, const struct pc_jrow *j, const struct spot *place)
+static int undo_in_place(struct pc_store *s, struct pc_volume *v, const struct pc_jrow *j)
 {
     uint64_t now;
-    if (!holds(place, &j->fh))
-        return 0;
+    _close_ int there = pc_fh_open(v->tree_fd, &j->fh, O_PATH | O_NOFOLLOW);
+    if (there < 0)
+        return there == -ESTALE ? PC_E_CHANGED : there;
     int r = j->kind == PC_J_META ? 0 : pc_keep_now(s, v, &j->fh, &j->parent, j->name, &now); /* whatever was done to it since */
     if (r < 0)
         return r;
@@ -101,6 +102,8 @@ static int undo_row(struct pc_store *s, const struct pc_jrow *j)
         return PC_E_STATE;
     if (j->kind == PC_J_TIMES)
         return undo_times(v, j);
+    if (j->kind == PC_J_INPLACE || j->kind == PC_J_META)
+        return undo_in_place(s, v, j);
     struct pc_object_path path = pc_object_path(PC_AREA_ASIDE, j->aside);
     struct spot a, b, aside;
     _close_ int dir = j->kind == PC_J_UNASIDE ? dup(v->vault_fd) : open_folder(v, &j->parent);
@@ -121,10 +124,8 @@ static int undo_row(struct pc_store *s, const struct pc_jrow *j)
         return dir2 < 0 ? PC_E_CHANGED : back(s, j->vol, &b, &aside, &j->fh, 0);
     case PC_J_ASIDE:
         return back(s, j->vol, &aside, &a, &j->fh, (uint32_t)j->atime_ns & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND));
-    case PC_J_PLACED:
-        return undo_placed(s, j, &a, &aside);
     default:
-        return undo_in_place(s, v, j, &a);
+        return undo_placed(s, j, &a, &aside);
     }
 }
 
