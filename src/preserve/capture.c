@@ -51,7 +51,7 @@ int pc_capture_fill(const struct pc_volume *v, int in, int out, uint64_t size, u
         }
         /* Files this file system will not share (no checksums, encrypted, swap): copy them. */
     }
-    if (size > copy_limit)
+    if (pc_meta_bytes(&rec->meta) > copy_limit)
         return PC_E_UNSUPPORTED;
     rec->how = PC_HOW_COPY;
     rec->packed = pack;
@@ -64,7 +64,7 @@ int pc_capture_fill(const struct pc_volume *v, int in, int out, uint64_t size, u
 /* One object with this record; content from fd when fill says so. Evicts and tries again when the disk is full. */
 static int make_object(struct pc_store *s, struct pc_volume *v, int fd, struct pc_record *rec, bool fill, struct pc_ver *ver)
 {
-    uint64_t copies = v->can_clone || !fill ? 0 : rec->meta.size;
+    uint64_t copies = v->can_clone || !fill ? 0 : pc_meta_bytes(&rec->meta);
     for (int tries = 0;; tries++) {
         bool room = pc_space_left(s, v, copies) || !copies;
         _close_ int obj = room ? pc_object_new(v) : -ENOSPC;

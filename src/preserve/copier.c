@@ -16,7 +16,7 @@
 
 static int copy_object(struct pc_store *s, const struct pc_volume *v, int fd, struct pc_record *rec, uint64_t *id)
 {
-    if (!pc_space_left(s, v, v->can_clone ? 0 : rec->meta.size))
+    if (!v->can_clone && !pc_space_left(s, v, pc_meta_bytes(&rec->meta)))
         return -ENOSPC;
     _close_ int obj = pc_object_new(v);
     int r = obj < 0 ? obj : pc_capture_fill(v, fd, obj, rec->meta.size, v->copy_limit_bytes, false, rec);

@@ -12,6 +12,11 @@
 int pc_meta_read(int fd, struct pc_meta *m);
 /* statx alone: no xattrs, no target. */
 int pc_meta_stat(int fd, struct pc_meta *m);
+/* What a sparse copy of the content can take: never more than its size, nor (holes) than is allocated. */
+static inline uint64_t pc_meta_bytes(const struct pc_meta *m)
+{
+    return m->alloc_bytes < m->size ? m->alloc_bytes : m->size;
+}
 /* Clears immutable/append-only so that the inode can be changed. fd must not be O_PATH. */
 int pc_meta_unlock(int fd);
 /*

@@ -45,8 +45,16 @@ static int folder(struct pc_plan *p, int vol, const struct pc_fh *fh, int depth)
     _close_ int up = folder(p, vol, &home->parent, depth - 1);
     if (up < 0)
         return up;
-    fd = openat(up, home->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
-    return fd >= 0 ? fd : errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+    _close_ int there = openat(up, home->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
+    if (there < 0)
+        return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+    struct pc_fh now;
+    int r = pc_fh_of_fd(there, &now);
+    uint32_t other = r == 0 ? pc_plan_acted(p, vol, &now) : PC_NONE;
+    /* A folder that belongs elsewhere, and will be moved away, does not stand for this one. */
+    if (r == 0 && other != PC_NONE && p->files[other].home != PC_NONE && other != f)
+        r = -ENOENT;
+    return r < 0 ? r : TAKE_FD(there);
 }
 
 int pc_plan_folder(struct pc_plan *p, int vol, const struct pc_fh *fh)
@@ -153,14 +161,42 @@ static int by_aside_fh(const void *a, const void *b)
     return c ? c : (x->vol > y->vol) - (x->vol < y->vol);
 }
 
+static int by_aside_id(const void *a, const void *b)
+{
+    const struct pc_aside *x = a, *y = b;
+    return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : (x->vol > y->vol) - (x->vol < y->vol);
+}
+
+/* What an interrupted rollback made and did not get to put in place: no source for anything, and in nobody's way. */
+static int mark_half_made(struct pc_plan *p)
+{
+    struct pc_jrow row = {.id = INT64_MAX};
+    uint64_t rollback;
+    bool finished = true;
+    int r = pc_journal_find(p->s, p->incident, &rollback, &finished);
+    if (r < 0 || finished || !p->n_asides)
+        return r == PC_E_NOTFOUND ? 0 : r;
+    while ((r = pc_journal_prev(p->s, rollback, row.id, &row)) == 0) {
+        struct pc_aside key = {.vol = row.vol, .id = row.aside};
+        struct pc_aside *a = row.kind == PC_J_PLACED ? bsearch(&key, p->asides, p->n_asides, sizeof key, by_aside_id) : NULL;
+        if (a && !pc_fh_equal(&a->fh, &row.fh) && (!row.parent2.len || pc_fh_equal(&a->fh, &row.parent2)))
+            a->taken = a->half_made = true;
+    }
+    return r == PC_E_NOTFOUND ? 0 : r;
+}
+
 int pc_plan_list_asides(struct pc_plan *p)
 {
     int r = 0;
     for (int i = 0; i < PC_MAX_VOLUMES && r == 0; i++)
         if (p->s->vols[i])
             r = list_asides(p, p->s->vols[i]);
-    if (p->n_asides)
-        qsort(p->asides, p->n_asides, sizeof *p->asides, by_aside_fh);
+    if (!p->n_asides)
+        return r;
+    qsort(p->asides, p->n_asides, sizeof *p->asides, by_aside_id);
+    if (r == 0)
+        r = mark_half_made(p);
+    qsort(p->asides, p->n_asides, sizeof *p->asides, by_aside_fh);
     return r;
 }
 

@@ -68,7 +68,7 @@ struct pc_pstep {
 struct pc_aside {
     int vol;
     uint64_t id;
-    bool taken;
+    bool taken, half_made; /* half_made: ours, never put in place */
     struct pc_fh fh;
 };
 

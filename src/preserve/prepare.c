@@ -133,14 +133,17 @@ int pc_prepare_link(struct pc_volume *v, const struct pc_fh *fh, uint64_t aside)
 
 static int overwrite(const struct pc_volume *v, int in, int out, uint64_t size)
 {
-    struct pc_meta m;
+    struct pc_meta from = {.size = 0}, m;
     if (v->can_clone && in >= 0 && pc_content_clone(in, out) == 0)
         return ftruncate(out, (off_t)size) < 0 ? -errno : 0;
     int r = pc_meta_stat(out, &m);
+    if (r == 0 && in >= 0)
+        r = pc_meta_stat(in, &from);
     if (r < 0)
         return r;
     /* Half an overwrite would be visible: look for room first, then begin. */
-    if (size > m.alloc_bytes && pc_space_free(v) < size - m.alloc_bytes)
+    uint64_t need = pc_meta_bytes(&from);
+    if (need > m.alloc_bytes && pc_space_free(v) < need - m.alloc_bytes)
         return -ENOSPC;
     if (ftruncate(out, 0) < 0)
         return -errno;

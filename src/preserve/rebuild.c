@@ -90,7 +90,13 @@ static int put_back(struct scan *c, uint64_t id, int fd, struct pc_record *rec)
 static int take_link(struct scan *c, uint64_t id, int fd, struct pc_record *rec)
 {
     struct pc_meta m;
-    int r = pc_meta_stat(fd, &m);
+    struct pc_fh fh;
+    struct pc_row row;
+    int r = pc_fh_of_fd(fd, &fh);
+    if (r == 0 && pc_row_by_fh(c->s, c->v->id, &fh, &row) == 0 && row.link == id)
+        return 0; /* no version rests on it just now, but it still keeps its file */
+    if (r == 0)
+        r = pc_meta_stat(fd, &m);
     if (r == 0 && m.nlink > 1)
         return pc_object_remove(c->v, PC_AREA_LINKS, id);
     if (r == 0)
@@ -100,7 +106,6 @@ static int take_link(struct scan *c, uint64_t id, int fd, struct pc_record *rec)
     if (r != PC_E_CORRUPT && r != PC_E_SYNTAX)
         return r;
     /* Deleted while nobody was watching: kept under its own handle, its place unknown. */
-    struct pc_fh fh;
     pc_record_free(rec);
     pc_record_init(rec);
     r = pc_fh_of_fd(fd, &fh);

@@ -242,23 +242,16 @@ static bool has_work(struct pc_plan *p)
     return set_times(p, true, &wrong) == 0 && wrong > 0;
 }
 
-/* Inodes that were made but not put in place when a crash came. What went aside is never touched here. */
-static int drop_half_made(struct pc_plan *p)
+/* Inodes that were made but not put in place when a crash came (the plan found them). What went aside is never touched here. */
+static void drop_half_made(struct pc_plan *p)
 {
-    struct pc_jrow row = {.id = INT64_MAX};
-    int r;
-    while ((r = pc_journal_prev(p->s, p->rollback, row.id, &row)) == 0) {
-        struct pc_volume *v = pc_volume_get(p->s, row.vol);
-        struct pc_fh now;
-        struct pc_object_path path = pc_object_path(PC_AREA_ASIDE, row.aside);
-        if (row.kind != PC_J_PLACED || !v || pc_name_fh(v->vault_fd, path.text, &now) < 0)
-            continue;
-        if (pc_fh_equal(&now, &row.fh) || (row.parent2.len && !pc_fh_equal(&now, &row.parent2)))
-            continue;
-        if (unlinkat(v->vault_fd, path.text, 0) < 0 && errno == EISDIR)
+    for (uint32_t i = 0; i < p->n_asides; i++) {
+        const struct pc_aside *a = &p->asides[i];
+        struct pc_volume *v = a->half_made ? pc_volume_get(p->s, a->vol) : NULL;
+        struct pc_object_path path = pc_object_path(PC_AREA_ASIDE, a->id);
+        if (v && unlinkat(v->vault_fd, path.text, 0) < 0 && errno == EISDIR)
             unlinkat(v->vault_fd, path.text, AT_REMOVEDIR);
     }
-    return r == PC_E_NOTFOUND ? 0 : r;
 }
 
 static int run_all(struct pc_plan *p, struct progress *g)
@@ -270,9 +263,8 @@ static int run_all(struct pc_plan *p, struct progress *g)
         return r;
     if (r == 0 && finished)
         p->rollback = 0; /* a new one: what the released actor did since */
-    r = p->rollback ? drop_half_made(p) : 0;
-    if (r == 0 && has_work(p))
-        r = note_times(p);
+    drop_half_made(p);
+    r = has_work(p) ? note_times(p) : 0;
     if (r == 0)
         r = run_early(p, g);
     if (r == 0)
