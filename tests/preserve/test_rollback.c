@@ -264,7 +264,9 @@ static void flags_acls_and_capabilities(void **state)
     run("setfacl -m u:1234:rw,g:99:r %s/d/acl && setfacl -d -m u:55:rwx %s/d && chown 12:34 %s/d/setuid && chmod 6755 %s/d/setuid && "
         "setfattr -n trusted.mark -v yes %s/d/setuid && setfattr -n security.mark -v yes %s/d/empty && chattr +i %s/d/immutable",
         f->mnt, f->mnt, f->mnt, f->mnt, f->mnt, f->mnt, f->mnt);
-    run("truncate -s 5G %s/d/sparse && printf end | dd of=%s/d/sparse bs=1 seek=5000000000 conv=notrunc status=none", f->mnt, f->mnt);
+    /* Beyond 4 GiB on one file system is enough: hashing zeros is what takes the time. */
+    unsigned mib = strcmp(f->fs, "xfs") == 0 ? 5120 : 64;
+    run("truncate -s %uM %s/d/sparse && printf end | dd of=%s/d/sparse bs=1M seek=%u conv=notrunc status=none", mib, f->mnt, f->mnt, mib - 1);
     run("mknod %s/d/null c 1 3", f->mnt);
     capture_tree(f);
     before_damage = fingerprint(f);
