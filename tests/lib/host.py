@@ -242,6 +242,13 @@ class Host:
         guard.wait_ready()
         return guard
 
+    @staticmethod
+    def fresh_log(keep, default):
+        """Where a scenario's output goes: a new file."""
+        if keep and os.path.exists(keep):
+            os.unlink(keep)
+        return keep or default
+
     def start(self, script, log):
         """Starts a bash script in the tree, in a session of its own, with its output in log."""
         with open(log, "ab") as out:
