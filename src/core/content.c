@@ -161,7 +161,7 @@ static uint8_t opaque_unknown(const struct spread *s)
 
 static uint8_t opaque_of(const struct pc_sight *sight, const struct spread *s)
 {
-    uint8_t flags = pc_kind_flags(sight->kind);
+    uint16_t flags = pc_kind_flags(sight->kind);
     if (flags & PC_KF_ENCRYPTED)
         return flags & PC_KF_OWNLOCK ? 30 : 100;
     if (sight->kind == PC_KIND_UNKNOWN)
@@ -174,7 +174,7 @@ static uint8_t opaque_of(const struct pc_sight *sight, const struct spread *s)
 static void look_with(const struct pc_content *c, struct pc_look *out, struct pc_sight *sight, struct spread *s)
 {
     pc_kind_of(c, sight);
-    uint8_t flags = pc_kind_flags(sight->kind);
+    uint16_t flags = pc_kind_flags(sight->kind);
     memset(s, 0, sizeof *s);
     if (sight->kind == PC_KIND_UNKNOWN || flags & PC_KF_TEXT)
         measure(c, flags & PC_KF_TEXT ? SPREAD_TEXT : SPREAD_BLOCKS, s);
@@ -339,7 +339,7 @@ struct pair {
     struct pc_sight old_sight, new_sight;
     struct spread old_spread, new_spread;
     struct change change;
-    uint8_t old_flags, new_flags;
+    uint16_t old_flags, new_flags;
     bool same_size;
 };
 
@@ -472,6 +472,9 @@ static bool rule_pieces_random(const struct pair *p, struct pc_finding *f)
         return false;
     bool valid = p->new.kind != PC_KIND_UNKNOWN && p->new_sight.proof >= PC_PROOF_STRUCTURE &&
                  p->new_sight.proof != PC_PROOF_BROKEN && !p->new_sight.random_inside;
+    /* Written anew, valid to the end, and as long as before by chance: sound of a constant bit rate, for example. */
+    if (valid && !c->resumes && p->new_flags & PC_KF_CHECKED && c->changed * 2 > c->compared)
+        return false;
     uint32_t gone = p->old.kind != PC_KIND_UNKNOWN && !valid ? PC_EV_STRUCTURE_GONE : 0;
     uint32_t ev = PC_EV_PARTIAL | gone;
     bool plain = p->old.textual || !(p->old_flags & (PC_KF_PACKED | PC_KF_CARRIER));

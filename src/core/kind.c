@@ -12,14 +12,14 @@
 
 static const struct {
     const char *name;
-    uint8_t flags;
+    uint16_t flags;
 } infos[PC_KIND_COUNT] = {
 #define X(name, text, flags) {text, flags},
     PC_KINDS(X)
 #undef X
 };
 
-uint8_t pc_kind_flags(unsigned kind)
+uint16_t pc_kind_flags(unsigned kind)
 {
     return kind < PC_KIND_COUNT ? infos[kind].flags : 0;
 }

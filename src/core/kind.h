@@ -17,6 +17,7 @@ enum pc_kind_flag {
     PC_KF_CARRIER = 1 << 5,   /* plain frame around payload that may be packed (tar, elf, mail) */
     PC_KF_OWNLOCK = 1 << 6,   /* with ENCRYPTED: a document its own editor protects; people do that on purpose */
     PC_KF_ARCHIVE = 1 << 7,   /* one file may hold many */
+    PC_KF_CHECKED = 1 << 8,   /* its check reaches all through the file: random bytes put into it do not pass */
 };
 
 /* X(NAME, text, flags). The order is part of the trace format: append only. */
@@ -30,15 +31,15 @@ enum pc_kind_flag {
     X(SVG, "svg", PC_KF_TEXT)                                    \
     X(RTF, "rtf", PC_KF_TEXT)                                    \
     X(PEM, "pem", PC_KF_TEXT)                                    \
-    X(PDF, "pdf", PC_KF_PACKED)                                  \
+    X(PDF, "pdf", PC_KF_PACKED | PC_KF_CHECKED)                  \
     X(PDF_LOCKED, "encrypted pdf", PC_KF_PACKED | PC_KF_ENCRYPTED | PC_KF_OWNLOCK) \
     X(POSTSCRIPT, "postscript", PC_KF_CARRIER)                   \
-    X(ZIP, "zip", PC_KF_PACKED | PC_KF_ARCHIVE)                  \
+    X(ZIP, "zip", PC_KF_PACKED | PC_KF_CHECKED | PC_KF_ARCHIVE)  \
     X(ZIP_LOCKED, "encrypted zip", PC_KF_ENCRYPTED | PC_KF_ARCHIVE) \
-    X(OOXML, "office document", PC_KF_PACKED)                    \
-    X(ODF, "opendocument", PC_KF_PACKED)                         \
-    X(EPUB, "epub", PC_KF_PACKED)                                \
-    X(JAR, "jar", PC_KF_PACKED)                                  \
+    X(OOXML, "office document", PC_KF_PACKED | PC_KF_CHECKED)    \
+    X(ODF, "opendocument", PC_KF_PACKED | PC_KF_CHECKED)         \
+    X(EPUB, "epub", PC_KF_PACKED | PC_KF_CHECKED)                \
+    X(JAR, "jar", PC_KF_PACKED | PC_KF_CHECKED)                  \
     X(OLE, "ole document", PC_KF_CARRIER)                        \
     X(OLE_LOCKED, "encrypted office document", PC_KF_ENCRYPTED | PC_KF_OWNLOCK) \
     X(SEVENZIP, "7z", PC_KF_PACKED | PC_KF_ARCHIVE)              \
@@ -59,9 +60,9 @@ enum pc_kind_flag {
     X(AR, "ar", PC_KF_CARRIER)                                   \
     X(RPM, "rpm", PC_KF_PACKED)                                  \
     X(CAB, "cab", PC_KF_PACKED)                                  \
-    X(JPEG, "jpeg", PC_KF_PACKED)                                \
-    X(PNG, "png", PC_KF_PACKED)                                  \
-    X(GIF, "gif", PC_KF_PACKED)                                  \
+    X(JPEG, "jpeg", PC_KF_PACKED | PC_KF_CHECKED)                \
+    X(PNG, "png", PC_KF_PACKED | PC_KF_CHECKED)                  \
+    X(GIF, "gif", PC_KF_PACKED | PC_KF_CHECKED)                  \
     X(TIFF, "tiff", PC_KF_CARRIER)                               \
     X(WEBP, "webp", PC_KF_PACKED)                                \
     X(BMP, "bmp", 0)                                             \
@@ -69,8 +70,8 @@ enum pc_kind_flag {
     X(JPEG2000, "jpeg 2000", PC_KF_PACKED)                       \
     X(PSD, "psd", PC_KF_CARRIER)                                 \
     X(XCF, "xcf", PC_KF_PACKED)                                  \
-    X(MP3, "mp3", PC_KF_PACKED)                                  \
-    X(OGG, "ogg", PC_KF_PACKED)                                  \
+    X(MP3, "mp3", PC_KF_PACKED | PC_KF_CHECKED)                  \
+    X(OGG, "ogg", PC_KF_PACKED | PC_KF_CHECKED)                  \
     X(FLAC, "flac", PC_KF_PACKED)                                \
     X(WAV, "wav", 0)                                             \
     X(AAC, "aac", PC_KF_PACKED)                                  \
@@ -152,6 +153,6 @@ struct pc_sight {
 /* Never fails; unknown content is PC_KIND_UNKNOWN. */
 void pc_kind_of(const struct pc_content *c, struct pc_sight *out);
 /* Properties (enum pc_kind_flag) and English name. Any value is allowed; out of range is UNKNOWN. */
-uint8_t pc_kind_flags(unsigned kind);
+uint16_t pc_kind_flags(unsigned kind);
 const char *pc_kind_name(unsigned kind);
 #endif

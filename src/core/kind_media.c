@@ -91,6 +91,22 @@ static uint32_t mp3_breaks(const uint8_t *p, uint32_t n, uint32_t at)
     return breaks;
 }
 
+/* Windows further on in which no two frames follow each other. */
+static uint32_t mp3_silent_windows(const struct pc_view *v)
+{
+    uint32_t silent = 0;
+    for (uint32_t i = 1; i + 1 < v->c->count; i++) {
+        const struct pc_window *w = &v->c->win[i];
+        uint32_t at = 0, found = 0;
+        for (; w->len >= 4096 && at + 4 <= w->len && found < 3; at++) {
+            uint32_t next = at;
+            found = mp3_chain(w->data, w->len, &next);
+        }
+        silent += w->len >= 4096 && found < 3;
+    }
+    return silent;
+}
+
 enum pc_proof pc_check_mp3(const struct pc_view *v, struct pc_sight *s)
 {
     (void)s;
@@ -112,7 +128,8 @@ enum pc_proof pc_check_mp3(const struct pc_view *v, struct pc_sight *s)
     uint32_t at = start;
     if (mp3_chain(v->head, v->head_len, &at) < (tagged ? 2u : 4u))
         return tagged ? PC_PROOF_BROKEN : PC_PROOF_NONE;
-    return v->whole && mp3_breaks(v->head, v->head_len, start) > 3 ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
+    uint32_t bad = v->whole ? mp3_breaks(v->head, v->head_len, start) : mp3_silent_windows(v);
+    return bad > 2 ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
 }
 
 enum pc_proof pc_check_aac(const struct pc_view *v, struct pc_sight *s)
@@ -145,7 +162,10 @@ enum pc_proof pc_check_ogg(const struct pc_view *v, struct pc_sight *s)
             len += p[27 + i];
         at += len;
     }
-    return PC_PROOF_STRUCTURE;
+    bool reached_end = v->tail_len >= 8192 && v->tail_off + v->tail_len == v->size;
+    bool page = pc_find_bytes(v->tail, v->tail_len, "OggS", 4);
+    return reached_end && !page && pc_random_payload(v->tail, v->tail_len) && v->tail_len >= 16384 ? PC_PROOF_BROKEN
+                                                                                                  : PC_PROOF_STRUCTURE;
 }
 
 enum pc_proof pc_check_flac(const struct pc_view *v, struct pc_sight *s)

@@ -112,6 +112,12 @@ size_t make_damage(enum make_pattern p, const uint8_t *old, size_t n, uint8_t *o
     case MAKE_WIPE_RANDOM:
         make_random(out, n, seed);
         return n;
+    case MAKE_ALL_BUT_HEAD:
+        encrypt(out, n, n > 8192 ? 4096 : n / 2, n, seed);
+        return n;
+    case MAKE_MIDDLE:
+        encrypt(out, n, n / 4, n / 4 * 3, seed);
+        return n;
     case MAKE_FOOTER:
         encrypt(out, n, 0, n, seed);
         make_random(out + n, 528, seed);

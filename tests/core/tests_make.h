@@ -16,7 +16,9 @@
     X(WIPE_ZERO, "wipe-zero")   \
     X(WIPE_RANDOM, "wipe-random") \
     X(FOOTER, "footer")         \
-    X(HEADERED, "headered")
+    X(HEADERED, "headered")     \
+    X(ALL_BUT_HEAD, "all-but-head") \
+    X(MIDDLE, "middle")
 
 enum make_pattern {
 #define X(name, text) MAKE_##name,
