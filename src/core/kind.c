@@ -179,6 +179,12 @@ bool pc_random_payload(const uint8_t *p, size_t n)
     return pc_hist_random(&h);
 }
 
+bool pc_random_end(const struct pc_view *v)
+{
+    uint32_t last = v->tail_len < 1024 ? v->tail_len : 1024;
+    return v->tail_off + v->tail_len == v->size && pc_random_payload(v->tail + v->tail_len - last, last);
+}
+
 const uint8_t *pc_find_bytes(const uint8_t *p, size_t n, const char *what, size_t len)
 {
     return memmem(p, n, what, len);

@@ -159,7 +159,7 @@ enum pc_proof pc_check_zip(const struct pc_view *v, struct pc_sight *s)
     if (t.chain_broken || proof == PC_PROOF_BROKEN)
         return PC_PROOF_BROKEN;
     /* Every zip ends with its directory, unless its writer has not got there yet or something took its tail away. */
-    return end || v->tail_off + v->tail_len < v->size || !pc_random_payload(v->tail, v->tail_len) ? proof : PC_PROOF_BROKEN;
+    return !end && pc_random_end(v) ? PC_PROOF_BROKEN : proof;
 }
 
 /* --- 7z ----------------------------------------------------------------------------------------------------------- */
@@ -244,8 +244,8 @@ enum pc_proof pc_check_sevenzip(const struct pc_view *v, struct pc_sight *s)
     uint64_t off = pc_le64(v->head + 12), len = pc_le64(v->head + 20);
     if (len == 0) /* still being written, or holding nothing */
         return PC_PROOF_MAGIC;
-    if (off > v->size || len > v->size || 32 + off + len > v->size)
-        return PC_PROOF_NONE;
+    if (off > v->size || len > v->size || 32 + off + len > v->size) /* the first of several volumes, or none at all */
+        return sz_body(v, s) == PC_PROOF_DECODED ? PC_PROOF_DECODED : PC_PROOF_NONE;
     uint32_t have;
     const uint8_t *header = pc_view_at(v, 32 + off, 1, &have);
     if (header && header[0] != 0x01 && header[0] != 0x17)
@@ -425,9 +425,7 @@ enum pc_proof pc_check_pdf(const struct pc_view *v, struct pc_sight *s)
     bool ends = pc_find_bytes(v->tail, v->tail_len, "startxref", 9) && pc_find_bytes(v->tail, v->tail_len, "%%EOF", 5);
     if (ends)
         return PC_PROOF_STRUCTURE;
-    uint32_t last = v->tail_len < 1024 ? v->tail_len : 1024;
-    bool cut_off = v->tail_off + v->tail_len < v->size; /* the plan did not reach the end */
-    return !cut_off && pc_random_payload(v->tail + v->tail_len - last, last) ? PC_PROOF_BROKEN : PC_PROOF_MAGIC;
+    return pc_random_end(v) ? PC_PROOF_BROKEN : PC_PROOF_MAGIC;
 }
 
 enum pc_proof pc_check_cab(const struct pc_view *v, struct pc_sight *s)

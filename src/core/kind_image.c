@@ -67,13 +67,6 @@ enum pc_proof pc_check_jpeg(const struct pc_view *v, struct pc_sight *s)
 
 #define PNG_SUMMED (256u << 10) /* bytes whose checksum is verified: bounds the time */
 
-/* The file's last bytes are there and do not hold the closing mark. */
-static bool end_missing(const struct pc_view *v, const char *mark, size_t len)
-{
-    return v->tail_off + v->tail_len == v->size && v->tail_len >= 1024 && !pc_find_bytes(v->tail, v->tail_len, mark, len) &&
-           pc_random_payload(v->tail, v->tail_len);
-}
-
 static bool png_type(const uint8_t *p)
 {
     for (int i = 0; i < 4; i++)
@@ -117,7 +110,7 @@ enum pc_proof pc_check_png(const struct pc_view *v, struct pc_sight *s)
             break;
         at += 12ull + len;
     }
-    return end_missing(v, "IEND", 4) ? PC_PROOF_BROKEN : proof;
+    return !pc_find_bytes(v->tail, v->tail_len, "IEND", 4) && pc_random_end(v) ? PC_PROOF_BROKEN : proof;
 }
 
 /* --- the others --------------------------------------------------------------------------------------------------- */
@@ -153,7 +146,7 @@ enum pc_proof pc_check_gif(const struct pc_view *v, struct pc_sight *s)
         if (!gif_blocks(v, &at))
             break;
     }
-    return end_missing(v, "\0;", 2) ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
+    return !pc_find_bytes(v->tail, v->tail_len, "\0;", 2) && pc_random_end(v) ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
 }
 
 enum pc_proof pc_check_tiff(const struct pc_view *v, struct pc_sight *s)

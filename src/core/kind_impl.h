@@ -21,6 +21,8 @@ const uint8_t *pc_view_at(const struct pc_view *v, uint64_t off, uint32_t need, 
 const uint8_t *pc_find_bytes(const uint8_t *p, size_t n, const char *what, size_t len);
 /* Payload that is random bytes of no known kind. */
 bool pc_random_payload(const uint8_t *p, size_t n);
+/* The file's last bytes were read and are random: where a format ends with something else, that is gone. */
+bool pc_random_end(const struct pc_view *v);
 /* True when some kind's magic stands at the beginning. */
 bool pc_has_magic(const uint8_t *p, size_t n);
 

@@ -73,22 +73,23 @@ static uint32_t mp3_chain(const uint8_t *p, uint32_t n, uint32_t *at)
     return count;
 }
 
-/* Places where the chain of frames breaks off and is found again, or not at all. */
-static uint32_t mp3_breaks(const uint8_t *p, uint32_t n, uint32_t at)
+#define MP3_JUNK 2048u /* bytes between frames that a damaged but playable file may have */
+
+/* Bytes that belong to no frame, from the first one on; tags at the end do not count. */
+static uint32_t mp3_junk(const uint8_t *p, uint32_t n, uint32_t at)
 {
-    uint32_t breaks = 0;
-    while (at + 4 <= n && breaks < 64) {
+    uint32_t junk = 0;
+    while (at + 4 <= n && junk <= MP3_JUNK) {
         mp3_chain(p, n, &at);
         if (at + 4 > n || memcmp(p + at, "TAG", 3) == 0 || memcmp(p + at, "APE", 3) == 0 || memcmp(p + at, "LYR", 3) == 0)
             break;
-        breaks++;
-        for (uint32_t len; at + 4 <= n; at++) {
+        for (uint32_t len; at + 4 <= n; at++, junk++) {
             len = mp3_frame(p + at);
             if (len && at + len + 4 <= n && mp3_frame(p + at + len))
                 break;
         }
     }
-    return breaks;
+    return junk;
 }
 
 /* Windows further on in which no two frames follow each other. */
@@ -128,8 +129,8 @@ enum pc_proof pc_check_mp3(const struct pc_view *v, struct pc_sight *s)
     uint32_t at = start;
     if (mp3_chain(v->head, v->head_len, &at) < (tagged ? 2u : 4u))
         return tagged ? PC_PROOF_BROKEN : PC_PROOF_NONE;
-    uint32_t bad = v->whole ? mp3_breaks(v->head, v->head_len, start) : mp3_silent_windows(v);
-    return bad > 2 ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
+    bool broken = v->whole ? mp3_junk(v->head, v->head_len, start) > MP3_JUNK : mp3_silent_windows(v) > 2;
+    return broken ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
 }
 
 enum pc_proof pc_check_aac(const struct pc_view *v, struct pc_sight *s)
@@ -162,10 +163,9 @@ enum pc_proof pc_check_ogg(const struct pc_view *v, struct pc_sight *s)
             len += p[27 + i];
         at += len;
     }
-    bool reached_end = v->tail_len >= 8192 && v->tail_off + v->tail_len == v->size;
-    bool page = pc_find_bytes(v->tail, v->tail_len, "OggS", 4);
-    return reached_end && !page && pc_random_payload(v->tail, v->tail_len) && v->tail_len >= 16384 ? PC_PROOF_BROKEN
-                                                                                                  : PC_PROOF_STRUCTURE;
+    /* Pages are rarely longer than 8 KiB: one begins in the tail. */
+    bool ends = v->tail_len < 16384 || pc_find_bytes(v->tail, v->tail_len, "OggS", 4);
+    return !ends && pc_random_end(v) ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
 }
 
 enum pc_proof pc_check_flac(const struct pc_view *v, struct pc_sight *s)

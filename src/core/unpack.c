@@ -67,15 +67,21 @@ void pc_unpack_deflate(const uint8_t *in, size_t n, int wrap, struct pc_unpacked
 
 static void zstd_blocks(ZSTD_DCtx *ctx, const uint8_t *in, size_t n, uint8_t *block, struct pc_unpacked *out)
 {
+    bool raw = false;
     out->valid = ZSTD_decompressBegin(ctx) == 0;
     while (out->valid && out->len < sizeof out->data) {
         size_t want = ZSTD_nextSrcSizeToDecompress(ctx);
         out->complete = want == 0;
+        if (want > n && raw) {
+            out->len = n < sizeof out->data ? (uint32_t)n : (uint32_t)sizeof out->data;
+            memcpy(out->data, in, out->len);
+        }
         if (want == 0 || want > n) /* the end of the frame, or of what was read */
             return;
         /* Only the first block has the whole output buffer behind it: a second would refer back beyond it. */
         size_t got = ZSTD_decompressContinue(ctx, block, ZSTD_BLOCK, in, want);
         out->valid = !ZSTD_isError(got);
+        raw = want == 3 && (in[0] >> 1 & 3) == 0; /* a block header: the block that follows is stored as it is */
         in += want;
         n -= want;
         if (!out->valid || got == 0)
