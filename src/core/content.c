@@ -497,7 +497,7 @@ static bool rule_pieces_random(const struct pair *p, struct pc_finding *f)
         return conclude(f, p->old.kind == PC_KIND_UNKNOWN ? 75 : 95, ev | PC_EV_RANDOMISED);
     if (c->to_random && in_place(p))
         return conclude(f, c->to_random * 2 > c->other || plain ? 85 : 50, ev | PC_EV_RANDOMISED);
-    if (in_place(p) && (p->old_flags & PC_KF_PACKED) && p->new_sight.proof != PC_PROOF_DECODED)
+    if (in_place(p) && (p->old_flags & PC_KF_PACKED))
         return conclude(f, gone ? 95 : 75, ev);
     return gone && p->new.opaque >= 50 ? conclude(f, 90, ev) : false;
 }

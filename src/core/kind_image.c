@@ -53,8 +53,8 @@ enum pc_proof pc_check_jpeg(const struct pc_view *v, struct pc_sight *s)
     uint32_t scan = jpeg_scan_start(v);
     if (scan == UINT32_MAX)
         return PC_PROOF_NONE;
-    if (scan == 0 || scan >= v->head_len)
-        return PC_PROOF_STRUCTURE; /* a large colour profile in front: the other windows may lie inside it */
+    if (scan == 0 || scan >= v->head_len) /* a large colour profile in front: the other windows may lie inside it */
+        return v->whole ? PC_PROOF_BROKEN : PC_PROOF_STRUCTURE;
     bool ended = false;
     uint32_t bad = jpeg_bad_markers(v->head + scan, v->head_len - scan, &ended);
     for (uint32_t i = 1; i < v->c->count; i++)

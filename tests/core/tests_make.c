@@ -5,16 +5,20 @@
 
 #define MIB (1u << 20)
 
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+    return x ^ x >> 31;
+}
+
 void make_random(uint8_t *out, size_t n, uint64_t seed)
 {
-    uint64_t state = seed * 0x9e3779b97f4a7c15ULL + 1;
+    /* The seed is mixed first: streams of neighbouring seeds must not be one stream, shifted. */
+    uint64_t state = mix(seed + 0x9e3779b97f4a7c15ULL), x = 0;
     for (size_t i = 0; i < n; i++) {
-        if (i % 8 == 0) {
-            state += 0x9e3779b97f4a7c15ULL;
-        }
-        uint64_t x = (state ^ state >> 30) * 0xbf58476d1ce4e5b9ULL;
-        x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
-        x ^= x >> 31;
+        if (i % 8 == 0)
+            x = mix(state += 0x9e3779b97f4a7c15ULL);
         out[i] = (uint8_t)(x >> 8 * (i % 8));
     }
 }
