@@ -64,28 +64,28 @@
       "UNION SELECT f2.id FROM act a JOIN file f2 ON f2.vol=a.vol AND f2.fh=a.fh "                                     \
       "WHERE a.vol=?1 AND a.parent=?2 AND a.name=?3) ORDER BY v.time DESC,v.id DESC")                                  \
     X(VER_BEFORE, "SELECT id FROM version WHERE file=?1 AND time<?2 ORDER BY id DESC LIMIT 1")                         \
-    X(VER_SHARED, "SELECT 1 FROM version WHERE object=?1 AND vol=?2 AND id<>?3 LIMIT 1")                               \
-    X(VER_BY_OBJECT, "SELECT id FROM version WHERE object=?1 AND vol=?2 LIMIT 1")                                      \
+    X(VER_SHARED, "SELECT 1 FROM version WHERE object=?1 AND object<>0 AND vol=?2 AND id<>?3 LIMIT 1")                               \
+    X(VER_BY_OBJECT, "SELECT id FROM version WHERE object=?1 AND object<>0 AND vol=?2 LIMIT 1")                                      \
     X(VER_NEXT, "SELECT id FROM version WHERE file=?1 AND id>?2 AND object<>0 ORDER BY id LIMIT 1")                    \
     X(VER_COUNTS,                                                                                                      \
       "SELECT count(*),coalesce(sum(object<>0),0),coalesce(sum(alloc),0),"                                             \
       "coalesce(sum(CASE WHEN retired>0 THEN alloc ELSE 0 END),0) FROM version WHERE vol=?1")                          \
     X(RETIRED_OLD,                                                                                                     \
-      "SELECT id,retired FROM version WHERE vol=?1 AND retired>?2 AND retired<?3 ORDER BY retired LIMIT 64")           \
+      "SELECT id,retired FROM version WHERE vol=?1 AND retired>0 AND retired>?2 AND retired<?3 ORDER BY retired LIMIT 64")           \
     X(RETIRED_TOP,                                                                                                     \
       "SELECT retired_by,sum(alloc) AS n FROM version WHERE vol=?1 AND retired>0 AND retired_by>0 "                    \
       "GROUP BY retired_by ORDER BY n DESC LIMIT 1")                                                                   \
     X(RETIRED_OF_ACTOR,                                                                                                \
-      "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired_by=?2 AND v.retired>0 AND v.alloc>0 AND NOT EXISTS("    \
-      "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND i.state IN (1,2,3)) "            \
+      "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired_by=?2 AND v.retired_by>0 AND v.retired>0 AND v.alloc>0 AND NOT EXISTS("    \
+      "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND a.before>0 AND i.state IN (1,2,3)) "            \
       "ORDER BY EXISTS(SELECT 1 FROM version o WHERE o.file=v.file AND o.id<v.id AND o.retired_by=?2) DESC,"           \
       "v.retired LIMIT 64")                                                                                            \
     X(RETIRED_ANY,                                                                                                     \
       "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired>0 AND v.alloc>0 AND NOT EXISTS("                        \
-      "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND i.state IN (1,2,3)) "            \
+      "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND a.before>0 AND i.state IN (1,2,3)) "            \
       "ORDER BY v.retired LIMIT 64")                                                                                   \
     X(VER_PINNED,                                                                                                      \
-      "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=?1 AND i.state IN (1,2,3) LIMIT 1")       \
+      "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=?1 AND a.before>0 AND i.state IN (1,2,3) LIMIT 1")       \
     X(ACT_ADD,                                                                                                         \
       "INSERT INTO act(time,actor,incident,op,dir,vol,fh,parent,name,nparent,nname,before,score,evidence) "            \
       "VALUES(?1,?2,coalesce((SELECT max(incident) FROM member WHERE process=?2),0),?3,?4,?5,?6,?7,?8,?9,?10,?11,"     \
