@@ -76,7 +76,9 @@ struct pc_gate {
     uint32_t copiers;
     pid_t answerer_tid;
     uint64_t deadline_ns;
-    atomic_bool stop, links_used; /* links_used: some volume keeps hard links (on-open) */
+    atomic_bool stop;
+    atomic_bool alert;      /* some gate is down, or something is frozen */
+    atomic_bool links_used; /* some volume keeps hard links (on-open) */
     timer_t deadman;
     bool deadman_armed;
     struct pc_store *store;
@@ -187,14 +189,25 @@ static void allow_now(struct pc_gate *q, int fd)
     close(fd);
 }
 
+/* Nothing this open could destroy: read-only, not a file, or a file still empty while nobody is suspect. */
+static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, struct pc_open_why *why)
+{
+    struct stat st;
+    if (is_own(q, o->tid) || pc_proc_open_why(o->tid, why) < 0)
+        return true;
+    if (why->kind == PC_OPEN_READ && !(why->wants_single_link && atomic_load(&q->links_used)))
+        return true;
+    if (fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return true;
+    return st.st_size == 0 && !atomic_load(&q->alert);
+}
+
 /* Answered here when it cannot destroy anything; else left to the main thread. True when somebody waits for it. */
 static bool take_open(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now)
 {
     struct pc_open_why why;
-    struct stat st;
     q->stats.opens++;
-    if (is_own(q, o->tid) || pc_proc_open_why(o->tid, &why) < 0 ||
-        (why.kind == PC_OPEN_READ && !(why.wants_single_link && atomic_load(&q->links_used))) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+    if (harmless(q, o, &why)) {
         allow_now(q, o->fd);
         return false;
     }
@@ -333,6 +346,10 @@ static void *copier(void *arg)
         if (h->state == HELD_PARKED) { /* answered by the deadline */
             close(h->fd);
             *h = (struct held){.fd = -1};
+        } else if (atomic_load(&q->alert)) {
+            /* The gate came down meanwhile: its opener may be a suspect, and hundreds of copies may end at once. */
+            h->state = HELD_WAITING;
+            h->since_ns = pc_mono_ns();
         } else {
             answer(q, h, true);
         }
@@ -453,6 +470,7 @@ static void bring_down(struct pc_guard *g, struct pc_volume *v, uint64_t for_ns)
     if (v->mode != PC_MODE_ON_OPEN && pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
         return;
     v->gate_down = true;
+    atomic_store(&g->gate->alert, true);
     g->n.gate_downs++;
 }
 
@@ -468,13 +486,16 @@ void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v)
 
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
 {
+    bool alert = g->stopped != NULL;
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+        alert |= v->gate_down && now_ns < v->gate_until_ns;
         if (!v->id || !v->gate_down || now_ns < v->gate_until_ns)
             continue;
         if (v->mode != PC_MODE_ON_OPEN)
             (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
         v->gate_down = false;
     }
+    atomic_store(&g->gate->alert, alert);
 }
 
 int pc_gate_fd(const struct pc_guard *g)
@@ -532,68 +553,91 @@ static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
     return true;
 }
 
-/* on-open: does this open wait for a copy? Queues it and returns true. Called with the lock held. */
-static bool needs_copy(struct pc_guard *g, struct pc_volume *v, uint32_t slot)
+enum decision { STAYS, PASSES, PARKED, NEEDS_COPY };
+
+/* on-open: must the file be preserved first, and how? Fills job->how. */
+static bool needs_copy(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st, uint8_t *how)
 {
-    struct pc_gate *q = g->gate;
-    struct held *h = &q->held[slot];
     struct pc_known known;
-    struct stat st;
-    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || fstat(h->fd, &st) < 0)
+    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || known.how != PC_HOW_LINK)
         return false;
-    if (h->single_link) {
-        if (known.how == PC_HOW_LINK && st.st_nlink == 2)
-            (void)pc_store_unlink_link(g->store, v->id, &h->fh);
-        if (h->kind == PC_OPEN_READ)
-            return false;
-    }
-    if (known.how != PC_HOW_LINK || st.st_size == 0 || q->job_tail - q->job_head == q->held_max)
+    if (h->single_link && st->st_nlink == 2)
+        (void)pc_store_unlink_link(g->store, v->id, &h->fh);
+    if (h->kind == PC_OPEN_READ || st->st_size == 0)
         return false;
-    bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st.st_size > g->settings.append_limit_bytes;
-    if (!append && (uint64_t)st.st_size > g->settings.copy_limit_bytes) {
-        char path[PATH_MAX];
-        pc_dir dir = pc_dirs_find(g->dirs, v->id, &known.parent);
-        pc_folder_uncovered(g, dir ? pc_dirs_folder(g->dirs, dir) : UINT32_MAX,
-                            pc_dirs_path(g->dirs, dir, known.name, path, sizeof path), -EFBIG);
-        return false;
-    }
-    q->job[q->job_tail++ % q->held_max] = (struct copy_job){.slot = slot,
-                                                            .vol = v->id,
-                                                            .fd = h->fd,
-                                                            .how = append ? PC_HOW_LENGTH : PC_HOW_COPY,
-                                                            .fh = h->fh};
-    h->state = HELD_COPYING;
-    pthread_cond_signal(&q->work);
-    return true;
+    bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st->st_size > g->settings.append_limit_bytes;
+    *how = append ? PC_HOW_LENGTH : PC_HOW_COPY;
+    if (append || (uint64_t)st->st_size <= g->settings.copy_limit_bytes)
+        return true;
+    char path[PATH_MAX];
+    pc_dir dir = pc_dirs_find(g->dirs, v->id, &known.parent);
+    pc_folder_uncovered(g, dir ? pc_dirs_folder(g->dirs, dir) : UINT32_MAX,
+                        pc_dirs_path(g->dirs, dir, known.name, path, sizeof path), -EFBIG);
+    return false;
 }
 
-static void decide(struct pc_guard *g, uint32_t slot, uint64_t now)
+static void identify(struct pc_guard *g, struct held *h)
+{
+    pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
+    h->pid = known_pid > 0 ? known_pid : h->tid;
+    h->actor = pc_judge_actor_of(g->judge, h->pid);
+    h->state = HELD_WAITING;
+}
+
+/* Works on a copy of the slot: looking things up must not keep the answering thread waiting for the lock. */
+static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, struct copy_job *job)
+{
+    struct stat st;
+    if (fstat(h->fd, &st) < 0 || pc_fh_of_fd(h->fd, &h->fh) < 0)
+        return PASSES;
+    if (h->state == HELD_NEW)
+        identify(g, h);
+    if (pc_stop_incident_of(g, h->actor))
+        return PARKED; /* frozen: waits until release or end */
+    struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
+    if (v && v->gate_down && !known_clean(g->gate, h->tid, now) && !may_pass(g, h, now))
+        return STAYS;
+    if (!v || v->mode != PC_MODE_ON_OPEN || !needs_copy(g, v, h, &st, &job->how))
+        return PASSES;
+    job->vol = v->id;
+    job->fd = h->fd;
+    job->fh = h->fh;
+    return NEEDS_COPY;
+}
+
+/* Puts a decision into effect, unless the deadline answered meanwhile. Called with the lock held. */
+static void carry_out(struct pc_gate *q, uint32_t slot, const struct held *decided, enum decision what, struct copy_job *job)
+{
+    struct held *h = &q->held[slot];
+    if (h->fd != decided->fd || h->since_ns != decided->since_ns || (h->state != HELD_NEW && h->state != HELD_WAITING))
+        return;
+    *h = *decided;
+    if (what == NEEDS_COPY && q->job_tail - q->job_head < q->held_max) {
+        job->slot = slot;
+        q->job[q->job_tail++ % q->held_max] = *job;
+        h->state = HELD_COPYING;
+        pthread_cond_signal(&q->work);
+    } else if (what == PARKED) {
+        h->state = HELD_PARKED;
+        q->stats.parked++;
+    } else if (what != STAYS) {
+        answer(q, h, true);
+    }
+}
+
+static void decide_slot(struct pc_guard *g, uint32_t slot, uint64_t now)
 {
     struct pc_gate *q = g->gate;
-    struct held *h = &q->held[slot];
-    if (h->state == HELD_NEW) {
-        struct stat st;
-        pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
-        h->pid = known_pid > 0 ? known_pid : h->tid;
-        h->actor = pc_judge_actor_of(g->judge, h->pid);
-        if (fstat(h->fd, &st) < 0 || pc_fh_of_fd(h->fd, &h->fh) < 0) {
-            answer(q, h, true);
-            return;
-        }
-        h->state = HELD_WAITING;
-    }
-    if (pc_stop_incident_of(g, h->actor)) {
-        h->state = HELD_PARKED; /* frozen: waits until release or end */
-        q->stats.parked++;
+    struct copy_job job = {0};
+    pthread_mutex_lock(&q->lock);
+    struct held h = q->held[slot];
+    pthread_mutex_unlock(&q->lock);
+    if (h.state != HELD_NEW && h.state != HELD_WAITING)
         return;
-    }
-    struct stat st;
-    struct pc_volume *v = fstat(h->fd, &st) < 0 ? NULL : pc_volume_by_dev(g, st.st_dev);
-    if (v && v->gate_down && !known_clean(q, h->tid, now) && !may_pass(g, h, now))
-        return;
-    if (v && v->mode == PC_MODE_ON_OPEN && needs_copy(g, v, slot))
-        return;
-    answer(q, h, true);
+    enum decision what = decide(g, &h, now, &job);
+    pthread_mutex_lock(&q->lock);
+    carry_out(q, slot, &h, what, &job);
+    pthread_mutex_unlock(&q->lock);
 }
 
 /* What the copiers finished becomes the files' pre-images. In order, so that the ring stays a ring. */
@@ -647,9 +691,11 @@ void pc_gate_step(struct pc_guard *g)
     uint64_t now = pc_mono_ns();
     drop_old_grants(q, now);
     pthread_mutex_lock(&q->lock);
-    for (uint32_t i = 0; i < q->held_used; i++)
-        if (q->held[i].state == HELD_NEW || q->held[i].state == HELD_WAITING)
-            decide(g, i, now);
+    uint32_t used = q->held_used;
+    pthread_mutex_unlock(&q->lock);
+    for (uint32_t i = 0; i < used; i++)
+        decide_slot(g, i, now);
+    pthread_mutex_lock(&q->lock);
     while (q->held_used && q->held[q->held_used - 1].state == HELD_FREE)
         q->held_used--;
     g->opens_wait = false;

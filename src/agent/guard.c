@@ -32,7 +32,9 @@
 #define BACKLOG_BYTES (32 << 20)
 /* Longest time spent on events before waiting opens and commands are looked at again. */
 #define DRAIN_NS (50 * PC_NS_PER_MS)
-#define SCAN_ENTRIES 16
+#define SCAN_ENTRIES 4
+/* Preserving and walking go on this long before events and waiting opens are looked at again. */
+#define WORK_NS PC_NS_PER_MS
 /* While opens of suspects wait for their turn. */
 #define TURN_MS 5
 
@@ -155,7 +157,8 @@ static void shed_backlog(struct pc_guard *g)
 
 void pc_guard_drain(struct pc_guard *g)
 {
-    shed_backlog(g);
+    if (!g->drained)
+        shed_backlog(g); /* the last turn did not get to the end */
     uint64_t end = pc_mono_ns() + DRAIN_NS;
     g->drained = false;
     do {
@@ -201,10 +204,11 @@ static int add_folder(struct pc_guard *g, const char *path)
 
 static void store_opts(const struct pc_guard *g, struct pc_store_opts *o)
 {
-    /* The share of each file system is resolved by the store, which knows their sizes; 0 means a tenth. */
     *o = (struct pc_store_opts){.retention_ns = g->settings.retention_ns,
-                                .space_budget_bytes = g->settings.space_budget.percent ? 0 : g->settings.space_budget.bytes,
-                                .reserve_bytes = g->settings.reserve.percent ? 0 : g->settings.reserve.bytes,
+                                .space_budget_bytes = g->settings.space_budget.bytes,
+                                .space_budget_percent = g->settings.space_budget.percent,
+                                .reserve_bytes = g->settings.reserve.bytes,
+                                .reserve_percent = g->settings.reserve.percent,
                                 .compress = g->settings.compress};
 }
 
@@ -451,18 +455,24 @@ static void tick(struct pc_guard *g, uint64_t now)
         (void)pc_control_step(g->control, now);
 }
 
-/* What can wait: one step of it. True when something was done. */
-static bool work(struct pc_guard *g, uint64_t now)
+/* What can wait: as much as fits into one turn. True when something was done. */
+static bool work(struct pc_guard *g)
 {
-    if (pc_capture_step(g, now))
-        return true;
-    if (pc_scan_busy(g)) {
-        (void)pc_scan_step(g, SCAN_ENTRIES);
-        return true;
+    uint64_t now = pc_mono_ns(), end = now + WORK_NS;
+    bool captures = pc_capture_due(g, now);
+    if (!captures && !pc_scan_busy(g)) {
+        if (!g->ready)
+            say_ready(g);
+        return false;
     }
-    if (!g->ready)
-        say_ready(g);
-    return false;
+    pc_guard_urgent(g, false);
+    do {
+        if (!pc_capture_step(g, now) && !pc_scan_step(g, SCAN_ENTRIES))
+            break;
+        beat(g);
+        now = pc_mono_ns();
+    } while (now < end);
+    return true;
 }
 
 static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
@@ -474,6 +484,14 @@ static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
         return TURN_MS;
     uint64_t ms = next == UINT64_MAX ? TICK_MS : next <= now ? 0 : (next - now) / PC_NS_PER_MS + 1;
     return (int)(ms < TICK_MS ? ms : TICK_MS);
+}
+
+static bool must_pump(struct pc_guard *g, const struct epoll_event *e, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (e[i].data.fd == g->watch_fd || e[i].data.fd == pc_gate_fd(g))
+            return true;
+    return !g->drained || g->opens_wait;
 }
 
 static void handle_ready(struct pc_guard *g, int fd, int signal_fd, uint64_t now)
@@ -496,7 +514,8 @@ static int loop(struct pc_guard *g, int signal_fd)
         int n = epoll_wait(g->epoll_fd, e, 8, wait_ms(g, worked, pc_mono_ns()));
         if (n < 0 && errno != EINTR)
             return -errno;
-        pc_guard_pump(g);
+        if (must_pump(g, e, n))
+            pc_guard_pump(g);
         uint64_t now = pc_mono_ns();
         for (int i = 0; i < n; i++)
             handle_ready(g, e[i].data.fd, signal_fd, now);
@@ -504,9 +523,7 @@ static int loop(struct pc_guard *g, int signal_fd)
             last_tick = now;
             tick(g, now);
         }
-        if (pc_capture_due(g, now) || pc_scan_busy(g))
-            pc_guard_urgent(g, false);
-        worked = work(g, now);
+        worked = work(g);
     }
     return 0;
 }
@@ -539,7 +556,6 @@ static int secure_self(void)
     /* Others must not read our memory or descriptors; we are no use to a debugger of an attacker. */
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return -errno;
-    (void)setpriority(PRIO_PROCESS, 0, -20); /* without the right: slower to stop, not wrong */
     struct rlimit n;
     if (getrlimit(RLIMIT_NOFILE, &n) == 0) {
         n.rlim_cur = n.rlim_max;
@@ -560,6 +576,8 @@ int pc_guard_run(struct pc_guard *g)
     int r = secure_self();
     if (r < 0)
         return complain("start", r, "");
+    g->self = getpid();
+    g->drained = true;
     g->started_real_ns = pc_real_ns();
     g->run_base = g->started_real_ns / PC_NS_PER_S << 32;
     g->watch_fd = g->cnproc_fd = g->mounts_fd = g->epoll_fd = -1;

@@ -91,7 +91,7 @@ struct pc_guard {
     bool opens_wait; /* suspects' opens wait for their turn: look again soon */
     bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;
-    pid_t supervisor_pid;
+    pid_t supervisor_pid, self;
 };
 #define PC_EVENT_BUF (64u << 10)
 

@@ -132,7 +132,7 @@ struct pc_path_settings_list {
       "opens that may wait for an answer at one time",                                                                 \
       "At the bound further opens are let through and counted: the host goes on.")                                     \
     X(limits, copiers, "copiers", NUMBER, "2", 1, 64, RESTART, "threads that copy files (on-open)", "")                \
-    X(limits, allowance, "allowance", NUMBER, "2", 1, 256, LIVE,                                                       \
+    X(limits, allowance, "allowance", NUMBER, "1", 1, 256, LIVE,                                                       \
       "unjudged destructive operations a suspect may have outstanding",                                                \
       "Files damaged after the gate came down are at most this many plus those whose evidence convicts.")              \
     X(limits, answer_deadline_ns, "answer-deadline", DURATION, "500ms", PC_MS(50), PC_S(1), LIVE,                      \

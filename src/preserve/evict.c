@@ -31,18 +31,29 @@ uint64_t pc_space_free(const struct pc_volume *v)
     return fstatvfs(v->vault_fd, &f) < 0 ? 0 : (uint64_t)f.f_bavail * f.f_frsize;
 }
 
+static uint64_t share_of(const struct pc_volume *v, uint32_t percent, uint64_t otherwise)
+{
+    struct statvfs f;
+    return fstatvfs(v->vault_fd, &f) < 0 ? otherwise : (uint64_t)f.f_blocks * f.f_frsize / 100 * percent;
+}
+
+static uint64_t reserve_of(const struct pc_store *s, const struct pc_volume *v)
+{
+    return s->opts.reserve_percent ? share_of(v, s->opts.reserve_percent, s->opts.reserve_bytes) : s->opts.reserve_bytes;
+}
+
 bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes)
 {
-    uint64_t avail = pc_space_free(v);
-    return avail >= s->opts.reserve_bytes && avail - s->opts.reserve_bytes >= bytes;
+    uint64_t avail = pc_space_free(v), reserve = reserve_of(s, v);
+    return avail >= reserve && avail - reserve >= bytes;
 }
 
 static uint64_t budget_of(const struct pc_store *s, const struct pc_volume *v)
 {
-    struct statvfs f;
-    if (s->opts.space_budget_bytes)
+    uint32_t percent = s->opts.space_budget_percent;
+    if (s->opts.space_budget_bytes && !percent)
         return s->opts.space_budget_bytes;
-    return fstatvfs(v->vault_fd, &f) < 0 ? UINT64_MAX : (uint64_t)f.f_blocks * f.f_frsize / 10;
+    return share_of(v, percent ? percent : 10, UINT64_MAX);
 }
 
 static int collect(struct pc_store *s, sqlite3_stmt *st, struct batch *out, bool with_time)
@@ -161,7 +172,7 @@ static int tend_space(struct pc_store *s, struct pc_volume *v)
         return 0; /* over the budget with what open incidents need: that stays */
     v->n.degraded = true;
     snprintf(v->n.why, sizeof v->n.why, "less than the reserve of %llu MiB is free and nothing may be evicted",
-             (unsigned long long)(s->opts.reserve_bytes >> 20));
+             (unsigned long long)(reserve_of(s, v) >> 20));
     return r == -ENOSPC ? 0 : r;
 }
 
@@ -189,7 +200,11 @@ int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns)
     int64_t limit = now_real_ns > s->opts.retention_ns ? (int64_t)(now_real_ns - s->opts.retention_ns) : 0;
     int more;
     do {
-        more = tend_acts(s, limit);
+        /* Acts have no index by time (it would cost every act): looked through once a minute, until none is old. */
+        uint64_t now = pc_mono_ns();
+        more = s->acts_due_ns > now ? 0 : tend_acts(s, limit);
+        if (more == 0 && s->acts_due_ns <= now)
+            s->acts_due_ns = now + 60 * PC_NS_PER_S;
         for (int i = 0; i < PC_MAX_VOLUMES && more >= 0; i++) {
             if (!s->vols[i])
                 continue;

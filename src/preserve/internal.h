@@ -37,6 +37,7 @@ struct pc_store {
     /* Copier threads hold it shared while they use a volume; adding and dropping volumes takes it exclusively. */
     pthread_rwlock_t lock;
     struct pc_volume *vols[PC_MAX_VOLUMES];
+    uint64_t acts_due_ns;  /* mono: when old acts are looked for again */
     struct pc_buf scratch; /* encoded metadata on its way into the index */
 };
 

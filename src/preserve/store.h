@@ -29,8 +29,10 @@ enum pc_mode { PC_MODE_AHEAD = 1, PC_MODE_ON_OPEN };
 
 struct pc_store_opts {
     uint64_t retention_ns;       /* versions older than this may go */
-    uint64_t space_budget_bytes; /* per volume: bytes of superseded versions (allocated blocks); 0: a tenth of the file system */
+    uint64_t space_budget_bytes; /* per volume: bytes of superseded versions (allocated blocks); 0: see percent */
     uint64_t reserve_bytes;      /* keep this much free on the file system: evict, then stop preserving and say so */
+    /* The same as parts of each file system, used where not 0. Both budget forms 0: a tenth. */
+    uint32_t space_budget_percent, reserve_percent;
     bool compress;               /* PC_HOW_COPY objects in ahead mode: zstd */
 };
 
