@@ -75,6 +75,8 @@ struct pc_act {
     uint64_t size_after;
     pc_actor creator;      /* who made the file, if it was made while we watched; else 0 */
     bool has_pre_image;
+    uint64_t base;         /* which pre-image it is compared with; 0: not known */
+    bool closed;           /* the writer is done: MODIFY at a close, not in the middle of a rewrite */
     /*
      * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
      * DELETE: before alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).
