@@ -285,8 +285,11 @@ static int by_handle(struct pc_plan *p, struct pc_pstep *st)
     const struct pc_pfile *f = &p->files[st->file];
     struct pc_volume *v = pc_volume_get(p->s, f->vol);
     bool meta_only = st->kind == PC_STEP_META;
-    struct pc_jrow row = {.kind = meta_only ? PC_J_META : PC_J_INPLACE, .vol = f->vol, .fh = f->fh, .parent = p->places[st->place].parent};
-    strcpy(row.name, p->places[st->place].name);
+    struct pc_jrow row = {.kind = meta_only ? PC_J_META : PC_J_INPLACE, .vol = f->vol, .fh = f->fh};
+    if (st->place != PC_NONE) {
+        row.parent = p->places[st->place].parent;
+        strcpy(row.name, p->places[st->place].name);
+    }
     int r = meta_only ? pc_keep_meta(p->s, v, &f->fh, &row.parent, row.name, &row.version)
                       : pc_keep_now(p->s, v, &f->fh, &row.parent, row.name, &row.version);
     if (r == 0)

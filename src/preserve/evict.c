@@ -6,7 +6,7 @@
  * versions that came after its own first change of the file (its own making) before the files' true pre-images. Only when no actor has anything left
  * that may go does age decide over all.
  */
-#include "preserve/internal.h"
+#include "preserve/journal.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -205,6 +205,8 @@ int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns)
         more = s->acts_due_ns > now ? 0 : tend_acts(s, limit);
         if (more == 0 && s->acts_due_ns <= now)
             s->acts_due_ns = now + 60 * PC_NS_PER_S;
+        int asides = more < 0 ? more : pc_asides_tend(s, limit);
+        more = asides < 0 ? asides : more | asides;
         for (int i = 0; i < PC_MAX_VOLUMES && more >= 0; i++) {
             if (!s->vols[i])
                 continue;

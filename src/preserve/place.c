@@ -275,6 +275,10 @@ void pc_folder_path(struct pc_plan *p, int vol, const struct pc_fh *fh, char *ou
 
 void pc_place_path(struct pc_plan *p, uint32_t place, char *out, size_t cap)
 {
+    if (place == PC_NONE) {
+        snprintf(out, cap, "(a file whose name is not known)");
+        return;
+    }
     const struct pc_place *q = &p->places[place];
     pc_folder_path(p, q->vol, &q->parent, out, cap);
     size_t n = strlen(out);

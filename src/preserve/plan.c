@@ -142,8 +142,10 @@ static int plan_relink(struct pc_plan *p, uint32_t f, struct pc_pstep *st)
 
 static struct pc_pstep step_for(const struct pc_plan *p, uint32_t place, uint32_t file)
 {
-    return (struct pc_pstep){.place = place, .file = file, .from = PC_NONE, .version = p->files[file].before,
-                             .expect = p->places[place].live};
+    struct pc_pstep st = {.place = place, .file = file, .from = PC_NONE, .version = p->files[file].before};
+    if (place != PC_NONE)
+        st.expect = p->places[place].live;
+    return st;
 }
 
 /* The file is at its place (or will be moved there): is it what it was? */

@@ -79,6 +79,15 @@ static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t ver
     int there = r == 0 ? pc_name_fh(dir, name, &now) : r;
     if (there == 0)
         r = pc_keep_now(s, v, &now, &folder, name, &kept);
+    struct pc_jrow row = {.kind = PC_J_PLACED, .vol = v->id, .fh = now, .parent = folder, .aside = aside};
+    snprintf(row.name, sizeof row.name, "%s", name);
+    /* A rollback of no incident: what goes aside is known, and goes away with the retention. */
+    if (r == 0)
+        r = pc_journal_begin(s, 0, &row.rollback);
+    if (r == 0)
+        r = pc_journal_add(s, &row);
+    if (r == 0)
+        r = pc_journal_finished(s, row.rollback);
     if (r == 0)
         r = pc_prepare(s, v, version, aside);
     if (r == 0)

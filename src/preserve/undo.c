@@ -156,6 +156,9 @@ static int add_row(struct pc_plan *p, const struct pc_jrow *j)
     struct pc_pstep st = {.kind = shown_as(j), .file = PC_NONE, .from = PC_NONE, .version = j->version};
     if (j->kind == PC_J_TIMES)
         return 0;
+    st.place = PC_NONE;
+    if (!j->parent.len && j->kind != PC_J_UNASIDE)
+        return pc_plan_add_step(p, &st);
     r = j->kind == PC_J_UNASIDE ? pc_plan_place(p, j->vol, &j->parent2, j->name2, &st.place)
                                 : pc_plan_place(p, j->vol, &j->parent, j->name, &st.place);
     if (r == 0 && j->kind == PC_J_MOVED)

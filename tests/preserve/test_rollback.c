@@ -5,6 +5,7 @@
 #include "actor.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -289,6 +290,37 @@ static void flags_acls_and_capabilities(void **state)
     free(before_damage);
 }
 
+static void what_went_aside_goes_with_the_retention(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a = {f, 4, 4};
+    put_file(f, "doc", "precious");
+    capture_tree(f);
+    act_write(&a, "doc", "ENCRYPTED", 9, -1);
+    act_mkdir(&a, "junk");
+    act_mkdir(&a, "junk/deep");
+    act_create(&a, "junk/deep/note", "pay");
+    run("chattr +i %s/junk/deep/note", f->mnt);
+    uint64_t incident = convict(&a);
+    apply(f, incident, false);
+    run("test $(ls %s/.portcullis/*/aside | wc -l) -ge 2", f->mnt);
+    uint64_t later = pc_real_ns() + f->opts.retention_ns + PC_NS_PER_S;
+    int r;
+    while ((r = pc_store_tend(f->s, later, PC_NS_PER_MS)) > 0)
+        ;
+    assert_int_equal(r, 0);
+    run("test $(ls %s/.portcullis/*/aside | wc -l) -ge 2", f->mnt); /* the incident is still open */
+    struct pc_incident inc;
+    assert_int_equal(pc_store_incident_get(f->s, incident, &inc), 0);
+    inc.state = PC_INC_ROLLED_BACK;
+    assert_int_equal(pc_store_incident_update(f->s, &inc), 0);
+    while ((r = pc_store_tend(f->s, later, PC_NS_PER_MS)) > 0)
+        ;
+    assert_int_equal(r, 0);
+    run("test $(ls %s/.portcullis/*/aside | wc -l) -eq 0", f->mnt);
+    run("test \"$(cat %s/doc)\" = precious", f->mnt);
+}
+
 static void full_disk_stops_cleanly(void **state)
 {
     struct fixture *f = *state;
@@ -361,7 +393,7 @@ int main(void)
     static const char *const all[] = {"xfs", "btrfs", "ext4"};
 #define T(f) cmocka_unit_test_setup_teardown(f, up, down)
     const struct CMUnitTest tests[] = {T(random_histories), T(survives_kill_at_any_point), T(others_work_is_kept),
-                                       T(flags_acls_and_capabilities), T(full_disk_stops_cleanly), T(one_file_is_restored)};
+                                       T(flags_acls_and_capabilities), T(full_disk_stops_cleanly), T(what_went_aside_goes_with_the_retention), T(one_file_is_restored)};
     const char *only = getenv("PC_FS"), *filter = getenv("PC_TEST");
     if (filter)
         cmocka_set_test_filter(filter);
