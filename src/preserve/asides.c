@@ -1,7 +1,7 @@
 /*
- * Owns the end of what rollbacks set aside: damaged versions and the actor's own files stay in the vault's aside/ folder
- * for the retention time after the rollback finished (or was undone), so that it can be undone; then they go. Never
- * those of a rollback that is not finished, nor of an incident that is still open.
+ * Owns the end of what rollbacks set aside: damaged versions and the actor's own files stay in the vault's aside/
+ * folder for the retention time after the rollback finished (or was undone), so that it can be undone; then they go.
+ * Never those of a rollback that is not finished, nor of an incident that is still open.
  */
 #include "preserve/journal.h"
 

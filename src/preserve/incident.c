@@ -131,7 +131,8 @@ int pc_store_incident_note(struct pc_store *s, uint64_t incident, uint64_t time_
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
 }
 
-int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text), void *arg)
+int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text),
+                            void *arg)
 {
     int r = 0;
     sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_NOTE_LIST, &r);

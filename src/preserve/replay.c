@@ -1,6 +1,6 @@
 /*
- * Owns replaying an incident's acts: what was at each place before the first of them, and what the acts left where. Must not look
- * at the file system. The index hands it the acts in order.
+ * Owns replaying an incident's acts: what was at each place before the first of them, and what the acts left where.
+ * Must not look at the file system. The index hands it the acts in order.
  */
 #include "preserve/plan.h"
 
@@ -90,7 +90,14 @@ int pc_plan_place(struct pc_plan *p, int vol, const struct pc_fh *parent, const 
     char *copy = r == 0 ? strdup(name) : NULL;
     if (!copy)
         return r < 0 ? r : -ENOMEM;
-    p->places[p->n_places] = (struct pc_place){.vol = vol, .parent = *parent, .name = copy, .want = PC_NONE, .cur = PC_NONE, .prev = PC_NONE, .move = PC_NONE, .next_live = PC_NONE};
+    p->places[p->n_places] = (struct pc_place){.vol = vol,
+                                               .parent = *parent,
+                                               .name = copy,
+                                               .want = PC_NONE,
+                                               .cur = PC_NONE,
+                                               .prev = PC_NONE,
+                                               .move = PC_NONE,
+                                               .next_live = PC_NONE};
     *out = p->n_places++;
     table_put(t, h, *out);
     return 0;
@@ -144,7 +151,8 @@ static void claim(struct pc_plan *p, uint32_t place, uint32_t f)
         q->cur = f;
         file->cur = place;
     } else if (q->cur != f && q->prev != f && q->want == PC_NONE && (q->assumed || file->cur == PC_NONE)) {
-        /* It was beneath what arrived (a replacing rename or an exchange, told in either order), or others put it there. */
+        /* It was beneath what arrived (a replacing rename or an exchange, told in either order), or others put it
+         * there. */
         q->want = origin;
         q->assumed = false;
     }

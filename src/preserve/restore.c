@@ -101,7 +101,8 @@ static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t ver
     return r;
 }
 
-/* The same folder seen through the vault's own mount: only there a rename from the vault is possible. -EXDEV: elsewhere. */
+/* The same folder seen through the vault's own mount: only there a rename from the vault is possible. -EXDEV:
+ * elsewhere. */
 static int through_vault(const struct pc_volume *v, int to_dir)
 {
     struct stat a, b;
@@ -112,8 +113,8 @@ static int through_vault(const struct pc_volume *v, int to_dir)
     return r == 0 ? pc_fh_open(v->tree_fd, &fh, O_RDONLY | O_DIRECTORY | O_NOATIME) : r;
 }
 
-static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version, int home, const char *name, int to_dir,
-                       const char *to_name)
+static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version, int home, const char *name,
+                       int to_dir, const char *to_name)
 {
     if (to_dir < 0)
         return home < 0 ? -ENOENT : swap_version_in(s, v, version, home, name);
@@ -123,8 +124,8 @@ static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version
     return dir >= 0 ? swap_version_in(s, v, version, dir, to_name) : copy_out(s, version, to_dir, to_name);
 }
 
-int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path, uint64_t at_ns,
-                    int to_dirfd, const char *to_name, struct pc_step *done)
+int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path,
+                    uint64_t at_ns, int to_dirfd, const char *to_name, struct pc_step *done)
 {
     struct pc_volume *v = pc_volume_get(s, vol);
     const char *why = NULL;

@@ -1,4 +1,5 @@
-/* Vault records: what anybody with raw access to the disk may have written. What decodes must encode to the same bytes. */
+/* Vault records: what anybody with raw access to the disk may have written. What decodes must encode to the same bytes.
+ */
 #include "preserve/record.h"
 
 #include <stdlib.h>

@@ -79,8 +79,8 @@ static void memory_is_bounded(void **state)
     }
     uint64_t t3 = pc_mono_ns();
     long growth = rss_kb() - before;
-    printf("# rows %.1f us each, look-ups %.1f us each, memory grew %ld KiB\n", (double)(t1 - t0) / 1e3 / (FILES - 1000),
-           (double)(t3 - t2) / 1e3 / 20000, growth);
+    printf("# rows %.1f us each, look-ups %.1f us each, memory grew %ld KiB\n",
+           (double)(t1 - t0) / 1e3 / (FILES - 1000), (double)(t3 - t2) / 1e3 / 20000, growth);
     assert_true(growth < RSS_GROWTH_MAX_KB);
     fixture_down(&f);
 }
