@@ -39,9 +39,9 @@ git_lfs() {
 }
 git_lfs_check() { git -C lfs lfs fsck; }
 
-#@ meson-compile needs=meson,ninja,gcc seconds=300
+#@ meson-compile needs=meson,ninja,gcc seconds=240
 meson_compile_setup() { mkdir src && tar -C "$SOURCE_TREE" --exclude='./build*' --exclude=./.git -cf - . | tar -C src -xf - ; }
-meson_compile() { meson setup build src && ninja -C build -j2 | tail -3 && rm -rf build; }
+meson_compile() { meson setup build src && ninja -C build -j2 portcullis portcullisd | tail -3 && rm -rf build; }
 
 #@ cmake-make needs=cmake,make,gcc
 cmake_make_setup() {
