@@ -26,8 +26,9 @@ struct entry {
     uint64_t creator, due_ns;
     int vol;
     pc_dir dir;
-    uint32_t hash_next, list_next;
+    uint32_t hash_next, list_next, list_prev;
     uint8_t tries;
+    bool hot;
 };
 
 struct list {
@@ -98,14 +99,46 @@ static uint32_t take(struct pc_captures *c)
     return c->used <= c->max ? c->used++ : 0;
 }
 
-static void append(struct pc_captures *c, struct list *l, uint32_t i)
+static struct list *list_of(struct pc_captures *c, uint32_t i)
 {
+    return c->entry[i].hot ? &c->hot : &c->soon;
+}
+
+static void append(struct pc_captures *c, uint32_t i)
+{
+    struct list *l = list_of(c, i);
     c->entry[i].list_next = 0;
+    c->entry[i].list_prev = l->tail;
     if (l->tail)
         c->entry[l->tail].list_next = i;
     else
         l->head = i;
     l->tail = i;
+}
+
+static void unlink_entry(struct pc_captures *c, uint32_t i)
+{
+    struct entry *e = &c->entry[i];
+    struct list *l = list_of(c, i);
+    if (e->list_prev)
+        c->entry[e->list_prev].list_next = e->list_next;
+    else
+        l->head = e->list_next;
+    if (e->list_next)
+        c->entry[e->list_next].list_prev = e->list_prev;
+    else
+        l->tail = e->list_prev;
+}
+
+/* Written and now closed: what waited for a pause in the writing need wait no longer. */
+static void hurry(struct pc_captures *c, uint32_t i)
+{
+    if (!c->entry[i].hot)
+        return;
+    unlink_entry(c, i);
+    c->entry[i].hot = false;
+    c->entry[i].due_ns = pc_mono_ns() + SOON_NS;
+    append(c, i);
 }
 
 static void rename_entry(struct entry *e, pc_dir dir, const char *name)
@@ -135,6 +168,8 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
     uint32_t i = find(c, vol, fh);
     if (i) {
         rename_entry(&c->entry[i], dir, name);
+        if (!hot)
+            hurry(c, i);
         return; /* taken when it is due, with what the file is then */
     }
     char *copy = strdup(name);
@@ -151,9 +186,10 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
                                  .due_ns = pc_mono_ns() + (hot ? HOT_NS : SOON_NS),
                                  .vol = vol,
                                  .dir = dir,
+                                 .hot = hot,
                                  .hash_next = *head};
     *head = i;
-    append(c, hot ? &c->hot : &c->soon, i);
+    append(c, i);
     c->waiting++;
 }
 
@@ -254,7 +290,8 @@ static void again(struct pc_captures *c, uint32_t i, uint64_t now_ns)
 {
     struct entry *e = &c->entry[i];
     e->due_ns = now_ns + HOT_NS;
-    append(c, &c->hot, i);
+    e->hot = true;
+    append(c, i);
 }
 
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
@@ -265,9 +302,7 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
         return false;
     uint32_t i = l->head;
     struct entry *e = &c->entry[i];
-    l->head = e->list_next;
-    if (!l->head)
-        l->tail = 0;
+    unlink_entry(c, i);
     struct pc_volume *v = pc_volume_by_id(g, e->vol);
     _close_ int fd = v ? open_live(v, &e->fh) : -ENODEV;
     /* Its folder may have been dropped while it waited. */
