@@ -126,7 +126,6 @@ struct deed {
     uint64_t before;              /* version to compare with and to restore */
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;
-    bool closed; /* the writer has closed the file */
 };
 
 static void read_windows(int fd, struct pc_content *c, uint8_t *room)
@@ -210,8 +209,6 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         .size_after = d->size_after,
         .creator = d->known && d->known->creator > g->run_base ? d->known->creator - g->run_base : 0,
         .has_pre_image = has_content(d->known, d->op),
-        .base = d->before,
-        .closed = d->closed,
     };
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
@@ -221,7 +218,6 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
             memset(o, 0, sizeof *o); /* asked twice for the same: the judge's own error, never a verdict */
     }
-    pc_tracer_act(g, &act, &o->facts);
 }
 
 /* The same process doing the same to the same version again adds nothing to what a rollback needs. */
@@ -347,7 +343,6 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
     }
     d->known = &known;
     d->op = PC_OP_MODIFY;
-    d->closed = closed;
     judge_and_record(g, d);
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, !closed);
 }
@@ -614,6 +609,15 @@ static void lost_events(struct pc_guard *g)
     }
 }
 
+/* Is a file that was written under a name outside still in its guarded folder, too (a hard link), or was it moved out? */
+static bool still_there(const struct pc_volume *v, const struct pc_known *k)
+{
+    _close_ int dir = k->gone ? -1 : pc_fh_open(v->tree_fd, &k->parent, O_PATH | O_DIRECTORY);
+    _close_ int fd = dir < 0 ? -1 : openat(dir, k->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct pc_fh fh;
+    return fd >= 0 && pc_fh_of_fd(fd, &fh) == 0 && pc_fh_equal(&fh, &k->fh);
+}
+
 void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
 {
     g->n.events++;
@@ -635,25 +639,27 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
         d.new_name = e->new_name;
     }
     struct pc_known known;
-    bool is_known = false;
-    if (d.dir || d.new_dir || !e->has_dir)
-        is_known = pc_store_lookup(g->store, v->id, &e->target, &known) == 0;
-    if (is_known) {
+    uint32_t bits = e->bits;
+    bool outside = e->has_dir && !d.dir && !d.new_dir;
+    if (outside)
+        bits &= PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE; /* what happens to a name elsewhere is not our matter */
+    if (bits && pc_store_lookup(g->store, v->id, &e->target, &known) == 0 && (!outside || still_there(v, &known))) {
         d.known = &known;
         d.before = known.version;
-        if (!e->has_dir || !e->name[0]) { /* opened by handle, or unlinked while open: the index knows the place */
+        /* Opened by handle, unlinked while open, or through a link from outside: the index knows the place. */
+        if (outside || !e->has_dir || !e->name[0]) {
             d.dir = pc_dirs_find(g->dirs, v->id, &known.parent);
             d.name = known.name;
         }
     }
-    if (e->bits & PC_FAN_RENAME) {
+    if (bits & PC_FAN_RENAME) {
         if (d.dir || d.new_dir)
             moved(g, &d);
     } else if (d.dir) {
         if (d.is_dir)
-            folder_event(g, &d, e->bits);
+            folder_event(g, &d, bits);
         else
-            file_event(g, &d, e->bits);
+            file_event(g, &d, bits);
     }
 }
 
