@@ -63,8 +63,7 @@ static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
         json_array_append_new(why, json_sprintf("%" PRIu64 " files: %s (for example %s)", f->reason[i].count,
                                                 f->reason[i].text, f->reason[i].sample));
     if (v && v->mode == PC_MODE_ON_OPEN)
-        json_array_append_new(why, json_string("on-open: truncate(2) by path, and writes through descriptors opened before "
-                                               "the guard started, are seen but their old content is not kept"));
+        json_array_append_new(why, json_string("on-open: truncate(2) by path is seen, but the old content is not kept"));
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem", v ? json_string(v->type) : json_null(),
                      "mode", mode_text(v), "covered", (json_int_t)f->covered, "uncovered", (json_int_t)f->uncovered, "why", why);
 }
@@ -135,11 +134,12 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
     }
     (void)pc_store_incidents(g->store, count_incident, incidents);
     json_t *events = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
         (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts", (json_int_t)g->n.acts, "captures",
         (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission", (json_int_t)gs.opens, "waited",
         (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs", (json_int_t)g->n.gate_downs, "vault_denied",
-        (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied);
+        (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied, "held_at_start",
+        (json_int_t)pc_startup_copied(g));
     pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}",
                                    "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since",
                                    time_json(g->started_real_ns), "gate", down ? "down" : "up", "supervisor", "pid",

@@ -239,6 +239,8 @@ int pc_folder_guard(struct pc_guard *g, uint32_t i)
     f->covered = f->uncovered = 0;
     f->reasons = 0;
     f->trouble[0] = 0;
+    if (v->mode == PC_MODE_ON_OPEN)
+        pc_startup_want(g);
     return pc_scan_add(g, dir);
 }
 
