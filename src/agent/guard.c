@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "core/trace.h"
 #include "kern/cnproc.h"
 #include "kern/mounts.h"
 #include "kern/procfs.h"
@@ -58,14 +59,27 @@ void pc_guard_urgent(struct pc_guard *g, bool urgent)
 
 /* ---- lineage ---- */
 
+static void seen(struct pc_guard *g, pid_t pid, pid_t parent)
+{
+    uint64_t now = pc_mono_ns();
+    (void)pc_judge_seen(g->judge, pid, parent, now);
+    pc_tracer_lineage(g, PC_TRACE_SEEN, parent, pid, now);
+}
+
+static void spare(struct pc_guard *g, pid_t pid)
+{
+    pc_judge_spare(g->judge, pid);
+    pc_tracer_lineage(g, PC_TRACE_SPARE, 0, pid, pc_mono_ns());
+}
+
 static int see_process(void *arg, pid_t pid)
 {
     struct pc_guard *g = arg;
     struct pc_procinfo p;
     if (pc_proc_brief(pid, &p) == 0) {
-        (void)pc_judge_seen(g->judge, pid, p.ppid, pc_mono_ns());
+        seen(g, pid, p.ppid);
         if (p.kernel_thread)
-            pc_judge_spare(g->judge, pid);
+            spare(g, pid);
     }
     return 0;
 }
@@ -77,13 +91,16 @@ static void lineage_event(void *arg, const struct pc_proc_event *e)
     switch (e->what) {
     case PC_PROC_FORK:
         (void)pc_judge_fork(g->judge, e->parent, e->pid, now);
+        pc_tracer_lineage(g, PC_TRACE_FORK, e->parent, e->pid, now);
         break;
     case PC_PROC_EXEC:
         pc_judge_exec(g->judge, e->pid, now);
+        pc_tracer_lineage(g, PC_TRACE_EXEC, 0, e->pid, now);
         pc_acts_forget_process(g, pc_judge_actor_of(g->judge, e->pid));
         break;
     case PC_PROC_EXIT:
         pc_judge_exit(g->judge, e->pid, now);
+        pc_tracer_lineage(g, PC_TRACE_EXIT, 0, e->pid, now);
         break;
     default:
         g->lineage_lost = true;
@@ -105,10 +122,10 @@ void pc_guard_lineage(struct pc_guard *g)
 /* Nothing that contains the guard may ever be frozen, nor what starts everything else. */
 static void spare_the_host(struct pc_guard *g)
 {
-    pc_judge_spare(g->judge, 1);
+    spare(g, 1);
     struct pc_procinfo p;
     for (pid_t pid = getpid(); pid > 0 && pc_proc_brief(pid, &p) == 0; pid = p.ppid)
-        pc_judge_spare(g->judge, pid);
+        spare(g, pid);
 }
 
 /* ---- events ---- */
@@ -131,7 +148,7 @@ static void know_process(struct pc_guard *g, pid_t pid)
 {
     struct pc_procinfo p;
     if (pid > 0 && !pc_judge_actor_of(g->judge, pid) && pc_proc_brief(pid, &p) == 0)
-        (void)pc_judge_seen(g->judge, pid, p.ppid, pc_mono_ns());
+        seen(g, pid, p.ppid);
 }
 
 static void handle_batch(struct pc_guard *g, size_t len)
@@ -290,6 +307,17 @@ static int open_kernel(struct pc_guard *g)
     return 0;
 }
 
+static int open_trace(struct pc_guard *g)
+{
+    if (strcmp(g->settings.trace, "none") == 0)
+        return 0;
+    int r = pc_tracer_open(g, g->settings.trace);
+    if (r < 0)
+        return complain(g->settings.trace, r, "[log] trace names a file that can be written, or none");
+    pc_tracer_lineage(g, PC_TRACE_POLICY, 0, 0, pc_mono_ns());
+    return 0;
+}
+
 static void freezer_name(const struct pc_guard *g, char *out, size_t cap)
 {
     snprintf(out, cap, "%016" PRIx64, pc_hash64(g->state_dir, strlen(g->state_dir)));
@@ -318,7 +346,9 @@ static int open_all(struct pc_guard *g)
     r = pc_events_open(&opts, &g->log);
     if (r < 0)
         return complain("event log", r, "");
-    r = open_kernel(g);
+    r = open_trace(g);
+    if (r == 0)
+        r = open_kernel(g);
     if (r < 0)
         return r;
     freezer_name(g, name, sizeof name);
@@ -352,6 +382,7 @@ static void close_all(struct pc_guard *g)
     if (g->mounts_fd >= 0)
         close(g->mounts_fd);
     pc_stop_free(g);
+    pc_tracer_close(g);
     pc_freezer_close(&g->freezer);
     if (g->store)
         pc_store_close(g->store);
@@ -446,6 +477,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     if (now - last_flush > PC_NS_PER_S) {
         last_flush = now;
         (void)pc_store_flush(g->store);
+        pc_tracer_flush(g);
     }
     if (now - last_second < PC_NS_PER_S)
         return;

@@ -60,8 +60,9 @@ struct pc_stopped; /* a frozen incident, stop.c */
 struct pc_gate;    /* gate.c */
 struct pc_captures; /* capture.c */
 struct pc_scan;    /* scan.c */
-struct pc_startup;  /* startup_fds.c */
 struct pc_acts;    /* acts.c */
+struct pc_startup; /* startup_fds.c */
+struct pc_tracer;  /* tracer.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -80,6 +81,7 @@ struct pc_guard {
     struct pc_scan *scan;
     struct pc_acts *acts;
     struct pc_startup *startup;
+    struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     struct pc_volume volume[PC_VOLUMES_MAX];
     struct pc_folder *folder;
@@ -136,15 +138,6 @@ uint64_t pc_scan_seen(const struct pc_guard *g);
 /* The guarded folder with this handle, read from disk if it is new to us; 0: not guarded. */
 pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
 void pc_scan_forget_outside(struct pc_guard *g);
-
-/* startup_fds.c */
-int pc_startup_new(struct pc_startup **out);
-void pc_startup_free(struct pc_startup *s);
-/* A folder came under guard in on-open mode: files held open for writing are to be copied, after the walk. */
-void pc_startup_want(struct pc_guard *g);
-/* Looks for them, or copies one. True while there is more. */
-bool pc_startup_step(struct pc_guard *g);
-uint64_t pc_startup_copied(const struct pc_guard *g);
 
 /* capture.c */
 int pc_captures_new(uint32_t max, struct pc_captures **out);
@@ -213,6 +206,23 @@ void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc); /* damaged an
 void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns); /* action.delay, stragglers */
 int pc_stop_adopt(struct pc_guard *g);                        /* after a restart: incidents still frozen */
 void pc_stop_free(struct pc_guard *g);
+
+/* startup_fds.c */
+int pc_startup_new(struct pc_startup **out);
+void pc_startup_free(struct pc_startup *s);
+/* A folder came under guard in on-open mode: files held open for writing are to be copied, after the walk. */
+void pc_startup_want(struct pc_guard *g);
+/* Looks for them, or copies one. True while there is more. */
+bool pc_startup_step(struct pc_guard *g);
+uint64_t pc_startup_copied(const struct pc_guard *g);
+
+/* tracer.c: what the judge is told, recorded for `portcullis replay` ([log] trace). NULL tracer: every call does nothing. */
+int pc_tracer_open(struct pc_guard *g, const char *path);
+void pc_tracer_close(struct pc_guard *g);
+void pc_tracer_lineage(struct pc_guard *g, uint8_t type, pid_t parent, pid_t pid, uint64_t now_ns); /* enum pc_trace_type */
+void pc_tracer_act(struct pc_guard *g, const struct pc_act *act, const struct pc_facts *facts);
+void pc_tracer_absolve(struct pc_guard *g, pc_actor root);
+void pc_tracer_flush(struct pc_guard *g);
 
 /* answers.c */
 extern const struct pc_command pc_guard_commands[];

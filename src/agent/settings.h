@@ -121,6 +121,8 @@ struct pc_path_settings_list {
       "Never waits for the journal: what it does not take at once is dropped and counted.")                            \
     X(log, ecs_file, "ecs-file", TEXT, "auto", 0, 0, LIVE, "file for events as JSON lines (Elastic Common Schema)",    \
       "An absolute path, auto (events.json in the state directory) or none. Rotated once (.1) at 64 MiB.")             \
+    X(log, trace, "trace", TEXT, "none", 0, 0, RESTART, "file for a trace of all that was judged (portcullis replay)",    \
+      "An absolute path, or none. Holds who forked whom and what was judged, no file content. Ends at 1 GiB.")         \
     X(log, rate, "rate-limit", NUMBER, "50", 1, 10000, LIVE, "events a second",                                        \
       "More are counted and reported as suppressed. Alerts are never suppressed.")                                     \
     X(limits, actors, "actors", NUMBER, "32768", 1024, 1u << 20, RESTART, "processes remembered for their ancestry",   \

@@ -249,6 +249,12 @@ static bool allowed(struct pc_guard *g, const struct pc_stopped *s)
     return true;
 }
 
+static void absolve(struct pc_guard *g, pc_actor root)
+{
+    pc_judge_absolve(g->judge, root);
+    pc_tracer_absolve(g, root);
+}
+
 static void thaw_all(struct pc_guard *g, struct pc_stopped *s)
 {
     for (uint32_t i = s->members; i-- > 0;) {
@@ -263,7 +269,7 @@ static void let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why)
     unlist(g, s);
     thaw_all(g, s);
     for (uint32_t i = 0; i < s->roots; i++)
-        pc_judge_absolve(g->judge, s->root[i]);
+        absolve(g, s->root[i]);
     s->inc.state = PC_INC_RELEASED;
     s->inc.closed_ns = pc_real_ns();
     note(g, s->inc.id, why);
@@ -399,7 +405,7 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
     unlist(g, s);
     pc_freeze_group_done(&g->freezer, incident, s->group_fd);
     for (uint32_t i = 0; i < s->roots; i++)
-        pc_judge_absolve(g->judge, s->root[i]);
+        absolve(g, s->root[i]);
     s->inc.state = PC_INC_ENDED;
     s->inc.closed_ns = pc_real_ns();
     char text[80];

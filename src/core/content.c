@@ -124,7 +124,8 @@ static void spread_block(struct spread *s, const uint8_t *p, uint32_t n)
         return;
     }
     struct pc_hist h = {0};
-    uint32_t from = n > SPREAD_BYTES ? n - SPREAD_BYTES : 0; /* the end of a block: the first one begins with a header */
+    /* The end of a block: the first one begins with a header. */
+    uint32_t from = n > SPREAD_BYTES ? n - SPREAD_BYTES : 0;
     pc_hist_add(&h, p + from, n - from);
     bool random = pc_hist_random(&h);
     s->random += random;
@@ -422,7 +423,8 @@ static bool rule_encrypted_box(const struct pair *p, struct pc_finding *f)
 
 static bool rule_encoded(const struct pair *p, struct pc_finding *f)
 {
-    bool whole = p->new.kind == PC_KIND_ENCODED || (p->new.kind == PC_KIND_UNKNOWN && pc_hist_encoded(&p->new_spread.all));
+    bool unknown = p->new.kind == PC_KIND_UNKNOWN;
+    bool whole = p->new.kind == PC_KIND_ENCODED || (unknown && pc_hist_encoded(&p->new_spread.all));
     if (!whole && !pc_hist_encoded(&p->change.new))
         return false;
     if (!whole && p->change.changed < 1024)

@@ -38,7 +38,7 @@ enum pc_evidence {
     PC_EV_PARTIAL = 1 << 3,        /* randomised in stripes, head only, or every other block */
     PC_EV_EMPTIED = 1 << 4,        /* truncated or punched to nothing / overwritten with one constant */
     PC_EV_OPAQUE_TWIN = 1 << 5,    /* old file gone while the same lineage wrote an opaque file near and of its size */
-    PC_EV_ENCRYPTED_BOX = 1 << 6,  /* replaced by a container whose members are encrypted (zip -P, 7z -p, gpg, openssl) */
+    PC_EV_ENCRYPTED_BOX = 1 << 6,  /* replaced by a container with encrypted members (zip -P, 7z -p, gpg, openssl) */
     PC_EV_ENCODED = 1 << 7,        /* random bytes in a text encoding (base64, hex) */
     PC_EV_NOTE = 1 << 8,           /* the same new text file dropped in many folders */
     PC_EV_DECOY = 1 << 9,
@@ -52,13 +52,13 @@ struct pc_finding {
     uint8_t kind_before, kind_after; /* enum pc_kind */
 };
 
-/* Compares windows of the pre-image with those of the live file (same plan). Never fails: unreadable windows have len 0. */
+/* Compares windows of the pre-image with the live file's (same plan). Never fails: unreadable windows have len 0. */
 void pc_content_compare(const struct pc_content *before, const struct pc_content *after, struct pc_finding *out);
 
 /* What one file looks like by itself. */
 struct pc_look {
     uint8_t kind;    /* enum pc_kind */
-    uint8_t opaque;  /* 0..100: looks like ciphertext: random, not decodable as any known packed format, or an encrypted box */
+    uint8_t opaque;  /* 0..100: looks like ciphertext: random and not decodable, or an encrypted box */
     uint8_t packed;  /* 1 when it is a valid known packed format (decodes): its entropy says nothing */
     uint8_t textual; /* 1 when plain text in a known encoding */
 };

@@ -19,7 +19,7 @@ void pc_hist_merge(struct pc_hist *into, const struct pc_hist *from);
  * up: the chi-square of random bytes is 255 +- 23 whatever their number, while text of 32 bytes already has over 500.
  */
 bool pc_hist_random(const struct pc_hist *h);
-/* Printable bytes drawn evenly from an alphabet of 16 to 94 signs (hex, base32, base64, ascii85): encoded randomness. */
+/* Printable bytes drawn evenly from 16 to 94 signs (hex, base32, base64, ascii85): encoded randomness. */
 bool pc_hist_encoded(const struct pc_hist *h);
 /* All bytes are the same value. False when there are none. */
 bool pc_bytes_constant(const uint8_t *p, size_t n);

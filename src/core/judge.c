@@ -1,7 +1,7 @@
 /*
- * Owns the decision: takes acts in, says what facts it needs, weighs them, and names the smallest subtree that holds the
- * evidence. Pure: no clock, no I/O; allocates in pc_judge_new alone. What a file's content means is content.c's business,
- * who begot whom lineage.c's, what is remembered ledger.c's.
+ * Owns the decision: takes acts in, says what facts it needs, weighs them, and names the smallest subtree that holds
+ * the evidence. Pure: no clock, no I/O; allocates in pc_judge_new alone. What a file's content means is content.c's
+ * business, who begot whom lineage.c's, what is remembered ledger.c's.
  */
 #include "core/judge.h"
 
@@ -374,7 +374,8 @@ static void convict_children(struct pc_judge *j, uint32_t spared, struct pc_outc
     out->convicted = true;
     out->evidence_score = t.score;
     out->evidence_files = t.files;
-    for (uint32_t c = node[spared].child; c && out->root_count < sizeof out->roots / sizeof out->roots[0]; c = node[c].next) {
+    const uint32_t room = sizeof out->roots / sizeof out->roots[0];
+    for (uint32_t c = node[spared].child; c && out->root_count < room; c = node[c].next) {
         if (!is_suspect_child(&node[c]))
             continue;
         node[c].convicted = true;

@@ -19,7 +19,7 @@ struct pc_judge;
 typedef uint64_t pc_actor; /* 0: unknown */
 
 struct pc_judge_policy {
-    uint32_t convict_score;  /* sum of file scores over a subtree that convicts it; default 270 = three certain files (90 to 100 each) */
+    uint32_t convict_score;  /* sum of file scores over a subtree that convicts it; default 270: three certain files */
     uint32_t min_files;      /* and at least this many distinct files; default 3 */
     uint64_t window_ns;      /* evidence older than this no longer counts towards a verdict; default 10 minutes */
     uint32_t max_actors;     /* capacity of the lineage table; default 32768 */
@@ -49,7 +49,16 @@ pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor);             
 pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);                       /* also of a dead one; 0 unknown */
 bool pc_judge_alive(const struct pc_judge *j, pc_actor actor);
 
-enum pc_op { PC_OP_MODIFY = 1, PC_OP_CREATE, PC_OP_DELETE, PC_OP_RENAME, PC_OP_REPLACE, PC_OP_META, PC_OP_DECOY, PC_OP_VAULT };
+enum pc_op {
+    PC_OP_MODIFY = 1,
+    PC_OP_CREATE,
+    PC_OP_DELETE,
+    PC_OP_RENAME,
+    PC_OP_REPLACE,
+    PC_OP_META,
+    PC_OP_DECOY,
+    PC_OP_VAULT
+};
 
 /*
  * What reading a file's content told, without the content: what the guard writes into a trace, so that a replay under
@@ -75,6 +84,8 @@ struct pc_act {
     uint64_t size_after;
     pc_actor creator;      /* who made the file, if it was made while we watched; else 0 */
     bool has_pre_image;
+    uint64_t base;         /* which pre-image it is compared with; 0: not known */
+    bool closed;           /* the writer is done: MODIFY at a close, not in the middle of a rewrite */
     /*
      * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
      * DELETE: before alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).

@@ -164,7 +164,7 @@ enum pc_proof pc_check_zip(const struct pc_view *v, struct pc_sight *s)
 
 /* --- 7z ----------------------------------------------------------------------------------------------------------- */
 
-/* The codec "AES-256 + SHA-256" (06 f1 07 01) with its property byte in front, as it stands in a coder's description. */
+/* The codec "AES-256 + SHA-256" (06 f1 07 01) behind its property byte, as it stands in a coder's description. */
 static bool names_aes(const uint8_t *p, size_t n)
 {
     return pc_find_bytes(p, n, "\x24\x06\xf1\x07\x01", 5) != NULL;

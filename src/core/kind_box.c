@@ -86,8 +86,9 @@ enum pc_proof pc_check_gpg_keys(const struct pc_view *v, struct pc_sight *s)
         return at == v->size ? PC_PROOF_STRUCTURE : PC_PROOF_NONE; /* a detached signature */
     if (at + 6 > v->head_len || !packet_at(v->head + at, (uint32_t)(v->head_len - at), &next))
         return PC_PROOF_NONE;
-    bool follows = next.tag == 13 || next.tag == 2 || next.tag == 12 || next.tag == 14 || next.tag == 7 || next.tag == 17;
-    return follows ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
+    /* signature, subkeys, trust, user name, user picture */
+    const uint32_t may_follow = 1u << 2 | 1u << 7 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17;
+    return next.tag < 32 && may_follow >> next.tag & 1 ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
 }
 
 /* "Salted__", eight bytes of salt, then cipher blocks. */
@@ -110,5 +111,6 @@ enum pc_proof pc_check_cms(const struct pc_view *v, struct pc_sight *s)
 enum pc_proof pc_check_luks(const struct pc_view *v, struct pc_sight *s)
 {
     (void)s;
-    return v->head_len >= 8 && pc_be16(v->head + 6) >= 1 && pc_be16(v->head + 6) <= 2 ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
+    uint16_t version = v->head_len >= 8 ? pc_be16(v->head + 6) : 0;
+    return version >= 1 && version <= 2 ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
 }

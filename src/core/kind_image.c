@@ -189,15 +189,16 @@ enum pc_proof pc_check_ico(const struct pc_view *v, struct pc_sight *s)
         return PC_PROOF_NONE;
     uint16_t n = pc_le16(v->head + 4);
     uint32_t len = pc_le32(v->head + 14), off = pc_le32(v->head + 18);
-    bool sane = n >= 1 && n <= 256 && v->head[9] == 0 && off >= 6u + 16u * n && (uint64_t)off + len <= v->size && len > 0;
+    bool inside = len > 0 && off >= 6u + 16u * n && (uint64_t)off + len <= v->size;
+    bool sane = n >= 1 && n <= 256 && v->head[9] == 0 && inside;
     return sane ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
 }
 
 enum pc_proof pc_check_psd(const struct pc_view *v, struct pc_sight *s)
 {
     (void)s;
-    bool sane = v->head_len >= 26 && pc_be16(v->head + 4) >= 1 && pc_be16(v->head + 4) <= 2 && pc_be32(v->head + 6) == 0;
-    return sane ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
+    uint16_t version = v->head_len >= 26 ? pc_be16(v->head + 4) : 0;
+    return version >= 1 && version <= 2 && pc_be32(v->head + 6) == 0 ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;
 }
 
 enum pc_proof pc_check_xcf(const struct pc_view *v, struct pc_sight *s)

@@ -75,13 +75,18 @@ static uint32_t mp3_chain(const uint8_t *p, uint32_t n, uint32_t *at)
 
 #define MP3_JUNK 2048u /* bytes between frames that a damaged but playable file may have */
 
+static bool mp3_end_tag(const uint8_t *p)
+{
+    return memcmp(p, "TAG", 3) == 0 || memcmp(p, "APE", 3) == 0 || memcmp(p, "LYR", 3) == 0;
+}
+
 /* Bytes that belong to no frame, from the first one on; tags at the end do not count. */
 static uint32_t mp3_junk(const uint8_t *p, uint32_t n, uint32_t at)
 {
     uint32_t junk = 0;
     while (at + 4 <= n && junk <= MP3_JUNK) {
         mp3_chain(p, n, &at);
-        if (at + 4 > n || memcmp(p + at, "TAG", 3) == 0 || memcmp(p + at, "APE", 3) == 0 || memcmp(p + at, "LYR", 3) == 0)
+        if (at + 4 > n || mp3_end_tag(p + at))
             break;
         for (uint32_t len; at + 4 <= n; at++, junk++) {
             len = mp3_frame(p + at);

@@ -1,6 +1,6 @@
 /*
- * Owns the checks of what is rewritten in place by its owner: databases of fixed pages and disk images. Their pages keep
- * headers whatever is written into them; random bytes laid over pages have none.
+ * Owns the checks of what is rewritten in place by its owner: databases of fixed pages and disk images. Their pages
+ * keep headers whatever is written into them; random bytes laid over pages have none.
  */
 #include "core/bytes.h"
 #include "core/kind_impl.h"
@@ -32,7 +32,7 @@ static uint32_t sqlite_page_size(const struct pc_view *v)
     return page == 1 ? 65536 : page;
 }
 
-/* B-tree pages begin with their type; overflow and free-list pages with the number of a page; pointer maps with 1..5. */
+/* B-tree pages begin with their type, overflow and free-list pages with a page number, pointer maps with 1..5. */
 static bool sqlite_page(const uint8_t *p, uint64_t number, const struct pc_view *v)
 {
     uint64_t pages = v->size / sqlite_page_size(v) + 1;

@@ -11,6 +11,8 @@ enum pc_proof pc_check_elf(const struct pc_view *v, struct pc_sight *s)
     if (v->head_len < 52 || p[4] < 1 || p[4] > 2 || p[5] < 1 || p[5] > 2 || p[6] != 1)
         return PC_PROOF_NONE;
     bool le = p[5] == 1, wide = p[4] == 2;
+    if (wide && v->head_len < 64)
+        return PC_PROOF_NONE;
     uint16_t type = le ? pc_le16(p + 16) : pc_be16(p + 16);
     uint16_t header = le ? pc_le16(p + (wide ? 52 : 40)) : pc_be16(p + (wide ? 52 : 40));
     return (type <= 4 || type >= 0xfe00) && header == (wide ? 64 : 52) ? PC_PROOF_STRUCTURE : PC_PROOF_NONE;

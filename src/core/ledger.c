@@ -1,6 +1,6 @@
 /*
- * Owns evidence, credits and recent deletions, and keeps the lineage's sums equal to them. Decides nothing: judge.c says
- * what is evidence and what it is worth.
+ * Owns evidence, credits and recent deletions, and keeps the lineage's sums equal to them. Decides nothing: judge.c
+ * says what is evidence and what it is worth.
  */
 #include "core/ledger.h"
 
@@ -122,8 +122,8 @@ static uint32_t take_entry(struct pc_ledger *g)
     return i;
 }
 
-bool pc_ledger_add(struct pc_ledger *g, uint32_t owner, uint64_t file, uint64_t now_ns, uint8_t score, uint32_t evidence,
-                   bool counts)
+bool pc_ledger_add(struct pc_ledger *g, uint32_t owner, uint64_t file, uint64_t now_ns, uint8_t score,
+                   uint32_t evidence, bool counts)
 {
     uint32_t i = find(g, file);
     if (i && g->entry[i].score >= score)

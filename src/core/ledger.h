@@ -6,7 +6,7 @@
  * What was found out and still counts. Private to the core. Three bounded memories, allocated once:
  * - evidence: one entry a file (the best score wins), owned by the process that did it, summed up in the lineage;
  * - credits: ciphertext-like files somebody made; a deletion of a structured file is held against one of them;
- * - gone: structured files deleted by a lineage that also makes ciphertext, for programs that delete first, write after.
+ * - gone: structured files deleted by a lineage that also makes ciphertext, for programs that delete first.
  * When one is full its oldest entry is forgotten. Entries older than the window are forgotten by pc_ledger_expire.
  */
 #define PC_LEDGER_EVIDENCE 8192u
@@ -49,8 +49,8 @@ struct pc_ledger {
 int pc_ledger_init(struct pc_ledger *g, struct pc_lineage *lin); /* -ENOMEM */
 void pc_ledger_fini(struct pc_ledger *g);
 /* Records evidence; false when the file already carries as high a score. */
-bool pc_ledger_add(struct pc_ledger *g, uint32_t owner, uint64_t file, uint64_t now_ns, uint8_t score, uint32_t evidence,
-                   bool counts);
+bool pc_ledger_add(struct pc_ledger *g, uint32_t owner, uint64_t file, uint64_t now_ns, uint8_t score,
+                   uint32_t evidence, bool counts);
 void pc_ledger_expire(struct pc_ledger *g, uint64_t now_ns, uint64_t window_ns);
 /* Forgets everything owned in the subtree of root. */
 void pc_ledger_absolve(struct pc_ledger *g, uint32_t root);

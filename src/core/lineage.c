@@ -1,6 +1,6 @@
 /*
- * Owns the table of processes and their creation ancestry. Allocates once, in pc_lineage_init. Knows nothing of evidence
- * except the sums it carries up; judge.c tells it who was born and who died, ledger.c what to add where.
+ * Owns the table of processes and their creation ancestry. Allocates once, in pc_lineage_init. Knows nothing of
+ * evidence except the sums it carries up; judge.c tells it who was born and who died, ledger.c what to add where.
  */
 #include "core/lineage.h"
 

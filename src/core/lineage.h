@@ -7,8 +7,8 @@
  * ledger.c). A node is named by its slot (1..cap; 0 is none) inside the core and by its pc_actor outside: slot in the
  * low 20 bits, a counter above, so that a name is never used twice.
  *
- * Sums (score, files, opaque, young, spared) are of the whole subtree; whoever adds something at a node adds it to every
- * ancestor, with pc_lineage_add_*.
+ * Sums (score, files, opaque, young, spared) are of the whole subtree; whoever adds something at a node adds it to
+ * every ancestor, with pc_lineage_add_*.
  */
 #define PC_LINEAGE_MAX ((1u << 20) - 1)
 /*
@@ -58,8 +58,8 @@ uint32_t pc_lineage_common(const struct pc_lineage *l, uint32_t a, uint32_t b); 
 /* The largest group that is held answerable together: the highest ancestor below every spared one. */
 uint32_t pc_lineage_group(const struct pc_lineage *l, uint32_t slot);
 /*
- * The group, or the spared ancestor above it (its other children may be co-workers) unless that is pid 1, whose children
- * are the whole host.
+ * The group, or the spared ancestor above it (its other children may be co-workers) unless that is pid 1, whose
+ * children are the whole host.
  */
 uint32_t pc_lineage_wide(const struct pc_lineage *l, uint32_t slot);
 

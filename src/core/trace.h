@@ -7,9 +7,9 @@
  * A recorded day: everything the judge was told, in order, without any file content. The guard writes records as it
  * goes; pc_replay feeds them to a new judge under any policy. Pure: buffers in, buffers out.
  *
- * Bytes (numbers little endian): "PCTRACE" and the version (1), then records of <type u8> <length u16> <body>. Records of
- * unknown type are skipped, bodies may grow at their end; so old readers read new traces. Replaying is deterministic:
- * actors get the same numbers as when recorded, provided the trace begins where the judge began.
+ * Bytes (numbers little endian): "PCTRACE" and the version (1), then records of <type u8> <length u16> <body>.
+ * Records of unknown type are skipped, bodies may grow at their end; so old readers read new traces. Replaying is
+ * deterministic: actors get the same numbers as when recorded, provided the trace begins where the judge began.
  */
 #define PC_TRACE_VERSION 1
 #define PC_TRACE_BODY_MAX 512 /* longest body of ours; longer ones are read over, up to the u16's bound */
@@ -61,7 +61,8 @@ struct pc_replay_stats {
  * the judge; non-zero from it stops the replay and is returned. 0, -ENOMEM, PC_E_RANGE (a policy in the trace is not
  * acceptable), PC_E_CORRUPT. stats is filled as far as it went, in every case.
  */
-typedef int (*pc_replay_fn)(void *arg, const struct pc_judge *j, const struct pc_act *act, const struct pc_outcome *out);
+typedef int (*pc_replay_fn)(void *arg, const struct pc_judge *j, const struct pc_act *act,
+                            const struct pc_outcome *out);
 int pc_replay(struct pc_cur *c, const struct pc_judge_policy *policy, pc_replay_fn on_act, void *arg,
               struct pc_replay_stats *stats);
 #endif

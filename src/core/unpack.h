@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Trial decoders. Each decodes the first bytes of a packed stream and says whether they were valid: the proof that bytes
- * which look random are a compressor's output. They allocate nothing: the libraries get an arena on the stack.
+ * Trial decoders. Each decodes the first bytes of a packed stream and says whether they were valid: the proof that
+ * bytes which look random are a compressor's output. They allocate nothing: the libraries get an arena on the stack.
  */
 #define PC_UNPACK_OUT (8u << 10)
 struct pc_unpacked {

@@ -1,6 +1,6 @@
 /*
- * Owns the walks over packed formats that are proven without producing output: bzip2's code tables, lz4's and compress's
- * references. Random bytes fail each of them within a few hundred bytes.
+ * Owns the walks over packed formats that are proven without producing output: bzip2's code tables, lz4's and
+ * compress's references. Random bytes fail each of them within a few hundred bytes.
  */
 #include "core/unpack.h"
 

@@ -66,7 +66,8 @@ static int read_act(sqlite3_stmt *st, struct pc_act_rec *a)
     return r;
 }
 
-int pc_acts_each(struct pc_store *s, uint64_t incident, int (*fn)(void *arg, uint64_t id, const struct pc_act_rec *), void *arg)
+int pc_acts_each(struct pc_store *s, uint64_t incident, int (*fn)(void *arg, uint64_t id, const struct pc_act_rec *),
+                 void *arg)
 {
     int r = 0;
     sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_ACT_LIST, &r);
@@ -200,7 +201,8 @@ int pc_store_get_process(struct pc_store *s, uint64_t id, struct pc_process *out
     return 0;
 }
 
-int pc_store_incident_processes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_process *), void *arg)
+int pc_store_incident_processes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_process *),
+                                void *arg)
 {
     int r = 0;
     sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_PROC_OF_INC, &r);

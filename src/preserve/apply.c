@@ -1,11 +1,11 @@
 /*
- * Owns doing the steps of a rollback plan and checking the result. Must not decide what is wanted (plan.c) nor make content
- * (prepare.c). Each change of a folder is one rename, written to the journal before; so a crash leaves every name either as it was
- * or as it should be, and a new plan made from what is there finishes the rest.
+ * Owns doing the steps of a rollback plan and checking the result. Must not decide what is wanted (plan.c) nor make
+ * content (prepare.c). Each change of a folder is one rename, written to the journal before; so a crash leaves every
+ * name either as it was or as it should be, and a new plan made from what is there finishes the rest.
  *
- * The journal is committed, not synced, before each rename: an fsync a step would double the time of a rollback. After power loss
- * the journal may lack its last rows; then those damaged versions stay in aside/ without an undo, and the rollback itself still
- * converges, because a plan looks at what is there (aside/ included), not at the journal.
+ * The journal is committed, not synced, before each rename: an fsync a step would double the time of a rollback. After
+ * power loss the journal may lack its last rows; then those damaged versions stay in aside/ without an undo, and the
+ * rollback itself still converges, because a plan looks at what is there (aside/ included), not at the journal.
  */
 #include "preserve/apply.h"
 
@@ -43,8 +43,9 @@ int pc_drop_back(int dirfd, const char *name, uint32_t attrs)
 }
 
 /*
- * A folder the actor made immutable takes no new names: lifted for one rename. Its times are put back, too: the rename is no change
- * its owner made. (Folders whose times the incident changed get their old ones at the end, when those are on record.)
+ * A folder the actor made immutable takes no new names: lifted for one rename. Its times are put back, too: the rename
+ * is no change its owner made. (Folders whose times the incident changed get their old ones at the end, when those are
+ * on record.)
  */
 static int rename_in(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
@@ -171,7 +172,8 @@ static int move_back(struct pc_plan *p, struct pc_pstep *st)
     if (r == 0)
         r = pc_swap_in(src, st->from_aside ? aside.text : row.name, dir, row.name2, false);
     if (r == 0)
-        (void)pc_store_moved(p->s, to->vol, &f->fh, &row.parent2, row.name2); /* unknown to the index: nothing to follow */
+        (void)pc_store_moved(p->s, to->vol, &f->fh, &row.parent2,
+                             row.name2); /* unknown to the index: nothing to follow */
     if (r == 0 && !f->is_dir)
         f->now = f->fh; /* its further names are linked to it */
     return r == -EINVAL || r == -EEXIST ? -EAGAIN : r;
@@ -199,7 +201,8 @@ static int beside_name(struct pc_plan *p, const struct pc_pstep *st, int dir, ch
     for (int i = 0; i < 100; i++) {
         char tail[40];
         const char *why;
-        int t = i ? snprintf(tail, sizeof tail, ".portcullis-restored.%d", i) : snprintf(tail, sizeof tail, ".portcullis-restored");
+        int t = i ? snprintf(tail, sizeof tail, ".portcullis-restored.%d", i)
+                  : snprintf(tail, sizeof tail, ".portcullis-restored");
         snprintf(out, PC_NAME_CAP, "%.*s%s", PC_NAME_CAP - 1 - t, p->places[st->place].name, tail);
         int r = pc_compare(p->s, dir, out, st->version, &why);
         if (r == -ENOENT)
@@ -285,15 +288,19 @@ static int by_handle(struct pc_plan *p, struct pc_pstep *st)
     const struct pc_pfile *f = &p->files[st->file];
     struct pc_volume *v = pc_volume_get(p->s, f->vol);
     bool meta_only = st->kind == PC_STEP_META;
-    struct pc_jrow row = {.kind = meta_only ? PC_J_META : PC_J_INPLACE, .vol = f->vol, .fh = f->fh, .parent = p->places[st->place].parent};
-    strcpy(row.name, p->places[st->place].name);
+    struct pc_jrow row = {.kind = meta_only ? PC_J_META : PC_J_INPLACE, .vol = f->vol, .fh = f->fh};
+    if (st->place != PC_NONE) {
+        row.parent = p->places[st->place].parent;
+        strcpy(row.name, p->places[st->place].name);
+    }
     int r = meta_only ? pc_keep_meta(p->s, v, &f->fh, &row.parent, row.name, &row.version)
                       : pc_keep_now(p->s, v, &f->fh, &row.parent, row.name, &row.version);
     if (r == 0)
         r = journal(p, &row);
     if (r < 0)
         return r;
-    return meta_only ? pc_restore_meta(p->s, v, &f->fh, st->version) : pc_restore_in_place(p->s, v, &f->fh, st->version);
+    return meta_only ? pc_restore_meta(p->s, v, &f->fh, st->version)
+                     : pc_restore_in_place(p->s, v, &f->fh, st->version);
 }
 
 static int put_beside(struct pc_plan *p, struct pc_pstep *st, int dir)
@@ -335,7 +342,8 @@ static int restore(struct pc_plan *p, struct pc_pstep *st)
     return r == 0 && st->fix ? in_place(p, st, dir, &p->files[st->file].now, false) : r;
 }
 
-/* Whether somebody outside the incident has something in the folder (one level: deeper folders have their own places). */
+/* Whether somebody outside the incident has something in the folder (one level: deeper folders have their own places).
+ */
 static int holds_others(struct pc_plan *p, int vol, int parent, const char *name)
 {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);

@@ -62,7 +62,8 @@ int pc_capture_fill(const struct pc_volume *v, int in, int out, uint64_t size, u
 }
 
 /* One object with this record; content from fd when fill says so. Evicts and tries again when the disk is full. */
-static int make_object(struct pc_store *s, struct pc_volume *v, int fd, struct pc_record *rec, bool fill, struct pc_ver *ver)
+static int make_object(struct pc_store *s, struct pc_volume *v, int fd, struct pc_record *rec, bool fill,
+                       struct pc_ver *ver)
 {
     uint64_t copies = v->can_clone || !fill ? 0 : pc_meta_bytes(&rec->meta);
     for (int tries = 0;; tries++) {
@@ -96,7 +97,8 @@ static int settle_old_link(struct pc_store *s, const struct pc_row *row, const s
 }
 
 /* on-open: keeps the inode by a second name. Metadata is read after linking, which itself changes ctime. */
-static int make_link(struct pc_store *s, struct pc_volume *v, int fd, struct pc_row *row, struct pc_record *rec, struct pc_ver *ver)
+static int make_link(struct pc_store *s, struct pc_volume *v, int fd, struct pc_row *row, struct pc_record *rec,
+                     struct pc_ver *ver)
 {
     int r = settle_old_link(s, row, &rec->meta);
     if (r < 0)
@@ -120,7 +122,8 @@ static int make_link(struct pc_store *s, struct pc_volume *v, int fd, struct pc_
     return 0;
 }
 
-static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct pc_row *row, uint64_t creator, uint64_t *version)
+static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct pc_row *row, uint64_t creator,
+                        uint64_t *version)
 {
     _record_free_ struct pc_record rec;
     pc_record_init(&rec);
@@ -184,7 +187,8 @@ int pc_store_capture_meta(struct pc_store *s, int vol, int fd, const struct pc_f
     /* The same content is claimed, so it must be the same content. */
     if (S_ISREG(now.mode) && (now.size != old.size || now.mtime_ns != old.mtime_ns || old.how == PC_HOW_LENGTH))
         return pc_store_capture(s, vol, fd, fh, &row.parent, row.name, row.creator, version);
-    struct pc_ver ver = {.vol = vol, .object = old.object, .how = old.how, .packed = old.packed, .alloc_bytes = old.alloc_bytes};
+    struct pc_ver ver = {
+        .vol = vol, .object = old.object, .how = old.how, .packed = old.packed, .alloc_bytes = old.alloc_bytes};
     r = pc_ver_move_alloc(s, &old);
     if (r == 0)
         r = pc_ver_add(s, &row, &ver, &now);

@@ -9,7 +9,8 @@ int pc_capture_record(struct pc_record *rec, uint8_t how, int fd, const struct p
                       const char *name, uint64_t actor);
 /* Whether the file is no longer what `before` says (ctime, mtime or size). */
 bool pc_capture_changed(int fd, const struct pc_meta *before);
-/* Content of in into the new object out: cloned, or copied when not larger than copy_limit. Sets rec's how and packed. */
+/* Content of in into the new object out: cloned, or copied when not larger than copy_limit. Sets rec's how and packed.
+ */
 int pc_capture_fill(const struct pc_volume *v, int in, int out, uint64_t size, uint64_t copy_limit, bool pack,
                     struct pc_record *rec);
 #endif

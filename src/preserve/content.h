@@ -7,7 +7,8 @@
 
 /* Shares all blocks (FICLONE). 0 or -errno. */
 int pc_content_clone(int in, int out);
-/* Copies the first `size` bytes into the empty file out, keeping holes. 0 or -errno; PC_E_CHANGED: in became shorter. */
+/* Copies the first `size` bytes into the empty file out, keeping holes. 0 or -errno; PC_E_CHANGED: in became shorter.
+ */
 int pc_content_copy(int in, int out, uint64_t size);
 /* The same through a zstd stream. */
 int pc_content_pack(int in, int out, uint64_t size);

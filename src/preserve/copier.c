@@ -40,7 +40,11 @@ static int copy_now(struct pc_store *s, const struct pc_volume *v, int fd, uint8
     if (r == 0 && how != PC_HOW_LENGTH)
         r = copy_object(s, v, fd, &rec, &id);
     if (r == 0)
-        *out = (struct pc_vault_copy){.object = id, .how = rec.how, .size = rec.meta.size, .mtime_ns = rec.meta.mtime_ns, .ctime_ns = rec.meta.ctime_ns};
+        *out = (struct pc_vault_copy){.object = id,
+                                      .how = rec.how,
+                                      .size = rec.meta.size,
+                                      .mtime_ns = rec.meta.mtime_ns,
+                                      .ctime_ns = rec.meta.ctime_ns};
     return r;
 }
 
@@ -56,7 +60,8 @@ int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct p
 }
 
 /* Completes the copied object's record; rec is initialised and comes back filled. */
-static int finish_copy(struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy, struct pc_record *rec, uint64_t *alloc)
+static int finish_copy(struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy,
+                       struct pc_record *rec, uint64_t *alloc)
 {
     struct pc_meta m;
     _close_ int fd = pc_object_open(v, PC_AREA_OBJECTS, copy->object);
@@ -72,7 +77,8 @@ static int finish_copy(struct pc_volume *v, const struct pc_row *row, const stru
 }
 
 /* An append: the version's metadata is that of its file now, but for what the append may have changed already. */
-static int length_meta(struct pc_store *s, struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy, struct pc_meta *meta)
+static int length_meta(struct pc_store *s, struct pc_volume *v, const struct pc_row *row,
+                       const struct pc_vault_copy *copy, struct pc_meta *meta)
 {
     int r = row->version && row->how ? pc_ver_meta(s, row->version, meta) : PC_E_NOTFOUND;
     if (r == PC_E_NOTFOUND || r == PC_E_CORRUPT) {
@@ -85,7 +91,8 @@ static int length_meta(struct pc_store *s, struct pc_volume *v, const struct pc_
     return r;
 }
 
-static int adopt_length(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy, uint64_t *version)
+static int adopt_length(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy,
+                        uint64_t *version)
 {
     _meta_free_ struct pc_meta meta;
     pc_meta_init(&meta);
@@ -98,7 +105,8 @@ static int adopt_length(struct pc_store *s, struct pc_volume *v, struct pc_row *
     return r;
 }
 
-static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy, uint64_t *version)
+static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy,
+                      uint64_t *version)
 {
     _record_free_ struct pc_record rec;
     pc_record_init(&rec);
@@ -123,8 +131,8 @@ static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *ro
     return r;
 }
 
-int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
-                          const struct pc_vault_copy *copy, uint64_t *version)
+int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent,
+                          const char *name, const struct pc_vault_copy *copy, uint64_t *version)
 {
     struct pc_volume *v = pc_volume_get(s, vol);
     struct pc_row row;

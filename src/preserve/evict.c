@@ -3,10 +3,10 @@
  * version that an open incident needs as a pre-image.
  *
  * Who goes first when room is needed: what the actor with the most superseded bytes superseded, and of that, the
- * versions that came after its own first change of the file (its own making) before the files' true pre-images. Only when no actor has anything left
- * that may go does age decide over all.
+ * versions that came after its own first change of the file (its own making) before the files' true pre-images. Only
+ * when no actor has anything left that may go does age decide over all.
  */
-#include "preserve/internal.h"
+#include "preserve/journal.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -39,7 +39,8 @@ static uint64_t share_of(const struct pc_volume *v, uint32_t percent, uint64_t o
 
 static uint64_t reserve_of(const struct pc_store *s, const struct pc_volume *v)
 {
-    return s->opts.reserve_percent ? share_of(v, s->opts.reserve_percent, s->opts.reserve_bytes) : s->opts.reserve_bytes;
+    return s->opts.reserve_percent ? share_of(v, s->opts.reserve_percent, s->opts.reserve_bytes)
+                                   : s->opts.reserve_bytes;
 }
 
 bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes)
@@ -155,7 +156,9 @@ static int tend_age(struct pc_store *s, struct pc_volume *v, int64_t limit)
     if (r < 0)
         return r;
     /* Pinned ones stay behind the cursor until the next round, so that they cannot hold up the rest. */
-    v->tend_after = b.n == BATCH && b.retired[0] != b.retired[BATCH - 1] ? b.retired[BATCH - 1] - 1 : b.n == BATCH ? b.retired[0] : 0;
+    v->tend_after = b.n == BATCH && b.retired[0] != b.retired[BATCH - 1] ? b.retired[BATCH - 1] - 1
+                    : b.n == BATCH                                       ? b.retired[0]
+                                                                         : 0;
     return b.n == BATCH;
 }
 
@@ -205,6 +208,8 @@ int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns)
         more = s->acts_due_ns > now ? 0 : tend_acts(s, limit);
         if (more == 0 && s->acts_due_ns <= now)
             s->acts_due_ns = now + 60 * PC_NS_PER_S;
+        int asides = more < 0 ? more : pc_asides_tend(s, limit);
+        more = asides < 0 ? asides : more | asides;
         for (int i = 0; i < PC_MAX_VOLUMES && more >= 0; i++) {
             if (!s->vols[i])
                 continue;

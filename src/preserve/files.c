@@ -66,9 +66,17 @@ static int known_from(struct pc_store *s, sqlite3_stmt *st, struct pc_known *out
     int r = one_row(s, st, &row, &mode);
     if (r < 0)
         return r;
-    *out = (struct pc_known){.file = row.id, .version = row.version, .how = row.how, .mode = mode, .size = row.size,
-                             .mtime_ns = row.mtime_ns, .ctime_ns = row.ctime_ns, .creator = row.creator,
-                             .gone = row.gone, .fh = row.fh, .parent = row.parent};
+    *out = (struct pc_known){.file = row.id,
+                             .version = row.version,
+                             .how = row.how,
+                             .mode = mode,
+                             .size = row.size,
+                             .mtime_ns = row.mtime_ns,
+                             .ctime_ns = row.ctime_ns,
+                             .creator = row.creator,
+                             .gone = row.gone,
+                             .fh = row.fh,
+                             .parent = row.parent};
     memcpy(out->name, row.name, sizeof out->name);
     return 0;
 }
@@ -80,7 +88,8 @@ int pc_store_lookup(struct pc_store *s, int vol, const struct pc_fh *fh, struct 
     return st ? known_from(s, st, out) : r;
 }
 
-int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, struct pc_known *out)
+int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name,
+                         struct pc_known *out)
 {
     int r = 0;
     sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_FILE_BY_NAME, &r);
@@ -142,7 +151,8 @@ static int add_row(struct pc_store *s, int vol, const struct pc_fh *fh, const st
     r = pc_index_run(&s->ix, st);
     if (r < 0)
         return r;
-    *row = (struct pc_row){.id = (uint64_t)sqlite3_last_insert_rowid(s->ix.db), .creator = creator, .fh = *fh, .parent = *parent};
+    *row = (struct pc_row){
+        .id = (uint64_t)sqlite3_last_insert_rowid(s->ix.db), .creator = creator, .fh = *fh, .parent = *parent};
     strcpy(row->name, name);
     struct pc_volume *v = pc_volume_get(s, vol);
     if (v)

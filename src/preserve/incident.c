@@ -81,7 +81,8 @@ static int two_numbers(struct pc_store *s, enum pc_sql which, uint64_t a, uint64
 int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_t process)
 {
     int r = two_numbers(s, PC_SQL_MEMBER_ADD, incident, process);
-    if (r == 0)
+    /* A member already: its acts are claimed, and new ones go to the incident as they are recorded. */
+    if (r == 0 && sqlite3_changes(s->ix.db) > 0)
         r = two_numbers(s, PC_SQL_ACT_CLAIM, incident, process);
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
 }
@@ -130,7 +131,8 @@ int pc_store_incident_note(struct pc_store *s, uint64_t incident, uint64_t time_
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
 }
 
-int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text), void *arg)
+int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text),
+                            void *arg)
 {
     int r = 0;
     sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_NOTE_LIST, &r);

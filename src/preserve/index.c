@@ -134,7 +134,8 @@ static int open_once(struct pc_index *ix)
     if (fd < 0)
         return -errno;
     close(fd);
-    int rc = sqlite3_open_v2(ix->path, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+    int rc =
+        sqlite3_open_v2(ix->path, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
     if (rc != SQLITE_OK)
         return pc_index_err(ix, rc);
     /* Per-connection slots of 1200 bytes are allocated up front otherwise; statements here are small. */

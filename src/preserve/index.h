@@ -130,6 +130,11 @@
     X(RB_ADD, "INSERT INTO rollback(incident,started,finished,undone) VALUES(?1,?2,0,0)")                              \
     X(RB_DONE, "UPDATE rollback SET finished=?2 WHERE id=?1")                                                          \
     X(RB_UNDONE, "UPDATE rollback SET undone=?2 WHERE id=?1")                                                          \
+    X(RB_OLD,                                                                                                          \
+      "SELECT r.id FROM rollback r LEFT JOIN incident i ON i.id=r.incident WHERE max(r.finished,r.undone)>0 AND "      \
+      "max(r.finished,r.undone)<?1 AND coalesce(i.state,4)=4 ORDER BY r.id LIMIT 1")                                   \
+    X(RB_DROP, "DELETE FROM rollback WHERE id=?1")                                                                     \
+    X(J_DROP, "DELETE FROM journal WHERE id=?1")                                                                       \
     X(J_ADD,                                                                                                           \
       "INSERT INTO journal(rollback,kind,vol,fh,parent,name,parent2,name2,aside,version,a,m) "                         \
       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")                                                                \

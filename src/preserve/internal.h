@@ -15,16 +15,16 @@
 enum { PC_MAX_VOLUMES = 64 };
 
 struct pc_volume {
-    int id;       /* row in the index: the same after every restart */
-    int tree_fd;  /* the root of the private mount, opened for reading: open_by_handle_at refuses an O_PATH descriptor */
+    int id;      /* row in the index: the same after every restart */
+    int tree_fd; /* the root of the private mount, opened for reading: open_by_handle_at refuses an O_PATH descriptor */
     int vault_fd; /* <mount root>/.portcullis/<store id>, holds the lock */
     char vault_id[17];
     char mount_point[PC_PATH_CAP], fs_type[32];
     enum pc_mode mode;
     bool can_clone;
     uint64_t copy_limit_bytes;
-    struct pc_store_stats n;            /* running totals; saved with every flush, counted anew after a crash */
-    int64_t tend_after;                 /* retention has looked at everything retired up to here */
+    struct pc_store_stats n; /* running totals; saved with every flush, counted anew after a crash */
+    int64_t tend_after;      /* retention has looked at everything retired up to here */
 };
 
 struct pc_store {
@@ -109,9 +109,10 @@ int pc_ver_lost(struct pc_store *s, uint64_t version);
 /* Bytes of a shared object are counted once, at its newest version: takes them from this one. */
 int pc_ver_move_alloc(struct pc_store *s, struct pc_ver *old);
 int pc_ver_set_alloc(struct pc_store *s, uint64_t version, uint64_t alloc_bytes);
-/* The current version, and all others of this file that rest on the link with the same content (renames and the like make new
- * versions), get content of their own. */
-int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how, uint64_t alloc_bytes);
+/* The current version, and all others of this file that rest on the link with the same content (renames and the like
+ * make new versions), get content of their own. */
+int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how,
+                       uint64_t alloc_bytes);
 /* A LENGTH version gets an object whose beginning is its content. */
 int pc_ver_share_object(struct pc_store *s, uint64_t version, uint64_t object);
 /* For rebuilding: the time of its record; and that `keep` stays current, `older` being from before it. */

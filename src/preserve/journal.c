@@ -1,4 +1,5 @@
-/* Owns the rows of rollbacks and their journal. Must not touch files: apply.c and undo.c act on what is written here. */
+/* Owns the rows of rollbacks and their journal. Must not touch files: apply.c and undo.c act on what is written here.
+ */
 #include "preserve/journal.h"
 
 #include "base/clock.h"
@@ -97,10 +98,16 @@ int pc_journal_prev(struct pc_store *s, uint64_t rollback, uint64_t before, stru
     r = pc_index_row(&s->ix, st);
     if (r <= 0)
         return r == 0 ? PC_E_NOTFOUND : r;
-    *out = (struct pc_jrow){.id = pc_column_u64(st, 0), .rollback = rollback, .kind = (uint8_t)sqlite3_column_int(st, 1),
-                            .vol = sqlite3_column_int(st, 2), .aside = pc_column_u64(st, 8), .version = pc_column_u64(st, 9),
-                            .atime_ns = sqlite3_column_int64(st, 10), .mtime_ns = sqlite3_column_int64(st, 11)};
-    int a = pc_column_fh(st, 3, &out->fh), b = pc_column_fh(st, 4, &out->parent), c = pc_column_fh(st, 6, &out->parent2);
+    *out = (struct pc_jrow){.id = pc_column_u64(st, 0),
+                            .rollback = rollback,
+                            .kind = (uint8_t)sqlite3_column_int(st, 1),
+                            .vol = sqlite3_column_int(st, 2),
+                            .aside = pc_column_u64(st, 8),
+                            .version = pc_column_u64(st, 9),
+                            .atime_ns = sqlite3_column_int64(st, 10),
+                            .mtime_ns = sqlite3_column_int64(st, 11)};
+    int a = pc_column_fh(st, 3, &out->fh), b = pc_column_fh(st, 4, &out->parent),
+        c = pc_column_fh(st, 6, &out->parent2);
     pc_column_bytes(st, 5, out->name, sizeof out->name);
     pc_column_bytes(st, 7, out->name2, sizeof out->name2);
     sqlite3_reset(st);

@@ -3,17 +3,18 @@
 #include "preserve/internal.h"
 
 /*
- * What a rollback is about to do, written down and synced before it does it. A row tells where things go; handles tell whether
- * they went: a row is done when the inode it names is where the row puts it. So a row whose act never happened is harmless.
+ * What a rollback is about to do, written down and synced before it does it. A row tells where things go; handles tell
+ * whether they went: a row is done when the inode it names is where the row puts it. So a row whose act never happened
+ * is harmless.
  */
 enum pc_jkind {
     PC_J_TIMES = 1, /* folder fh had these times (first in the journal: undone last) */
     PC_J_MOVED,     /* fh: from parent/name to parent2/name2 */
     PC_J_ASIDE,     /* fh: from parent/name to aside */
     PC_J_UNASIDE,   /* fh: from aside to parent2/name2 */
-    PC_J_PLACED,    /* parent2 (an inode): from aside to parent/name; and fh (what was there; len 0: nothing) to aside */
-    PC_J_INPLACE,   /* fh at parent/name restored in place; version is what it was */
-    PC_J_META,      /* the same, metadata alone */
+    PC_J_PLACED,  /* parent2 (an inode): from aside to parent/name; and fh (what was there; len 0: nothing) to aside */
+    PC_J_INPLACE, /* fh at parent/name restored in place; version is what it was */
+    PC_J_META,    /* the same, metadata alone */
 };
 struct pc_jrow {
     uint64_t id, rollback, aside, version;
@@ -36,4 +37,7 @@ int pc_journal_ours(struct pc_store *s, uint64_t row, const struct pc_fh *ours);
 int pc_journal_prev(struct pc_store *s, uint64_t rollback, uint64_t before, struct pc_jrow *out);
 /* Makes all rows so far survive a crash of the machine. */
 int pc_journal_sync(struct pc_store *s);
+/* asides.c: one bounded step of removing what rollbacks finished before `limit` (real time) set aside. 1: more to do.
+ */
+int pc_asides_tend(struct pc_store *s, int64_t limit_ns);
 #endif

@@ -186,7 +186,8 @@ static int prune_one(void *arg, const char *name)
 {
     struct pruner *p = arg;
     struct pc_xattr x;
-    if (!pc_xattrs_find(p->want, name, &x) && removexattr(proc_path(p->fd).text, name) < 0 && errno != ENODATA && !p->err)
+    if (!pc_xattrs_find(p->want, name, &x) && removexattr(proc_path(p->fd).text, name) < 0 && errno != ENODATA &&
+        !p->err)
         p->err = -errno;
     return 0;
 }
@@ -239,7 +240,8 @@ int pc_meta_apply_unlocked(int fd, const struct pc_meta *want)
 {
     bool plain = S_ISREG(want->mode) || S_ISDIR(want->mode);
     int first = plain ? pc_meta_unlock(fd) : 0, r;
-    r = fchownat(fd, "", want->uid, want->gid, AT_EMPTY_PATH) < 0 ? -errno : 0; /* clears setuid and capabilities: first */
+    r = fchownat(fd, "", want->uid, want->gid, AT_EMPTY_PATH) < 0 ? -errno
+                                                                  : 0; /* clears setuid and capabilities: first */
     first = first ? first : r;
     r = apply_xattrs(fd, &want->xattrs); /* setting an ACL rewrites the group bits: before the mode */
     first = first ? first : r;

@@ -29,7 +29,8 @@ int pc_meta_apply_unlocked(int fd, const struct pc_meta *want);
 int pc_meta_set_attrs(int fd, uint32_t attrs); /* enum pc_attr bits; fd must not be O_PATH */
 int pc_meta_apply_times(int fd, int64_t atime_ns, int64_t mtime_ns);
 #define PC_DIFF_MTIME "modification time"
-/* NULL when equal; else the name of the first difference, PC_DIFF_MTIME only when it is the only one. ctime, inode number, allocation, link count and atime are not compared. */
+/* NULL when equal; else the name of the first difference, PC_DIFF_MTIME only when it is the only one. ctime, inode
+ * number, allocation, link count and atime are not compared. */
 const char *pc_meta_differ(const struct pc_meta *want, const struct pc_meta *have);
 /* Path of an open descriptor as the kernel shows it, without " (deleted)". out is "" when there is none. */
 void pc_fd_path(int fd, char *out, size_t cap);

@@ -156,7 +156,8 @@ int pc_object_remove(const struct pc_volume *v, enum pc_area area, uint64_t id)
     struct stat st;
     if (fstatat(v->vault_fd, p.text, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
-    /* A link's inode is a user's file while it has other names: its flags are theirs, and it is only our name that goes. */
+    /* A link's inode is a user's file while it has other names: its flags are theirs, and it is only our name that
+     * goes. */
     bool ours = area == PC_AREA_OBJECTS || st.st_nlink == 1;
     if (unlinkat(v->vault_fd, p.text, 0) < 0) {
         if (errno != EPERM || !ours)

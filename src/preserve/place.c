@@ -178,7 +178,8 @@ static int mark_half_made(struct pc_plan *p)
         return r == PC_E_NOTFOUND ? 0 : r;
     while ((r = pc_journal_prev(p->s, rollback, row.id, &row)) == 0) {
         struct pc_aside key = {.vol = row.vol, .id = row.aside};
-        struct pc_aside *a = row.kind == PC_J_PLACED ? bsearch(&key, p->asides, p->n_asides, sizeof key, by_aside_id) : NULL;
+        struct pc_aside *a =
+            row.kind == PC_J_PLACED ? bsearch(&key, p->asides, p->n_asides, sizeof key, by_aside_id) : NULL;
         if (a && !pc_fh_equal(&a->fh, &row.fh) && (!row.parent2.len || pc_fh_equal(&a->fh, &row.parent2)))
             a->taken = a->half_made = true;
     }
@@ -230,7 +231,8 @@ int pc_plan_locate(struct pc_plan *p, uint32_t file, uint32_t *place, uint64_t *
     }
     const struct pc_pfile *f = &p->files[file];
     struct pc_known k;
-    /* A name outside the incident may only be taken from an inode that the incident left with one name, and somewhere. */
+    /* A name outside the incident may only be taken from an inode that the incident left with one name, and somewhere.
+     */
     bool movable = f->is_dir || (f->cur != PC_NONE && pc_plan_names(p, f->vol, &f->fh) == 1);
     int r = movable ? pc_store_lookup(p->s, f->vol, &f->fh, &k) : PC_E_NOTFOUND;
     if (r == 0)
@@ -269,12 +271,17 @@ void pc_folder_path(struct pc_plan *p, int vol, const struct pc_fh *fh, char *ou
     const char *top = v ? v->mount_point : "?";
     bool root_mount = strcmp(top, "/") == 0, at_root = strcmp(raw, "/") == 0;
     char full[3 * PC_PATH_CAP];
-    int n = snprintf(full, sizeof full, "%s%s%s%s", root_mount ? "" : top, fd < 0 ? "/?" : "", at_root ? "" : raw, known);
+    int n =
+        snprintf(full, sizeof full, "%s%s%s%s", root_mount ? "" : top, fd < 0 ? "/?" : "", at_root ? "" : raw, known);
     pc_escape_name(full, (size_t)n, out, cap);
 }
 
 void pc_place_path(struct pc_plan *p, uint32_t place, char *out, size_t cap)
 {
+    if (place == PC_NONE) {
+        snprintf(out, cap, "(a file whose name is not known)");
+        return;
+    }
     const struct pc_place *q = &p->places[place];
     pc_folder_path(p, q->vol, &q->parent, out, cap);
     size_t n = strlen(out);

@@ -1,6 +1,6 @@
 /*
- * Owns turning the replayed wishes into steps: for each place, what is there now against what should be. Read only; apply.c does the
- * steps. Also the public face of a plan.
+ * Owns turning the replayed wishes into steps: for each place, what is there now against what should be. Read only;
+ * apply.c does the steps. Also the public face of a plan.
  */
 #include "preserve/plan.h"
 
@@ -78,7 +78,11 @@ static int plan_return(struct pc_plan *p, uint32_t place, uint32_t file, struct 
     if (from != PC_NONE)
         p->places[from].taken = true;
     p->places[place].move = p->n_steps;
-    *move = (struct pc_pstep){.kind = PC_STEP_MOVE_BACK, .place = place, .file = file, .from = from, .from_aside = aside,
+    *move = (struct pc_pstep){.kind = PC_STEP_MOVE_BACK,
+                              .place = place,
+                              .file = file,
+                              .from = from,
+                              .from_aside = aside,
                               .expect = p->places[place].live};
     return pc_plan_add_step(p, move);
 }
@@ -142,8 +146,10 @@ static int plan_relink(struct pc_plan *p, uint32_t f, struct pc_pstep *st)
 
 static struct pc_pstep step_for(const struct pc_plan *p, uint32_t place, uint32_t file)
 {
-    return (struct pc_pstep){.place = place, .file = file, .from = PC_NONE, .version = p->files[file].before,
-                             .expect = p->places[place].live};
+    struct pc_pstep st = {.place = place, .file = file, .from = PC_NONE, .version = p->files[file].before};
+    if (place != PC_NONE)
+        st.expect = p->places[place].live;
+    return st;
 }
 
 /* The file is at its place (or will be moved there): is it what it was? */
@@ -161,7 +167,8 @@ static int plan_present(struct pc_plan *p, uint32_t place, uint32_t f, const str
         return pc_plan_add_step(p, &st);
     }
     uint32_t at = move && move->from != PC_NONE ? move->from : place;
-    int r = move && move->from_aside ? compare_aside(p, move, st.version, &st.why) : compare_at(p, at, st.version, &st.why);
+    int r =
+        move && move->from_aside ? compare_aside(p, move, st.version, &st.why) : compare_at(p, at, st.version, &st.why);
     if (r == PC_SAME_CONTENT && file->is_dir && strcmp(st.why, PC_DIFF_MTIME) == 0)
         r = PC_SAME; /* folders get their times at the very end, see pc_folder_times */
     st.why = NULL;
@@ -179,7 +186,8 @@ static int plan_present(struct pc_plan *p, uint32_t place, uint32_t f, const str
     return pc_plan_add_step(p, &st);
 }
 
-/* The inode is gone for good. What stands at its place, if anything, may be a restored one already, the actor's, or somebody else's. */
+/* The inode is gone for good. What stands at its place, if anything, may be a restored one already, the actor's, or
+ * somebody else's. */
 static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
 {
     struct pc_pfile *file = &p->files[f];
@@ -215,7 +223,8 @@ static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
     return pc_plan_add_step(p, &st);
 }
 
-/* Folders first, so that files find theirs; then inodes that are there, so that further names are linked to what they become. */
+/* Folders first, so that files find theirs; then inodes that are there, so that further names are linked to what they
+ * become. */
 static int plan_content(struct pc_plan *p, bool dirs, bool present)
 {
     for (uint32_t i = 0; i < p->n_places; i++) {
@@ -232,13 +241,15 @@ static int plan_content(struct pc_plan *p, bool dirs, bool present)
     return 0;
 }
 
-/* Reached through a hard link the incident made: the link goes aside, the inode under its other names must be put right. */
+/* Reached through a hard link the incident made: the link goes aside, the inode under its other names must be put
+ * right. */
 static int plan_hidden(struct pc_plan *p, uint32_t f)
 {
     const struct pc_pfile *file = &p->files[f];
     const struct pc_volume *v = pc_volume_get(p->s, file->vol);
     const char *why;
-    if (!v || !file->acted || file->created || file->is_dir || file->home != PC_NONE || !file->before || !(file->content || file->meta))
+    if (!v || !file->acted || file->created || file->is_dir || file->home != PC_NONE || !file->before ||
+        !(file->content || file->meta))
         return 0;
     if (pc_plan_names(p, file->vol, &file->fh) == 0)
         return 0;
@@ -285,8 +296,8 @@ int pc_plan_steps(struct pc_plan *p)
 
 /*
  * A program may have made files of its own in good faith long before it did damage (a shell used all day, a drill that
- * first lays out its files): what it made earlier than this before its first damaging act stays, at what it was then. What
- * it made later, and whatever of its making looks like ciphertext, is set aside.
+ * first lays out its files): what it made earlier than this before its first damaging act stays, at what it was then.
+ * What it made later, and whatever of its making looks like ciphertext, is set aside.
  */
 #define OWN_WORK_NS 1000000000ULL
 
@@ -356,7 +367,8 @@ const struct pc_step *pc_plan_step(const struct pc_plan *cp, uint32_t i)
     return out;
 }
 
-int pc_plan_apply(struct pc_plan *p, void (*progress)(void *arg, const struct pc_step *, uint32_t done, uint32_t total), void *arg)
+int pc_plan_apply(struct pc_plan *p, void (*progress)(void *arg, const struct pc_step *, uint32_t done, uint32_t total),
+                  void *arg)
 {
     return p->undo ? pc_undo_run(p, progress, arg) : pc_apply_run(p, progress, arg);
 }

@@ -27,12 +27,12 @@ struct pc_pfile {
     int vol;
     struct pc_fh fh;
     bool is_dir;
-    bool acted;    /* an act names it (else it is only the folder of one) */
-    bool created;  /* by the incident */
-    bool own;      /* made by the actor before the attack: its acts until then are left as they are */
-    bool content;  /* its content was changed, or it lost its name */
-    bool meta;     /* its metadata was changed */
-    bool lost;     /* changed before anything was preserved */
+    bool acted;   /* an act names it (else it is only the folder of one) */
+    bool created; /* by the incident */
+    bool own;     /* made by the actor before the attack: its acts until then are left as they are */
+    bool content; /* its content was changed, or it lost its name */
+    bool meta;    /* its metadata was changed */
+    bool lost;    /* changed before anything was preserved */
     uint64_t before, last_act;
     uint64_t entries_ns; /* a folder: when the incident first acted on something in it, 0 never */
     uint32_t at;         /* place of the last act on it */
@@ -48,9 +48,9 @@ struct pc_table {
 
 struct pc_pstep {
     uint8_t kind;
-    bool beside;         /* somebody else's work is at the place: ours goes beside it */
-    bool by_handle;      /* no place wants the inode, but names outside the incident have it: restore it in place */
-    bool fix;            /* link: the linked inode's content or metadata has to be restored, too */
+    bool beside;    /* somebody else's work is at the place: ours goes beside it */
+    bool by_handle; /* no place wants the inode, but names outside the incident have it: restore it in place */
+    bool fix;       /* link: the linked inode's content or metadata has to be restored, too */
     bool done;
     uint32_t place, file;
     uint32_t from;       /* MOVE_BACK: place it is at; RECREATE: PC_NONE */
@@ -101,7 +101,8 @@ uint32_t pc_plan_acted(const struct pc_plan *p, int vol, const struct pc_fh *fh)
 int pc_plan_grow(void **items, uint32_t *cap, uint32_t used, size_t item);
 
 /* place.c: what is there now. */
-/* Folder of a handle, following folders that were removed to what stands in their place. O_RDONLY descriptor or error. */
+/* Folder of a handle, following folders that were removed to what stands in their place. O_RDONLY descriptor or error.
+ */
 int pc_plan_folder(struct pc_plan *p, int vol, const struct pc_fh *fh);
 int pc_place_folder(struct pc_plan *p, uint32_t place);
 /* Handle of what is at a name. 0, -ENOENT. */
@@ -109,8 +110,8 @@ int pc_name_fh(int dirfd, const char *name, struct pc_fh *out);
 /* 0 (out->len 0 when nothing is there, or its folder is gone) or an error. */
 int pc_place_now(struct pc_plan *p, uint32_t place, struct pc_fh *out);
 /*
- * Where the inode is now, if one of the places it can be at has it: a place of the plan (added when new), or a number in aside/.
- * PC_E_NOTFOUND when it is at none of them (deleted, or out of reach).
+ * Where the inode is now, if one of the places it can be at has it: a place of the plan (added when new), or a number
+ * in aside/. PC_E_NOTFOUND when it is at none of them (deleted, or out of reach).
  */
 int pc_plan_locate(struct pc_plan *p, uint32_t file, uint32_t *place, uint64_t *aside);
 /* Names of the inode besides our own link in the vault; 0 when it is gone. */
@@ -135,11 +136,11 @@ int pc_prepare_link(struct pc_volume *v, const struct pc_fh *fh, uint64_t aside)
 int pc_restore_in_place(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, uint64_t version);
 int pc_restore_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, uint64_t version);
 /* A version that has the metadata of now; its content need not be its own. */
-int pc_keep_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
-                 uint64_t *version);
+int pc_keep_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent,
+                 const char *name, uint64_t *version);
 /* A version of the inode as it is now, with content of its own in any mode. */
-int pc_keep_now(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
-                uint64_t *version);
+int pc_keep_now(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent,
+                const char *name, uint64_t *version);
 
 /* apply.c / undo.c: one step each. */
 int pc_apply_run(struct pc_plan *p, void (*progress)(void *, const struct pc_step *, uint32_t, uint32_t), void *arg);

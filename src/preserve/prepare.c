@@ -1,6 +1,6 @@
 /*
- * Owns making restored inodes: whole, with metadata and fsync, in the vault's aside/ folder (invisible to everybody), to be
- * renamed into place by the caller; and restoring an inode in place when it has several names. Must not touch any
+ * Owns making restored inodes: whole, with metadata and fsync, in the vault's aside/ folder (invisible to everybody),
+ * to be renamed into place by the caller; and restoring an inode in place when it has several names. Must not touch any
  * place itself.
  */
 #include "preserve/capture.h"
@@ -27,7 +27,8 @@ static int fill(const struct pc_volume *v, int in, int out, uint64_t size)
     return r == 0 ? 0 : pc_content_copy(in, out, size);
 }
 
-static int make_regular(struct pc_store *s, struct pc_volume *v, const struct pc_ver *ver, const struct pc_meta *m, const char *path)
+static int make_regular(struct pc_store *s, struct pc_volume *v, const struct pc_ver *ver, const struct pc_meta *m,
+                        const char *path)
 {
     _close_ int in = m->size ? pc_store_open_version(s, ver->id) : -1;
     if (m->size && in < 0)
@@ -55,7 +56,8 @@ static int make_from_link(struct pc_volume *v, const struct pc_ver *ver, const c
     return r;
 }
 
-static int make_inode(struct pc_store *s, struct pc_volume *v, const struct pc_ver *ver, const struct pc_meta *m, const char *path)
+static int make_inode(struct pc_store *s, struct pc_volume *v, const struct pc_ver *ver, const struct pc_meta *m,
+                      const char *path)
 {
     int r = 0;
     switch (m->mode & S_IFMT) {
@@ -185,8 +187,8 @@ int pc_restore_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh 
     return fd < 0 ? fd : pc_meta_apply(fd, &m);
 }
 
-int pc_keep_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
-                 uint64_t *version)
+int pc_keep_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent,
+                 const char *name, uint64_t *version)
 {
     struct stat st;
     _close_ int path = pc_fh_open(v->tree_fd, fh, O_PATH | O_NOFOLLOW);
@@ -201,8 +203,8 @@ int pc_keep_meta(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh
     return r == PC_E_NOTFOUND ? pc_store_capture(s, v->id, fd, fh, parent, name, 0, version) : r;
 }
 
-int pc_keep_now(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
-                uint64_t *version)
+int pc_keep_now(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh, const struct pc_fh *parent,
+                const char *name, uint64_t *version)
 {
     struct pc_vault_copy copy;
     struct stat st;

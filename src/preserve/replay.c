@@ -1,6 +1,6 @@
 /*
- * Owns replaying an incident's acts: what was at each place before the first of them, and what the acts left where. Must not look
- * at the file system. The index hands it the acts in order.
+ * Owns replaying an incident's acts: what was at each place before the first of them, and what the acts left where.
+ * Must not look at the file system. The index hands it the acts in order.
  */
 #include "preserve/plan.h"
 
@@ -90,7 +90,14 @@ int pc_plan_place(struct pc_plan *p, int vol, const struct pc_fh *parent, const 
     char *copy = r == 0 ? strdup(name) : NULL;
     if (!copy)
         return r < 0 ? r : -ENOMEM;
-    p->places[p->n_places] = (struct pc_place){.vol = vol, .parent = *parent, .name = copy, .want = PC_NONE, .cur = PC_NONE, .prev = PC_NONE, .move = PC_NONE, .next_live = PC_NONE};
+    p->places[p->n_places] = (struct pc_place){.vol = vol,
+                                               .parent = *parent,
+                                               .name = copy,
+                                               .want = PC_NONE,
+                                               .cur = PC_NONE,
+                                               .prev = PC_NONE,
+                                               .move = PC_NONE,
+                                               .next_live = PC_NONE};
     *out = p->n_places++;
     table_put(t, h, *out);
     return 0;
@@ -144,7 +151,8 @@ static void claim(struct pc_plan *p, uint32_t place, uint32_t f)
         q->cur = f;
         file->cur = place;
     } else if (q->cur != f && q->prev != f && q->want == PC_NONE && (q->assumed || file->cur == PC_NONE)) {
-        /* It was beneath what arrived (a replacing rename or an exchange, told in either order), or others put it there. */
+        /* It was beneath what arrived (a replacing rename or an exchange, told in either order), or others put it
+         * there. */
         q->want = origin;
         q->assumed = false;
     }
@@ -223,20 +231,46 @@ static bool own_work(struct pc_plan *p, uint32_t f, const struct pc_act_rec *a)
     return file->own;
 }
 
+/* The place of an act; where the index has the file when the guard could not tell. PC_NONE: nobody knows. */
+static int place_of(struct pc_plan *p, const struct pc_act_rec *a, uint32_t *out)
+{
+    struct pc_known k;
+    if (a->parent.len && pc_name_ok(a->name))
+        return pc_plan_place(p, a->vol, &a->parent, a->name, out);
+    *out = PC_NONE;
+    if (pc_store_lookup(p->s, a->vol, &a->fh, &k) < 0 || !k.parent.len || !pc_name_ok(k.name))
+        return 0;
+    return pc_plan_place(p, a->vol, &k.parent, k.name, out);
+}
+
+/* An act of which only the file is known: its content can be put right, its name cannot. */
+static void replay_nameless(struct pc_plan *p, uint32_t f, uint64_t id, const struct pc_act_rec *a)
+{
+    touch(p, f, id, a);
+    p->files[f].at = PC_NONE;
+}
+
 static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
 {
     struct pc_plan *p = arg;
     uint32_t f = PC_NONE, at = PC_NONE, to = PC_NONE;
+    if (a->op < OP_MODIFY || a->op > OP_META || a->fh.len == 0)
+        return 0; /* evidence (a decoy, a try at the vault), no change of a file */
     bool fresh = pc_plan_acted(p, a->vol, &a->fh) == PC_NONE;
+    bool moves = a->op == OP_RENAME && a->new_parent.len && pc_name_ok(a->new_name); /* else: out of what is guarded */
     int r = pc_plan_file(p, a->vol, &a->fh, &f);
     if (r == 0 && own_work(p, f, a))
         return 0;
     if (r == 0)
-        r = pc_plan_place(p, a->vol, &a->parent, a->name, &at);
-    if (r == 0 && a->op == OP_RENAME)
+        r = place_of(p, a, &at);
+    if (r == 0 && moves)
         r = pc_plan_place(p, a->vol, &a->new_parent, a->new_name, &to);
     if (r < 0)
         return r;
+    if (at == PC_NONE) {
+        replay_nameless(p, f, id, a);
+        return 0;
+    }
     if (a->op == OP_CREATE) {
         p->files[f].created = fresh ? !existed_before(p, a) : p->files[f].created;
         arrive(p, at, f, false);
@@ -247,12 +281,12 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
     p->files[f].at = at;
     if (a->op == OP_DELETE || a->op == OP_REPLACE || a->op == OP_RENAME)
         leave(p, at, f);
-    if (a->op == OP_RENAME)
+    if (moves)
         arrive(p, to, f, true);
-    r = note_folder(p, a->vol, &a->parent, a->time_ns);
+    r = note_folder(p, a->vol, &p->places[at].parent, a->time_ns);
     if (r == 0 && a->is_dir) /* moving a folder rewrites its "..": some file systems count that as a change of it */
         r = note_folder(p, a->vol, &a->fh, a->time_ns);
-    return r == 0 && a->op == OP_RENAME ? note_folder(p, a->vol, &a->new_parent, a->time_ns) : r;
+    return r == 0 && moves ? note_folder(p, a->vol, &a->new_parent, a->time_ns) : r;
 }
 
 int pc_plan_replay(struct pc_plan *p)

@@ -79,6 +79,15 @@ static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t ver
     int there = r == 0 ? pc_name_fh(dir, name, &now) : r;
     if (there == 0)
         r = pc_keep_now(s, v, &now, &folder, name, &kept);
+    struct pc_jrow row = {.kind = PC_J_PLACED, .vol = v->id, .fh = now, .parent = folder, .aside = aside};
+    snprintf(row.name, sizeof row.name, "%s", name);
+    /* A rollback of no incident: what goes aside is known, and goes away with the retention. */
+    if (r == 0)
+        r = pc_journal_begin(s, 0, &row.rollback);
+    if (r == 0)
+        r = pc_journal_add(s, &row);
+    if (r == 0)
+        r = pc_journal_finished(s, row.rollback);
     if (r == 0)
         r = pc_prepare(s, v, version, aside);
     if (r == 0)
@@ -92,7 +101,8 @@ static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t ver
     return r;
 }
 
-/* The same folder seen through the vault's own mount: only there a rename from the vault is possible. -EXDEV: elsewhere. */
+/* The same folder seen through the vault's own mount: only there a rename from the vault is possible. -EXDEV:
+ * elsewhere. */
 static int through_vault(const struct pc_volume *v, int to_dir)
 {
     struct stat a, b;
@@ -103,8 +113,8 @@ static int through_vault(const struct pc_volume *v, int to_dir)
     return r == 0 ? pc_fh_open(v->tree_fd, &fh, O_RDONLY | O_DIRECTORY | O_NOATIME) : r;
 }
 
-static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version, int home, const char *name, int to_dir,
-                       const char *to_name)
+static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version, int home, const char *name,
+                       int to_dir, const char *to_name)
 {
     if (to_dir < 0)
         return home < 0 ? -ENOENT : swap_version_in(s, v, version, home, name);
@@ -114,8 +124,8 @@ static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version
     return dir >= 0 ? swap_version_in(s, v, version, dir, to_name) : copy_out(s, version, to_dir, to_name);
 }
 
-int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path, uint64_t at_ns,
-                    int to_dirfd, const char *to_name, struct pc_step *done)
+int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path,
+                    uint64_t at_ns, int to_dirfd, const char *to_name, struct pc_step *done)
 {
     struct pc_volume *v = pc_volume_get(s, vol);
     const char *why = NULL;

@@ -1,6 +1,6 @@
 /*
- * Owns the order of a rollback: moves and folders until nothing more can be done, then files, then what goes aside, then
- * the folders' times; and the verification. Each single step is apply.c's.
+ * Owns the order of a rollback: moves and folders until nothing more can be done, then files, then what goes aside,
+ * then the folders' times; and the verification. Each single step is apply.c's.
  */
 #include "preserve/apply.h"
 
@@ -242,7 +242,8 @@ static bool has_work(struct pc_plan *p)
     return set_times(p, true, &wrong) == 0 && wrong > 0;
 }
 
-/* Inodes that were made but not put in place when a crash came (the plan found them). What went aside is never touched here. */
+/* Inodes that were made but not put in place when a crash came (the plan found them). What went aside is never touched
+ * here. */
 static void drop_half_made(struct pc_plan *p)
 {
     for (uint32_t i = 0; i < p->n_asides; i++) {

@@ -256,7 +256,7 @@ void pc_store_drop_volume(struct pc_store *s, int vol)
         struct pc_volume *v = s->vols[i];
         if (!v || v->id != vol)
             continue;
-        (void)save_volume(s, v); /* totals are recounted when they do not fit; nothing depends on them */
+        (void)save_volume(s, v);         /* totals are recounted when they do not fit; nothing depends on them */
         pthread_rwlock_wrlock(&s->lock); /* waits for copies under way */
         s->vols[i] = NULL;
         pthread_rwlock_unlock(&s->lock);
@@ -277,7 +277,8 @@ struct pc_volume *pc_volume_get(const struct pc_store *s, int vol)
 int pc_volume_note(struct pc_volume *v, int r, const char *doing)
 {
     /* Only what stops preservation as a whole; a single file's trouble is the caller's to count. */
-    bool broken = r == -ENOSPC || r == -EROFS || r == -EIO || r == -EDQUOT || r == PC_E_CORRUPT || r == -EMFILE || r == -ENFILE;
+    bool broken =
+        r == -ENOSPC || r == -EROFS || r == -EIO || r == -EDQUOT || r == PC_E_CORRUPT || r == -EMFILE || r == -ENFILE;
     if (r >= 0) {
         v->n.degraded = false;
         v->n.why[0] = 0;

@@ -1,6 +1,7 @@
 /*
- * Owns reversing a rollback: its journal rows, newest first. A row is reversed only when the inode it names is where the row put
- * it; so rows that never happened, or were reversed before a crash, do nothing. What somebody put in place since stays.
+ * Owns reversing a rollback: its journal rows, newest first. A row is reversed only when the inode it names is where
+ * the row put it; so rows that never happened, or were reversed before a crash, do nothing. What somebody put in place
+ * since stays.
  */
 #include "preserve/apply.h"
 
@@ -39,7 +40,8 @@ static int open_folder(const struct pc_volume *v, const struct pc_fh *fh)
 }
 
 /* fh back from `from` to `to`, if it is at `from`. */
-static int back(struct pc_store *s, int vol, const struct spot *from, const struct spot *to, const struct pc_fh *fh, uint32_t attrs)
+static int back(struct pc_store *s, int vol, const struct spot *from, const struct spot *to, const struct pc_fh *fh,
+                uint32_t attrs)
 {
     if (!holds(from, fh))
         return 0;
@@ -63,7 +65,8 @@ static int undo_placed(struct pc_store *s, const struct pc_jrow *j, const struct
     if (place->now.len && !holds(place, &j->parent2))
         return PC_E_CHANGED;
     int r = pc_swap_in(aside->dir, aside->name, place->dir, place->name, place->now.len > 0);
-    return r == 0 ? pc_drop_back(place->dir, place->name, (uint32_t)j->atime_ns & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND)) : r;
+    return r == 0 ? pc_drop_back(place->dir, place->name, (uint32_t)j->atime_ns & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND))
+                  : r;
 }
 
 static int undo_in_place(struct pc_store *s, struct pc_volume *v, const struct pc_jrow *j)
@@ -72,10 +75,13 @@ static int undo_in_place(struct pc_store *s, struct pc_volume *v, const struct p
     _close_ int there = pc_fh_open(v->tree_fd, &j->fh, O_PATH | O_NOFOLLOW);
     if (there < 0)
         return there == -ESTALE ? PC_E_CHANGED : there;
-    int r = j->kind == PC_J_META ? 0 : pc_keep_now(s, v, &j->fh, &j->parent, j->name, &now); /* whatever was done to it since */
+    int r = j->kind == PC_J_META
+                ? 0
+                : pc_keep_now(s, v, &j->fh, &j->parent, j->name, &now); /* whatever was done to it since */
     if (r < 0)
         return r;
-    return j->kind == PC_J_META ? pc_restore_meta(s, v, &j->fh, j->version) : pc_restore_in_place(s, v, &j->fh, j->version);
+    return j->kind == PC_J_META ? pc_restore_meta(s, v, &j->fh, j->version)
+                                : pc_restore_in_place(s, v, &j->fh, j->version);
 }
 
 static int undo_times(const struct pc_volume *v, const struct pc_jrow *j)
@@ -156,6 +162,9 @@ static int add_row(struct pc_plan *p, const struct pc_jrow *j)
     struct pc_pstep st = {.kind = shown_as(j), .file = PC_NONE, .from = PC_NONE, .version = j->version};
     if (j->kind == PC_J_TIMES)
         return 0;
+    st.place = PC_NONE;
+    if (!j->parent.len && j->kind != PC_J_UNASIDE)
+        return pc_plan_add_step(p, &st);
     r = j->kind == PC_J_UNASIDE ? pc_plan_place(p, j->vol, &j->parent2, j->name2, &st.place)
                                 : pc_plan_place(p, j->vol, &j->parent, j->name, &st.place);
     if (r == 0 && j->kind == PC_J_MOVED)

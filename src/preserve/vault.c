@@ -1,7 +1,7 @@
 /*
  * Owns the vault's directory tree on one file system: <mount root>/.portcullis/<store id>/, its lock and its origin
- * file. Must not know files or versions. All access goes through the volume's private mount (tree_fd), so that it raises no events
- * and never blocks the user's umount.
+ * file. Must not know files or versions. All access goes through the volume's private mount (tree_fd), so that it
+ * raises no events and never blocks the user's umount.
  */
 #include "preserve/internal.h"
 

@@ -20,7 +20,7 @@ static int write_numbers(struct pc_store *s, enum pc_sql which, const uint64_t *
         pc_bind_u64(st, i + 1, values[i]);
     return pc_index_run(&s->ix, st);
 }
-#define WRITE(s, which, ...) \
+#define WRITE(s, which, ...)                                                                                           \
     write_numbers(s, which, (const uint64_t[]){__VA_ARGS__}, (int)(sizeof((const uint64_t[]){__VA_ARGS__}) / 8))
 
 int pc_ver_get(struct pc_store *s, uint64_t id, struct pc_ver *out)
@@ -81,8 +81,18 @@ static int insert_version(struct pc_store *s, struct pc_ver *v, const struct pc_
     sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, PC_SQL_VER_ADD, &r) : NULL;
     if (!st)
         return r;
-    const uint64_t cols[] = {v->file,    (uint64_t)v->vol, v->object, v->how,         v->packed,             v->actor,
-                             v->time_ns, v->mode,          v->size,   v->alloc_bytes, (uint64_t)v->mtime_ns, (uint64_t)v->ctime_ns};
+    const uint64_t cols[] = {v->file,
+                             (uint64_t)v->vol,
+                             v->object,
+                             v->how,
+                             v->packed,
+                             v->actor,
+                             v->time_ns,
+                             v->mode,
+                             v->size,
+                             v->alloc_bytes,
+                             (uint64_t)v->mtime_ns,
+                             (uint64_t)v->ctime_ns};
     for (int i = 0; i < 12; i++)
         pc_bind_u64(st, i + 1, cols[i]);
     sqlite3_bind_blob(st, 13, s->scratch.data, (int)s->scratch.len, SQLITE_STATIC);
