@@ -65,6 +65,8 @@ static const struct magic magics[] = {
     {0, M("Rar!\x1a\7"), PC_KIND_RAR, pc_check_rar},
     {0, M("%PDF-"), PC_KIND_PDF, pc_check_pdf},
     {0, M("%!PS"), PC_KIND_POSTSCRIPT, NULL},
+    {6, M("%!PS-AdobeFont"), PC_KIND_TYPE1, NULL}, /* its glyphs are enciphered with a published key */
+    {6, M("%!FontType1"), PC_KIND_TYPE1, NULL},
     {0, M("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), PC_KIND_OLE, pc_check_ole},
     {257, M("ustar"), PC_KIND_TAR, pc_check_tar},
     {0, M("070701"), PC_KIND_CPIO, pc_check_cpio},

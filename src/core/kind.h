@@ -33,7 +33,7 @@ enum pc_kind_flag {
     X(PEM, "pem", PC_KF_TEXT)                                    \
     X(PDF, "pdf", PC_KF_PACKED | PC_KF_CHECKED)                  \
     X(PDF_LOCKED, "encrypted pdf", PC_KF_PACKED | PC_KF_ENCRYPTED | PC_KF_OWNLOCK) \
-    X(POSTSCRIPT, "postscript", PC_KF_CARRIER)                   \
+    X(POSTSCRIPT, "postscript", PC_KF_PACKED | PC_KF_CARRIER)    \
     X(ZIP, "zip", PC_KF_PACKED | PC_KF_CHECKED | PC_KF_ARCHIVE)  \
     X(ZIP_LOCKED, "encrypted zip", PC_KF_ENCRYPTED | PC_KF_ARCHIVE) \
     X(OOXML, "office document", PC_KF_PACKED | PC_KF_CHECKED)    \
@@ -127,7 +127,8 @@ enum pc_kind_flag {
     X(CMS, "cms enveloped data", PC_KF_ENCRYPTED)                \
     X(AESCRYPT, "aes crypt", PC_KF_ENCRYPTED)                    \
     X(SCRYPT, "scrypt", PC_KF_ENCRYPTED)                         \
-    X(KEEPASS, "keepass database", PC_KF_PACKED)
+    X(KEEPASS, "keepass database", PC_KF_PACKED)                 \
+    X(TYPE1, "type 1 font", PC_KF_PACKED)
 
 enum pc_kind {
 #define X(name, text, flags) PC_KIND_##name,
