@@ -28,7 +28,8 @@ static uint64_t current(struct actor *a, const char *path)
 
 static struct pc_act_rec begin(struct actor *a, int op, const char *path, uint64_t before)
 {
-    struct pc_act_rec r = {.time_ns = pc_real_ns(), .actor = a->id, .op = (uint8_t)op, .vol = a->f->vol, .before = before};
+    struct pc_act_rec r = {
+        .time_ns = pc_real_ns(), .actor = a->id, .op = (uint8_t)op, .vol = a->f->vol, .before = before};
     struct stat st;
     r.fh = fh_of(a->f, path);
     r.parent = fh_of_dir(a->f, path);
@@ -82,7 +83,8 @@ static void meta_done(struct actor *a, const char *path, const struct pc_act_rec
     struct stat st;
     record(a, r);
     assert_int_equal(fstatat(a->f->root, path, &st, AT_SYMLINK_NOFOLLOW), 0);
-    _close_ int fd = openat(a->f->root, path, (S_ISREG(st.st_mode) ? O_RDONLY | O_NOATIME : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
+    _close_ int fd =
+        openat(a->f->root, path, (S_ISREG(st.st_mode) ? O_RDONLY | O_NOATIME : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
     assert_int_equal(pc_store_capture_meta(a->f->s, a->f->vol, fd, &r->fh, NULL), 0);
 }
 

@@ -51,7 +51,9 @@ void fixture_enter(void)
 
 static void make_image(struct fixture *f, unsigned mib)
 {
-    const char *mkfs = strcmp(f->fs, "xfs") == 0 ? "mkfs.xfs -q -f" : strcmp(f->fs, "btrfs") == 0 ? "mkfs.btrfs -q -f" : "mkfs.ext4 -q -F";
+    const char *mkfs = strcmp(f->fs, "xfs") == 0     ? "mkfs.xfs -q -f"
+                       : strcmp(f->fs, "btrfs") == 0 ? "mkfs.btrfs -q -f"
+                                                     : "mkfs.ext4 -q -F";
     run("truncate -s %uM %s/image && %s %s/image >/dev/null 2>&1", mib, f->dir, mkfs, f->dir);
     run("mount -o loop %s/image %s", f->dir, f->mnt);
     run("rm %s/image", f->dir); /* the mount keeps it; a crash of the test leaves no file behind */
@@ -248,8 +250,8 @@ static void print_one(void *arg, const char *path)
     _close_ int fd = open_path(p->f, path);
     assert_int_equal(pc_meta_read(fd, &m), 0);
     /* Folders' sizes are the file system's own business; a vault link adds one to nlink of a regular file on ext4. */
-    pc_buf_addf(&p->out, "%s: %o %u:%u %u,%u attrs %u mtime %lld", path, m.mode, m.uid, m.gid, m.rdev_major, m.rdev_minor,
-                m.attrs, (long long)m.mtime_ns);
+    pc_buf_addf(&p->out, "%s: %o %u:%u %u,%u attrs %u mtime %lld", path, m.mode, m.uid, m.gid, m.rdev_major,
+                m.rdev_minor, m.attrs, (long long)m.mtime_ns);
     if (m.target.len)
         pc_buf_addf(&p->out, " -> %s", m.target.data);
     print_xattrs(p, &m);
@@ -288,7 +290,8 @@ void same_fingerprint(const char *want, const char *have, const char *what)
         fclose(a);
     if (b)
         fclose(b);
-    if (system("diff /tmp/pc-preserve.want /tmp/pc-preserve.have | head -40; rm -f /tmp/pc-preserve.want /tmp/pc-preserve.have"))
+    if (system("diff /tmp/pc-preserve.want /tmp/pc-preserve.have | head -40; rm -f /tmp/pc-preserve.want "
+               "/tmp/pc-preserve.have"))
         printf("(diff did not run)\n");
     fail_msg("%s: the tree is not what it was", what);
 }

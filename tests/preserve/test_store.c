@@ -391,6 +391,24 @@ static void history_lists_versions(void **state)
     assert_int_equal(n, 2);
 }
 
+static void read_only_is_said_not_fatal(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_store_stats st;
+    put_file(f, "late", "too late");
+    run("mount -o remount,ro %s", f->mnt);
+    struct pc_fh fh = fh_of(f, "late"), dir = fh_of(f, ".");
+    _close_ int fd = openat(f->root, "late", O_RDONLY);
+    assert_int_equal(pc_store_capture(f->s, f->vol, fd, &fh, &dir, "late", 0, NULL), -EROFS);
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &st), 0);
+    assert_true(st.degraded);
+    assert_non_null(strstr(st.why, "Read-only"));
+    run("mount -o remount,rw %s", f->mnt);
+    assert_int_equal(pc_store_capture(f->s, f->vol, fd, &fh, &dir, "late", 0, NULL), 0);
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &st), 0);
+    assert_false(st.degraded);
+}
+
 static int count_dirs(void *arg, int fd)
 {
     struct stat st;
@@ -418,7 +436,7 @@ int main(void)
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
         T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
         T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(history_lists_versions),
-        T(vault_is_closed_to_others),
+        T(vault_is_closed_to_others), T(read_only_is_said_not_fatal),
     };
     int failed = 0;
     for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
