@@ -39,9 +39,9 @@ git_lfs() {
 }
 git_lfs_check() { git -C lfs lfs fsck; }
 
-#@ meson-compile needs=meson,ninja,gcc seconds=300
-meson_compile_setup() { mkdir src && cp -r "$SOURCE_TREE"/src "$SOURCE_TREE"/tests "$SOURCE_TREE"/meson.build src/ && cp "$SOURCE_TREE"/meson_options.txt src/ 2> /dev/null || true; }
-meson_compile() { meson setup build src > /dev/null && ninja -C build -j2 > /dev/null && rm -rf build; }
+#@ meson-compile needs=meson,ninja,gcc seconds=240
+meson_compile_setup() { mkdir src && tar -C "$SOURCE_TREE" --exclude='./build*' --exclude=./.git -cf - . | tar -C src -xf - ; }
+meson_compile() { meson setup build src && ninja -C build -j2 portcullis portcullisd | tail -3 && rm -rf build; }
 
 #@ cmake-make needs=cmake,make,gcc
 cmake_make_setup() {

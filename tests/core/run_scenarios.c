@@ -100,7 +100,7 @@ static struct named *add_name(struct story *s, const char *name)
 
 /* --- content ------------------------------------------------------------------------------------------------------ */
 
-/* "text:20000" -> 20000 bytes of text; "none" -> nothing. seed follows from the file, so that its old content is known. */
+/* "text:20000" -> 20000 bytes of text; "none" -> nothing. The seed is the file's, so its old content is known. */
 static size_t content(struct story *s, const char *spec, uint8_t *out, uint64_t seed)
 {
     char kind[32];

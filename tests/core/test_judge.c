@@ -27,7 +27,8 @@ static uint64_t next(void)
 static int fill(void **state)
 {
     (void)state;
-    static const char *const words[] = {"the ", "council ", "met ", "on ", "Monday ", "to ", "discuss ", "water ", "pipes.\n"};
+    static const char *const words[] = {"the ", "council ", "met ",     "on ",    "Monday ",
+                                        "to ",  "discuss ", "water ", "pipes.\n"};
     uint32_t n = 0;
     while (n < LEN) {
         const char *w = words[next() % 9];

@@ -1,4 +1,4 @@
-/* Kinds: made by real compressors and by hand, forged, cut off, and written by real programs where these are installed. */
+/* Kinds: made by real compressors and by hand, forged, cut off, and written by real programs where installed. */
 #include "base/cleanup.h"
 #include "core/kind.h"
 #include "tests_make.h"

@@ -161,7 +161,8 @@ static void the_best_score_of_a_file_counts(void **state)
 {
     (void)state;
     struct world *w = new_world(64);
-    uint32_t top = pc_lineage_add(&w->lin, 1, 0), a = pc_lineage_add(&w->lin, 2, top), b = pc_lineage_add(&w->lin, 3, top);
+    uint32_t top = pc_lineage_add(&w->lin, 1, 0);
+    uint32_t a = pc_lineage_add(&w->lin, 2, top), b = pc_lineage_add(&w->lin, 3, top);
     assert_true(pc_ledger_add(&w->ledger, a, 7, 1, 40, 1, true));
     assert_false(pc_ledger_add(&w->ledger, b, 7, 2, 30, 1, true));
     assert_true(pc_ledger_add(&w->ledger, b, 7, 3, 90, 1, true));

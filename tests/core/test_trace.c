@@ -116,9 +116,11 @@ static void every_record_survives_writing_and_reading(void **state)
     for (uint8_t type = PC_TRACE_POLICY; type <= PC_TRACE_NAME; type++) {
         _buf_free_ struct pc_buf b;
         struct pc_cur c;
-        struct pc_trace_rec in = {.type = type, .now_ns = 77, .pid = 5, .parent = 4, .actor = 99, .name = "openssl"}, out;
-        in.act = (struct pc_act){.now_ns = 77, .pid = 5, .op = PC_OP_REPLACE, .file = UINT64_MAX, .folder = 2, .name_hash = 3,
-                                 .size_before = 4, .size_after = 1ULL << 50, .creator = 6, .has_pre_image = true};
+        struct pc_trace_rec in = {.type = type, .now_ns = 77, .pid = 5, .parent = 4, .actor = 99}, out;
+        strcpy(in.name, "openssl");
+        in.act = (struct pc_act){.now_ns = 77, .pid = 5, .op = PC_OP_REPLACE, .file = UINT64_MAX, .folder = 2,
+                                 .name_hash = 3, .size_before = 4, .size_after = 1ULL << 50, .creator = 6,
+                                 .has_pre_image = true};
         in.policy.window_ns = 12345;
         pc_buf_init(&b, 4096);
         assert_int_equal(pc_trace_begin(&b), 0);

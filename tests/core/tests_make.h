@@ -33,15 +33,15 @@ int make_pattern_of(const char *name);
 size_t make_damage(enum make_pattern p, const uint8_t *old, size_t n, uint8_t *out, uint64_t seed);
 
 /*
- * A file of the kind named ("text", "jpeg", "zip" ...), of about n bytes, in out (room for 2n + 8192). Returns its length,
- * 0 when there is no kind of that name. The same seed gives the same file.
+ * A file of the kind named ("text", "jpeg", "zip" ...), of about n bytes, in out (room for 2n + 8192). Returns its
+ * length, 0 when there is no kind of that name. The same seed gives the same file.
  */
 size_t make_file(const char *kind, uint8_t *out, size_t n, uint64_t seed);
 /* Names of all kinds make_file knows, NULL at the end. */
 extern const char *const make_file_kinds[];
 /*
- * A harmless change of old ("edit", "append", "insert", "pages", "fill-zeros"), as programs make them every day. Returns
- * the new length, 0 when there is none of that name.
+ * A harmless change of old ("edit", "append", "insert", "pages", "fill-zeros"), as programs make them every day.
+ * Returns the new length, 0 when there is none of that name.
  */
 size_t make_edit(const char *edit, const uint8_t *old, size_t n, uint8_t *out, uint64_t seed);
 

@@ -16,9 +16,9 @@ struct maker {
 
 static size_t make_text(uint8_t *out, size_t n, uint64_t seed)
 {
-    static const char *const words[] = {"the ",     "council ", "met ",   "on ",     "Monday ", "and ",  "decided ", "that ",
-                                        "water ",   "pipes ",   "in ",    "Westmount ", "need ", "repair, ", "which ", "will ",
-                                        "cost ",    "about ",   "1200 ",  "dollars.\n"};
+    static const char *const words[] = {"the ",   "council ", "met ",       "on ",    "Monday ",  "and ",   "decided ",
+                                        "that ",  "water ",   "pipes ",     "in ",    "Westmount ", "need ", "repair, ",
+                                        "which ", "will ",    "cost ",      "about ", "1200 ",    "dollars.\n"};
     uint8_t pick[64];
     size_t at = 0;
     for (uint64_t turn = 0; at < n; turn++) {
@@ -265,7 +265,8 @@ static size_t make_pdf(uint8_t *out, size_t n, uint64_t seed)
 {
     size_t at = (size_t)sprintf((char *)out, "%%PDF-1.5\n1 0 obj\n<< /Length %zu /Filter /FlateDecode >>\nstream\n", n);
     at += make_zlib(out + at, n, seed);
-    at += (size_t)sprintf((char *)out + at, "\nendstream\nendobj\nxref\n0 2\ntrailer\n<< /Root 1 0 R >>\nstartxref\n9\n%%%%EOF\n");
+    at += (size_t)sprintf((char *)out + at, "\nendstream\nendobj\nxref\n0 2\ntrailer\n<< /Root 1 0 R >>\n");
+    at += (size_t)sprintf((char *)out + at, "startxref\n9\n%%%%EOF\n");
     return at;
 }
 
@@ -380,9 +381,10 @@ static const struct maker makers[] = {
     {"binary", make_binary},
 };
 
-const char *const make_file_kinds[] = {"text",   "log",  "random", "zeros", "gzip",    "zlib", "xz",  "lzma", "bzip2",
-                                       "zstd",   "zip",  "docx",   "locked-zip", "jpeg", "png", "pdf", "sqlite", "pgpages",
-                                       "elf",    "mp3",  "mp4",    "gpg",   "openssl", "disk", "binary", NULL};
+const char *const make_file_kinds[] = {"text",  "log",  "random", "zeros",      "gzip",    "zlib", "xz",     "lzma",
+                                       "bzip2", "zstd", "zip",    "docx",       "locked-zip", "jpeg", "png",  "pdf",
+                                       "sqlite", "pgpages", "elf", "mp3",       "mp4",     "gpg",  "openssl", "disk",
+                                       "binary", NULL};
 
 size_t make_file(const char *kind, uint8_t *out, size_t n, uint64_t seed)
 {
