@@ -577,6 +577,20 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
     }
 }
 
+/* ---- decoys ---- */
+
+static void decoy_touched(struct pc_guard *g, const struct deed *d)
+{
+    struct pc_act act = {.now_ns = pc_mono_ns(), .pid = d->pid, .op = PC_OP_DECOY, .file = pc_fh_hash(&d->fh)};
+    struct pc_outcome o = {0};
+    if (pc_judge_act(g->judge, &act, &o) != PC_DECIDED)
+        return;
+    pc_tracer_act(g, &act, &o.facts);
+    pc_gate_evidence(g, d->v);
+    if (o.convicted)
+        pc_stop_convict(g, &o, d->name);
+}
+
 /* ---- entry points ---- */
 
 static void file_event(struct pc_guard *g, struct deed *d, uint32_t bits)
@@ -652,6 +666,8 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
             d.name = known.name;
         }
     }
+    if (g->settings.decoys && e->bits & ~(uint32_t)PC_FAN_ATTRIB && pc_decoys_is(g, v->id, &d.fh))
+        decoy_touched(g, &d);
     if (bits & PC_FAN_RENAME) {
         if (d.dir || d.new_dir)
             moved(g, &d);

@@ -395,6 +395,7 @@ static void close_all(struct pc_guard *g)
         pc_judge_free(g->judge);
     pc_rules_free(&g->released);
     pc_events_close(g->log);
+    free(g->decoys);
     free(g->folder);
     free(g->event_buf);
 }
@@ -434,6 +435,7 @@ int pc_guard_reload(struct pc_guard *g)
     for (uint32_t i = 0; i < g->settings.protect.count; i++)
         if (add_folder(g, g->settings.protect.path[i]) == 0 && g->folder[g->folders - 1].vol < 0)
             (void)pc_folder_guard(g, g->folders - 1);
+    (void)pc_decoys_set(g);
     pc_event(g->log, PC_LEVEL_NOTICE, "reload", NULL, "settings reloaded: %u folders", g->folders);
     return 0;
 }
@@ -460,6 +462,8 @@ static void say_ready(struct pc_guard *g)
     uint32_t n = 0;
     for (uint32_t i = 0; i < g->folders; i++)
         n += g->folder[i].vol >= 0;
+    if (pc_decoys_set(g) < 0)
+        pc_event(g->log, PC_LEVEL_WARNING, "decoy", NULL, "no memory for decoys");
     (void)pc_store_flush(g->store);
     g->ready = true;
     printf("portcullis: guarding %u folder%s\n", n, n == 1 ? "" : "s");

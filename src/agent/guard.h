@@ -63,6 +63,7 @@ struct pc_scan;    /* scan.c */
 struct pc_acts;    /* acts.c */
 struct pc_startup; /* startup_fds.c */
 struct pc_tracer;  /* tracer.c */
+struct pc_decoys;  /* decoys.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -81,6 +82,7 @@ struct pc_guard {
     struct pc_scan *scan;
     struct pc_acts *acts;
     struct pc_startup *startup;
+    struct pc_decoys *decoys;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     struct pc_volume volume[PC_VOLUMES_MAX];
@@ -215,6 +217,9 @@ void pc_startup_want(struct pc_guard *g);
 /* Looks for them, or copies one. True while there is more. */
 bool pc_startup_step(struct pc_guard *g);
 uint64_t pc_startup_copied(const struct pc_guard *g);
+/* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
+int pc_decoys_set(struct pc_guard *g);
+bool pc_decoys_is(const struct pc_guard *g, int vol, const struct pc_fh *fh);
 
 /* tracer.c: what the judge is told, recorded for `portcullis replay` ([log] trace). NULL tracer: every call does nothing. */
 int pc_tracer_open(struct pc_guard *g, const char *path);

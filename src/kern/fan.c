@@ -14,10 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* Newer than Debian 12's headers (Linux 5.19, 6.0). */
-#ifndef FAN_MARK_EVICTABLE
-#define FAN_MARK_EVICTABLE 0x00000200
-#endif
+/* Newer than Debian 12's headers (Linux 6.0). */
 #ifndef FAN_MARK_IGNORE
 #define FAN_MARK_IGNORE 0x00000400
 #endif
@@ -220,16 +217,6 @@ int pc_fan_gate_up(int group, int tree_fd)
     int r = mark_at(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
     (void)mark_at(group, FAN_MARK_REMOVE | FAN_MARK_MOUNT | FAN_MARK_IGNORE, FAN_OPEN_PERM | FAN_ONDIR, tree_fd);
     return r;
-}
-
-int pc_fan_gate_skip(int group, int file_fd)
-{
-    return mark(group, FAN_MARK_ADD | IGNORE | FAN_MARK_EVICTABLE, FAN_OPEN_PERM, file_fd);
-}
-
-int pc_fan_gate_flush_skips(int group)
-{
-    return fanotify_mark(group, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL) < 0 ? -errno : 0;
 }
 
 int pc_fan_vault_mark(int group, int dir_fd)

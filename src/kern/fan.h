@@ -63,9 +63,6 @@ int pc_fan_gate_open(void);
 /* Brings the gate down / up for the file system of tree_fd: all opens but those through tree_fd's mount wait for us. */
 int pc_fan_gate_down(int group, int tree_fd);
 int pc_fan_gate_up(int group, int tree_fd);
-/* Later opens of this inode need no event (evictable: costs the kernel nothing it cannot drop; survives modification). */
-int pc_fan_gate_skip(int group, int file_fd);
-int pc_fan_gate_flush_skips(int group);
 /* Opens through tree_fd's mount raise no event in this permission group. */
 int pc_fan_ignore_mount(int group, int tree_fd);
 int pc_fan_vault_mark(int group, int dir_fd);
