@@ -12,6 +12,7 @@
 #include "kern/cnproc.h"
 #include "kern/mounts.h"
 #include "kern/procfs.h"
+#include "proc/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -615,8 +616,10 @@ int pc_guard_run(struct pc_guard *g)
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     int r = secure_self();
+    if (r == 0)
+        r = pc_confine_guard();
     if (r < 0)
-        return complain("start", r, "");
+        return complain("giving up rights", r, "the kernel needs seccomp (CONFIG_SECCOMP_FILTER), the guard root's capabilities");
     g->self = getpid();
     g->drained = true;
     g->started_real_ns = pc_real_ns();
