@@ -217,6 +217,7 @@ void pc_startup_want(struct pc_guard *g);
 /* Looks for them, or copies one. True while there is more. */
 bool pc_startup_step(struct pc_guard *g);
 uint64_t pc_startup_copied(const struct pc_guard *g);
+
 /* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
 int pc_decoys_set(struct pc_guard *g);
 bool pc_decoys_is(const struct pc_guard *g, int vol, const struct pc_fh *fh);

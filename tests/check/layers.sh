@@ -25,7 +25,8 @@ may base base
 may core base core
 may kern base kern
 may preserve base preserve
-may agent base core kern preserve agent
+may proc base proc
+may agent base core kern preserve proc agent
 may cli/drill base cli/drill cli/drill.h
 may cli base core kern preserve agent cli
 
@@ -45,7 +46,7 @@ calls() {
 io='open(at)?(64)?|creat(64)?|p?read(64)?|p?write(v)?(64)?|f(open|read|write|puts|printf|gets|close)(64)?|__f?printf_chk|close|socket|connect|send.*|recv.*|ioctl|stat.*|fstat.*|unlink.*|rename.*|clock_gettime|gettimeofday|time|getrandom|rand(om)?|usleep|nanosleep|pthread_.*|getenv'
 programs='exit|_exit|abort|puts|putchar|printf|__printf_chk|__vprintf_chk|perror|syslog|err[xc]?|warnx?|sd_.*'
 calls core "$io" "the core does no I/O, reads no clock, draws no random numbers"
-for layer in base core kern preserve; do
+for layer in base core kern preserve proc; do
     calls $layer "$programs" "only programs log or exit"
 done
 exit $bad
