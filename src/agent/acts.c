@@ -209,6 +209,8 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         .size_after = d->size_after,
         .creator = d->known && d->known->creator > g->run_base ? d->known->creator - g->run_base : 0,
         .has_pre_image = has_content(d->known, d->op),
+        .base = d->before,
+        .successor = d->op == PC_OP_REPLACE ? pc_fh_hash(&d->after_fh) : 0,
     };
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);

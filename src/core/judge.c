@@ -1,48 +1,15 @@
 /*
- * Owns the decision: takes acts in, says what facts it needs, weighs them, and names the smallest subtree that holds
- * the evidence. Pure: no clock, no I/O; allocates in pc_judge_new alone. What a file's content means is content.c's
- * business, who begot whom lineage.c's, what is remembered ledger.c's.
+ * Owns the decision: takes acts in, says what facts it needs, has them weighed, and names the smallest subtree that
+ * holds the evidence. Pure: no clock, no I/O; allocates in pc_judge_new alone. What a file's content means is
+ * content.c's business, what an act is worth weigh.c's, who begot whom lineage.c's, what is remembered ledger.c's and
+ * twins.c's.
  */
-#include "core/judge.h"
+#include "core/weigh.h"
 
 #include "base/err.h"
-#include "core/kind.h"
-#include "core/ledger.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* From here on an act counts as damage: the gate comes down, and a spared parent's child is named in a verdict. */
-#define DAMAGE_SCORE 40
-#define OPAQUE_ENOUGH 50
-/* Smaller files are not worth the reading: a marker, a lock, a counter. */
-#define SMALL_FILE 32
-/*
- * Who makes a handful of plain files, encrypts them and removes them cleans up after himself (a backup script's dumps).
- * Who does so with more of them may just as well have been handed a tree of documents.
- */
-#define OWN_TEMPORARIES 4
-#define DECOY_SCORE 100
-#define VAULT_SCORE 60
-#define NOTE_SCORE 10
-#define NOTES 128
-#define NOTE_FOLDERS_MAX 16
-
-struct note {
-    uint64_t key, time_ns;
-    pc_actor group;
-    uint32_t folders;
-    uint64_t folder[NOTE_FOLDERS_MAX];
-};
-
-struct pc_judge {
-    struct pc_judge_policy policy;
-    struct pc_lineage lin;
-    struct pc_ledger ledger;
-    struct note note[NOTES];
-    uint32_t note_at;
-};
 
 void pc_judge_policy_default(struct pc_judge_policy *p)
 {
@@ -54,6 +21,7 @@ static void on_evict(void *arg, uint32_t slot, uint32_t parent)
 {
     struct pc_judge *j = arg;
     pc_ledger_inherit(&j->ledger, slot, parent);
+    pc_twins_inherit(&j->twins, slot, parent);
 }
 
 int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out)
@@ -64,7 +32,8 @@ int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out)
     if (!j)
         return -ENOMEM;
     j->policy = *p;
-    if (pc_lineage_init(&j->lin, p->max_actors) < 0 || pc_ledger_init(&j->ledger, &j->lin) < 0) {
+    if (pc_lineage_init(&j->lin, p->max_actors) < 0 || pc_ledger_init(&j->ledger, &j->lin) < 0 ||
+        pc_twins_init(&j->twins, &j->lin) < 0) {
         pc_judge_free(j);
         return -ENOMEM;
     }
@@ -80,6 +49,7 @@ void pc_judge_free(struct pc_judge *j)
         return;
     pc_lineage_fini(&j->lin);
     pc_ledger_fini(&j->ledger);
+    pc_twins_fini(&j->twins);
     free(j);
 }
 
@@ -174,16 +144,10 @@ bool pc_judge_alive(const struct pc_judge *j, pc_actor actor)
 
 /* --- facts ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    uint64_t x = (a ^ b * 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL;
-    return x ^ x >> 31;
-}
-
 /* Notes are short: of a file that needs more than the first window nothing is remembered. */
 static uint64_t hash_text(const struct pc_content *c)
 {
-    if (c->count != 1 || c->win[0].len < SMALL_FILE || c->win[0].len > 65536)
+    if (c->count != 1 || c->win[0].len < PC_SMALL_FILE || c->win[0].len > 65536)
         return 0;
     const uint8_t *p = c->win[0].data;
     uint64_t h = c->win[0].len;
@@ -200,135 +164,15 @@ void pc_judge_facts(const struct pc_act *act, struct pc_facts *out)
         out->have = PC_HAVE_FINDING | PC_HAVE_BEFORE | PC_HAVE_AFTER;
     } else if (act->before) {
         pc_content_look(act->before, &out->before);
+        pc_gist_of(act->before, out->before.kind, &out->gist_before);
         out->have = PC_HAVE_BEFORE;
     } else if (act->after) {
         pc_content_look(act->after, &out->after);
+        pc_gist_of(act->after, out->after.kind, &out->gist_after);
         out->have = PC_HAVE_AFTER;
     }
     if (act->after && out->after.textual)
         out->text_hash = hash_text(act->after);
-}
-
-/* --- weighing ---------------------------------------------------------------------------------------------------- */
-
-struct weighing {
-    struct pc_judge *j;
-    const struct pc_act *act;
-    const struct pc_facts *facts;
-    uint32_t actor; /* slot */
-    struct pc_outcome *out;
-};
-
-static void blame(struct weighing *w, uint64_t file, uint8_t score, uint32_t evidence, bool counts)
-{
-    struct pc_finding *f = &w->out->finding;
-    f->evidence |= evidence;
-    if (score > f->score)
-        f->score = score;
-    if (score)
-        pc_ledger_add(&w->j->ledger, w->actor, file, w->act->now_ns, score, evidence, counts);
-}
-
-static struct note *note_of(struct pc_judge *j, uint64_t key, pc_actor group, uint64_t now_ns)
-{
-    for (uint32_t i = 0; i < NOTES; i++)
-        if (j->note[i].key == key && j->note[i].group == group && now_ns - j->note[i].time_ns <= j->policy.window_ns)
-            return &j->note[i];
-    struct note *n = &j->note[j->note_at];
-    j->note_at = (j->note_at + 1) % NOTES;
-    *n = (struct note){.key = key, .group = group, .time_ns = now_ns};
-    return n;
-}
-
-/*
- * The same new text in many folders. By itself that is what installing software does (licences, indexes), so it adds
- * to damage already found and never counts as a damaged file.
- */
-static void weigh_note(struct weighing *w)
-{
-    struct pc_judge *j = w->j;
-    if (!w->facts->text_hash)
-        return;
-    uint32_t group = pc_lineage_group(&j->lin, w->actor);
-    struct note *n = note_of(j, mix(w->facts->text_hash, w->act->name_hash), name_of(j, group), w->act->now_ns);
-    for (uint32_t i = 0; i < n->folders; i++)
-        if (n->folder[i] == w->act->folder)
-            return;
-    if (n->folders < NOTE_FOLDERS_MAX)
-        n->folder[n->folders++] = w->act->folder;
-    if (n->folders >= j->policy.note_folders && j->lin.node[group].files > 0)
-        blame(w, n->key, NOTE_SCORE, PC_EV_NOTE, false);
-}
-
-static void credit_if_opaque(struct weighing *w)
-{
-    if (w->facts->after.opaque < OPAQUE_ENOUGH || w->act->size_after < SMALL_FILE)
-        return;
-    bool archive = pc_kind_flags(w->facts->after.kind) & PC_KF_ARCHIVE;
-    pc_ledger_credit(&w->j->ledger, w->actor, w->act, archive);
-}
-
-static bool is_structured(const struct pc_look *look, uint64_t size)
-{
-    return size >= SMALL_FILE && look->opaque < OPAQUE_ENOUGH && look->kind != PC_KIND_EMPTY &&
-           look->kind != PC_KIND_CONSTANT;
-}
-
-static void weigh_create(struct weighing *w)
-{
-    uint64_t file;
-    struct pc_judge *j = w->j;
-    if (w->facts->after.opaque >= OPAQUE_ENOUGH && pc_ledger_take_gone(&j->ledger, w->actor, w->act, &file))
-        blame(w, file, 95, PC_EV_OPAQUE_TWIN, true);
-    else
-        credit_if_opaque(w);
-    if (is_structured(&w->facts->after, w->act->size_after) && w->act->op == PC_OP_CREATE)
-        pc_lineage_add_young(&j->lin, w->actor, 1);
-    weigh_note(w);
-}
-
-static void weigh_change(struct weighing *w)
-{
-    const struct pc_act *act = w->act;
-    struct pc_finding f = w->facts->finding;
-    uint8_t twin = 0;
-    if (f.evidence & PC_EV_EMPTIED)
-        twin = pc_ledger_match(&w->j->ledger, w->actor, act->folder, act->size_before);
-    w->out->finding = f;
-    blame(w, act->file, f.score > twin ? f.score : twin, f.evidence | (twin ? PC_EV_OPAQUE_TWIN : 0), true);
-    /* The ciphertext that took this file's place must not be held against a second file. */
-    if (f.score >= DAMAGE_SCORE && act->op == PC_OP_REPLACE)
-        pc_ledger_match(&w->j->ledger, w->actor, act->folder, act->size_before);
-    else if (f.score < DAMAGE_SCORE)
-        credit_if_opaque(w);
-}
-
-/* True when the lineage that deletes the file made it itself, as one of a handful of temporary files. */
-static bool is_own_temporary(struct weighing *w)
-{
-    struct pc_lineage *l = &w->j->lin;
-    uint32_t maker = pc_lineage_slot(l, w->act->creator);
-    uint32_t common = maker ? pc_lineage_common(l, maker, w->actor) : 0;
-    return common && l->node[common].pid != 1 && l->node[common].young <= OWN_TEMPORARIES;
-}
-
-static void weigh_delete(struct weighing *w)
-{
-    const struct pc_act *act = w->act;
-    struct pc_lineage *l = &w->j->lin;
-    uint32_t maker = pc_lineage_slot(l, act->creator);
-    if (!is_structured(&w->facts->before, act->size_before))
-        return;
-    bool own = is_own_temporary(w);
-    if (maker && l->node[maker].young)
-        pc_lineage_add_young(l, maker, -1);
-    if (own)
-        return;
-    uint8_t score = pc_ledger_match(&w->j->ledger, w->actor, act->folder, act->size_before);
-    if (score)
-        blame(w, act->file, score, PC_EV_OPAQUE_TWIN, true);
-    else
-        pc_ledger_gone(&w->j->ledger, w->actor, act);
 }
 
 /* --- verdict ----------------------------------------------------------------------------------------------------- */
@@ -345,7 +189,7 @@ struct tally {
 
 static bool is_suspect_child(const struct pc_node *n)
 {
-    return !n->spared && !n->convicted && n->score >= DAMAGE_SCORE;
+    return !n->spared && !n->convicted && n->score >= PC_DAMAGE_SCORE;
 }
 
 static struct tally tally_children(const struct pc_judge *j, uint32_t spared)
@@ -425,15 +269,15 @@ static uint8_t wanted(struct pc_judge *j, const struct pc_act *act, uint32_t act
     case PC_OP_MODIFY:
     case PC_OP_REPLACE:
         if (act->has_pre_image)
-            return act->size_before < SMALL_FILE && act->size_after < SMALL_FILE ? 0 : PC_HAVE_FINDING;
-        return act->size_after < SMALL_FILE ? 0 : PC_HAVE_AFTER;
+            return act->size_before < PC_SMALL_FILE && act->size_after < PC_SMALL_FILE ? 0 : PC_HAVE_FINDING;
+        return act->size_after < PC_SMALL_FILE ? 0 : PC_HAVE_AFTER;
     case PC_OP_CREATE:
-        return act->size_after < SMALL_FILE ? 0 : PC_HAVE_AFTER;
+        return act->size_after < PC_SMALL_FILE ? 0 : PC_HAVE_AFTER;
     case PC_OP_DELETE:
         /* Deleting is nobody's crime while nothing stands in for the file: the content need not be read. */
-        if (!act->has_pre_image || act->size_before < SMALL_FILE)
+        if (!act->has_pre_image || act->size_before < PC_SMALL_FILE || !l->node[pc_lineage_wide(l, actor)].opaque)
             return 0;
-        return l->node[pc_lineage_wide(l, actor)].opaque ? PC_HAVE_BEFORE : 0;
+        return pc_weigh_own(j, act, actor) == PC_OWN_TEMPORARY ? 0 : PC_HAVE_BEFORE;
     default:
         return 0;
     }
@@ -444,23 +288,10 @@ static enum pc_answer ask_for(uint8_t want)
     return want == PC_HAVE_FINDING ? PC_NEED_BOTH : want == PC_HAVE_BEFORE ? PC_NEED_BEFORE : PC_NEED_AFTER;
 }
 
-static void weigh(struct weighing *w, uint8_t want)
-{
-    if (w->act->op == PC_OP_DECOY)
-        blame(w, w->act->file, DECOY_SCORE, PC_EV_DECOY, true);
-    else if (w->act->op == PC_OP_VAULT)
-        blame(w, w->act->file, VAULT_SCORE, PC_EV_VAULT, true);
-    else if (want == PC_HAVE_FINDING)
-        weigh_change(w);
-    else if (want == PC_HAVE_AFTER)
-        weigh_create(w);
-    else if (want == PC_HAVE_BEFORE)
-        weigh_delete(w);
-}
-
 enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct pc_outcome *out)
 {
     pc_ledger_expire(&j->ledger, act->now_ns, j->policy.window_ns);
+    pc_twins_expire(&j->twins, act->now_ns, j->policy.window_ns);
     uint32_t actor = actor_slot(j, act->pid);
     struct pc_outcome o = {.actor = name_of(j, actor)};
     uint8_t want = wanted(j, act, actor);
@@ -470,9 +301,8 @@ enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct
         pc_judge_facts(act, &o.facts);
     if (want & ~o.facts.have)
         return ask_for(want);
-    struct weighing w = {.j = j, .act = act, .facts = &o.facts, .actor = actor, .out = &o};
-    weigh(&w, want);
-    o.gate = o.finding.score >= DAMAGE_SCORE;
+    pc_weigh(&(struct pc_weighing){.j = j, .act = act, .facts = &o.facts, .actor = actor, .out = &o}, want);
+    o.gate = o.finding.score >= PC_DAMAGE_SCORE;
     if (o.finding.score)
         seek_verdict(j, actor, &o);
     *out = o;
@@ -507,6 +337,7 @@ void pc_judge_absolve(struct pc_judge *j, pc_actor root)
     if (!r)
         return;
     pc_ledger_absolve(&j->ledger, r);
+    pc_twins_absolve(&j->twins, r);
     for (uint32_t s = 1; s <= j->lin.used; s++)
         if (j->lin.node[s].id && pc_lineage_is_beneath(&j->lin, s, r))
             j->lin.node[s].convicted = false;

@@ -1,6 +1,7 @@
 #ifndef PC_CORE_JUDGE_H
 #define PC_CORE_JUDGE_H
 #include "core/content.h"
+#include "core/gist.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,6 +71,7 @@ struct pc_facts {
     struct pc_finding finding;
     struct pc_look before, after;
     uint64_t text_hash; /* of a small text file (after), to know the same note again; else 0 */
+    struct pc_gist gist_before, gist_after; /* of a single look: DELETE's before, CREATE's after */
 };
 
 struct pc_act {
@@ -86,6 +88,7 @@ struct pc_act {
     bool has_pre_image;
     uint64_t base;         /* which pre-image it is compared with; 0: not known */
     bool closed;           /* the writer is done: MODIFY at a close, not in the middle of a rewrite */
+    uint64_t successor;    /* REPLACE: identity of the file that took this one's place; 0: not known */
     /*
      * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
      * DELETE: before alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).

@@ -66,6 +66,31 @@ static void get_facts(struct pc_cur *c, struct pc_facts *f)
     f->text_hash = pc_cur_u64(c);
 }
 
+/* What the first traces did not have: at the end of the body, so that both readers read both. */
+static void put_later(struct pc_buf *b, const struct pc_act *a, const struct pc_facts *f)
+{
+    pc_buf_add_u64(b, a->base);
+    put_u8(b, a->closed);
+    pc_buf_add_u64(b, a->successor);
+    pc_buf_add_u64(b, f->gist_before.own);
+    pc_buf_add_u64(b, f->gist_before.inner);
+    pc_buf_add_u64(b, f->gist_after.own);
+    pc_buf_add_u64(b, f->gist_after.inner);
+}
+
+static void get_later(struct pc_cur *c, struct pc_act *a, struct pc_facts *f)
+{
+    if (c->left == 0)
+        return;
+    a->base = pc_cur_u64(c);
+    a->closed = pc_cur_u8(c) & 1;
+    a->successor = pc_cur_u64(c);
+    f->gist_before.own = pc_cur_u64(c);
+    f->gist_before.inner = pc_cur_u64(c);
+    f->gist_after.own = pc_cur_u64(c);
+    f->gist_after.inner = pc_cur_u64(c);
+}
+
 static void put_act(struct pc_buf *b, const struct pc_trace_rec *r)
 {
     static const struct pc_facts none;
@@ -81,6 +106,7 @@ static void put_act(struct pc_buf *b, const struct pc_trace_rec *r)
     pc_buf_add_u64(b, a->size_after);
     pc_buf_add_u64(b, a->creator);
     put_facts(b, a->facts ? a->facts : &none);
+    put_later(b, a, a->facts ? a->facts : &none);
 }
 
 static bool get_act(struct pc_cur *c, struct pc_trace_rec *r)
@@ -99,6 +125,7 @@ static bool get_act(struct pc_cur *c, struct pc_trace_rec *r)
     a->size_after = pc_cur_u64(c);
     a->creator = pc_cur_u64(c);
     get_facts(c, &r->facts);
+    get_later(c, a, &r->facts);
     const struct pc_facts *f = &r->facts;
     return a->pid > 0 && a->op >= PC_OP_MODIFY && a->op <= PC_OP_VAULT && f->finding.score <= 100 &&
            f->before.opaque <= 100 && f->after.opaque <= 100 && f->have <= 7;

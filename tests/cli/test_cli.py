@@ -236,7 +236,7 @@ class CommandLine(unittest.TestCase):
         out = self.good("replay", trace, "--config", mild, state=False)
         self.assertIn("4 damaging, 0 verdicts.\n", out)
         with open(trace, "r+b") as f:
-            f.truncate(400)
+            f.truncate(500)
         r = self.bad(1, "day.trace: stored data is damaged", "replay", trace, state=False)
         self.assertIn("2 damaging, 0 verdicts.", r.stdout)
         self.bad(1, "mild.conf: not a trace", "replay", mild, state=False)

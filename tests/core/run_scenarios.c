@@ -140,7 +140,7 @@ static void attach(struct pc_content *c, const uint8_t *data)
 struct deed {
     enum pc_op op;
     const char *who, *file, *old, *new;
-    const char *folder, *creator, *name;
+    const char *folder, *creator, *name, *successor, *version;
 };
 
 static void answer(struct story *s, const struct pc_act *asked)
@@ -180,6 +180,10 @@ static void act(struct story *s, const struct deed *d)
     struct pc_act a = {.now_ns = s->now_ns, .pid = process(s, d->who)->pid, .op = (uint8_t)d->op, .file = id,
                        .folder = hash(d->folder ? d->folder : "docs"), .name_hash = hash(d->name ? d->name : d->file),
                        .size_before = old_len, .size_after = new_len, .has_pre_image = d->old != NULL};
+    if (d->successor)
+        a.successor = hash(d->successor);
+    if (d->version)
+        a.base = hash(d->version);
     if (d->creator)
         a.creator = process(s, d->creator)->actor;
     answer(s, &a);
@@ -188,7 +192,7 @@ static void act(struct story *s, const struct deed *d)
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
 
-/* Takes "key=value" and "in FOLDER", "by CREATOR", "as NAME" out of the tail of an act's words. */
+/* Takes "in FOLDER", "by CREATOR", "as NAME", "with FILE", "version WORD" out of the tail of an act's words. */
 static void options(struct story *s, char **w, struct deed *d)
 {
     for (; w[0]; w += 2) {
@@ -200,6 +204,10 @@ static void options(struct story *s, char **w, struct deed *d)
             d->creator = w[1];
         else if (strcmp(w[0], "as") == 0)
             d->name = w[1];
+        else if (strcmp(w[0], "with") == 0)
+            d->successor = w[1];
+        else if (strcmp(w[0], "version") == 0)
+            d->version = w[1];
         else
             fail(s, "what is %s?", w[0]);
     }

@@ -1,6 +1,7 @@
 /* The lineage table against a model, at its bounds, and with evidence in it; allocation failures of the judge. */
 #include "core/ledger.h"
 #include "core/lineage.h"
+#include "core/twins.h"
 #include "base/err.h"
 
 #include <setjmp.h>
@@ -18,15 +19,18 @@ static uint32_t roll(uint32_t n)
     return (uint32_t)(rng >> 33) % n;
 }
 
-static void inherit(void *arg, uint32_t slot, uint32_t parent)
-{
-    pc_ledger_inherit(arg, slot, parent);
-}
-
 struct world {
     struct pc_lineage lin;
     struct pc_ledger ledger;
+    struct pc_twins twins;
 };
+
+static void inherit(void *arg, uint32_t slot, uint32_t parent)
+{
+    struct world *w = arg;
+    pc_ledger_inherit(&w->ledger, slot, parent);
+    pc_twins_inherit(&w->twins, slot, parent);
+}
 
 static struct world *new_world(uint32_t cap)
 {
@@ -34,14 +38,16 @@ static struct world *new_world(uint32_t cap)
     assert_non_null(w);
     assert_int_equal(pc_lineage_init(&w->lin, cap), 0);
     assert_int_equal(pc_ledger_init(&w->ledger, &w->lin), 0);
+    assert_int_equal(pc_twins_init(&w->twins, &w->lin), 0);
     w->lin.on_evict = inherit;
-    w->lin.arg = &w->ledger;
+    w->lin.arg = w;
     return w;
 }
 
 static void end_world(struct world *w)
 {
     pc_ledger_fini(&w->ledger);
+    pc_twins_fini(&w->twins);
     pc_lineage_fini(&w->lin);
     free(w);
 }
@@ -59,8 +65,8 @@ static void check_sums(const struct world *w)
             sums[s].score += w->ledger.entry[i].score;
             sums[s].files += w->ledger.entry[i].counts;
         }
-    for (uint32_t k = 0; k < PC_LEDGER_CREDITS; k++)
-        for (uint32_t s = w->ledger.credit[k].owner; s; s = l->node[s].parent)
+    for (uint32_t k = 0; k < PC_TWINS_CREDITS; k++)
+        for (uint32_t s = w->twins.credit[k].owner; s; s = l->node[s].parent)
             sums[s].opaque++;
     for (uint32_t s = 1; s <= l->used; s++) {
         const struct pc_node *n = &l->node[s];
@@ -77,6 +83,33 @@ static void check_sums(const struct world *w)
     free(sums);
 }
 
+static void add(struct world *w, uint32_t owner, uint64_t file, uint64_t now, uint8_t score, bool counts)
+{
+    struct pc_blame b = {.file = file, .now_ns = now, .score = score, .evidence = 1, .counts = counts};
+    pc_ledger_add(&w->ledger, owner, &b);
+}
+
+static void remember(struct world *w, uint32_t owner, const struct pc_act *act, enum pc_twin twin)
+{
+    struct pc_gist none = {0};
+    pc_twins_credit(&w->twins, owner, act, act->file, twin, &none);
+}
+
+static void random_twin(struct world *w, uint32_t s, const struct pc_act *act)
+{
+    struct pc_search search = {.folder = act->folder, .size = act->size_before, .now_ns = act->now_ns, .actor = s};
+    struct pc_match m = pc_twins_match(&w->twins, &search);
+    struct pc_gone *d = pc_twins_gone(&w->twins, s, act);
+    d->credit = m.credit;
+    d->credit_file = m.file;
+    d->structured = true;
+    d = pc_twins_gone_near(&w->twins, s, act);
+    if (d && roll(2))
+        pc_twins_give_back(&w->twins, d);
+    if (d)
+        d->actor = 0;
+}
+
 static void random_deed(struct world *w, uint64_t now)
 {
     struct pc_lineage *l = &w->lin;
@@ -84,7 +117,6 @@ static void random_deed(struct world *w, uint64_t now)
     bool there = l->used && l->node[s].id;
     struct pc_act act = {.now_ns = now, .file = roll(400), .folder = roll(4), .size_before = roll(90000),
                          .size_after = roll(90000)};
-    uint64_t gone;
     switch (roll(12)) {
     case 0:
     case 1:
@@ -101,28 +133,28 @@ static void random_deed(struct world *w, uint64_t now)
         return;
     case 5:
         pc_ledger_expire(&w->ledger, now, 5000);
+        pc_twins_expire(&w->twins, now, 5000);
         return;
     case 6:
-        if (roll(40) == 0 && there)
+        if (roll(40) == 0 && there) {
             pc_ledger_absolve(&w->ledger, s);
+            pc_twins_absolve(&w->twins, s);
+        }
         return;
     case 7:
         if (there)
-            pc_ledger_credit(&w->ledger, s, &act, roll(5) == 0);
+            remember(w, s, &act, (enum pc_twin)roll(PC_TWIN_ARCHIVE + 1));
         return;
     case 8:
         if (there)
-            pc_ledger_match(&w->ledger, s, act.folder, act.size_before);
+            random_twin(w, s, &act);
         return;
     case 9:
-        if (there) {
-            pc_ledger_gone(&w->ledger, s, &act);
-            pc_ledger_take_gone(&w->ledger, s, &act, &gone);
-        }
+        pc_ledger_lower(&w->ledger, act.file, (uint8_t)roll(100));
         return;
     default:
         if (there)
-            pc_ledger_add(&w->ledger, s, act.file, now, (uint8_t)(1 + roll(100)), 1, roll(4) > 0);
+            add(w, s, act.file, now, (uint8_t)(1 + roll(100)), roll(4) > 0);
     }
 }
 
@@ -147,12 +179,12 @@ static void full_ledgers_forget_the_oldest(void **state)
     struct world *w = new_world(64);
     uint32_t s = pc_lineage_add(&w->lin, 1, 0);
     for (uint64_t f = 1; f <= PC_LEDGER_EVIDENCE + 100; f++)
-        assert_true(pc_ledger_add(&w->ledger, s, f, f, 10, 1, true));
+        add(w, s, f, f, 10, true);
     assert_int_equal(w->lin.node[s].files, PC_LEDGER_EVIDENCE);
     struct pc_act act = {.size_after = 1000};
-    for (act.file = 1; act.file <= PC_LEDGER_CREDITS + 100; act.file++)
-        pc_ledger_credit(&w->ledger, s, &act, false);
-    assert_int_equal(w->lin.node[s].opaque, PC_LEDGER_CREDITS);
+    for (act.file = 1; act.file <= PC_TWINS_CREDITS + 100; act.file++)
+        remember(w, s, &act, PC_TWIN_CIPHER);
+    assert_int_equal(w->lin.node[s].opaque, PC_TWINS_CREDITS);
     check_sums(w);
     end_world(w);
 }
@@ -163,9 +195,10 @@ static void the_best_score_of_a_file_counts(void **state)
     struct world *w = new_world(64);
     uint32_t top = pc_lineage_add(&w->lin, 1, 0);
     uint32_t a = pc_lineage_add(&w->lin, 2, top), b = pc_lineage_add(&w->lin, 3, top);
-    assert_true(pc_ledger_add(&w->ledger, a, 7, 1, 40, 1, true));
-    assert_false(pc_ledger_add(&w->ledger, b, 7, 2, 30, 1, true));
-    assert_true(pc_ledger_add(&w->ledger, b, 7, 3, 90, 1, true));
+    add(w, a, 7, 1, 40, true);
+    add(w, b, 7, 2, 30, true);
+    assert_int_equal(w->lin.node[a].score, 40);
+    add(w, b, 7, 3, 90, true);
     assert_int_equal(w->lin.node[top].score, 90);
     assert_int_equal(w->lin.node[top].files, 1);
     assert_int_equal(w->lin.node[a].score, 0);
@@ -233,7 +266,8 @@ static void the_table_fits_its_budget(void **state)
     (void)state;
     size_t bytes = 32769 * sizeof(struct pc_node) + 32768 * sizeof(uint32_t) +
                    (PC_LEDGER_EVIDENCE + 1) * sizeof(struct pc_entry) + 2 * PC_LEDGER_EVIDENCE * sizeof(uint32_t) +
-                   PC_LEDGER_CREDITS * sizeof(struct pc_credit) + PC_LEDGER_GONE * sizeof(struct pc_gone);
+                   PC_TWINS_CREDITS * sizeof(struct pc_credit) + PC_TWINS_GONE * sizeof(struct pc_gone) +
+                   PC_TWINS_SOUNDS * sizeof(struct pc_sound) + PC_TWINS_MADE * sizeof(struct pc_made);
     assert_true(bytes <= 4u << 20);
 }
 

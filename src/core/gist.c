@@ -1,0 +1,108 @@
+/*
+ * Owns the gist: a number for a file's first bytes and one for what it packs. Decides nothing; judge.c keeps gists and
+ * weigh.c compares them. Pure.
+ */
+#include "core/gist.h"
+
+#include "core/bytes.h"
+#include "core/content.h"
+#include "core/kind.h"
+#include "core/unpack.h"
+
+#include <string.h>
+
+/* Compared length. Shorter files and members are compared whole; the length is part of the number. */
+#define GIST_BYTES 4096u
+/* Less could be equal by chance: an empty line, a header. */
+#define GIST_MIN 32u
+#define ZIP_HEADER 30u
+#define ZIP_SKIPPED 16 /* folders and empty members before the first one with content */
+
+static uint64_t hash(const uint8_t *p, uint32_t n)
+{
+    uint64_t h = 0x9e3779b97f4a7c15ULL ^ n;
+    for (; n >= 8; n -= 8, p += 8) {
+        uint64_t x;
+        memcpy(&x, p, 8);
+        h = (h ^ x) * 0xff51afd7ed558ccdULL;
+        h ^= h >> 32;
+    }
+    for (; n; n--, p++)
+        h = (h ^ *p) * 0x100000001b3ULL;
+    return h ? h : 1;
+}
+
+/* have bytes are there; whole: nothing follows them. */
+static uint64_t gist(const uint8_t *p, uint32_t have, bool whole)
+{
+    if (have < GIST_MIN || (have < GIST_BYTES && !whole))
+        return 0;
+    return hash(p, have < GIST_BYTES ? have : GIST_BYTES);
+}
+
+static uint64_t of_unpacked(const struct pc_unpacked *u)
+{
+    return u->valid ? gist(u->data, u->len, u->complete) : 0;
+}
+
+static uint64_t of_zip(const uint8_t *p, uint32_t n)
+{
+    struct pc_unpacked u;
+    for (int i = 0; i < ZIP_SKIPPED && n > ZIP_HEADER && pc_le32(p) == 0x04034b50; i++) {
+        uint32_t flags = pc_le16(p + 6), method = pc_le16(p + 8), packed = pc_le32(p + 18);
+        uint32_t data = ZIP_HEADER + pc_le16(p + 26) + pc_le16(p + 28);
+        if (flags & 1 || data >= n)
+            return 0;
+        p += data;
+        n -= data;
+        bool sized = !(flags & 8);
+        if (sized && packed == 0)
+            continue;
+        uint32_t have = sized && packed < n ? packed : n;
+        if (method == 0)
+            return sized ? gist(p, have, have == packed) : 0;
+        if (method != 8)
+            return 0;
+        pc_unpack_deflate(p, have, -15, &u);
+        return of_unpacked(&u);
+    }
+    return 0;
+}
+
+static uint64_t of_inner(const uint8_t *p, uint32_t n, uint8_t kind)
+{
+    struct pc_unpacked u;
+    switch (kind) {
+    case PC_KIND_GZIP:
+        pc_unpack_deflate(p, n, 31, &u);
+        return of_unpacked(&u);
+    case PC_KIND_ZLIB:
+        pc_unpack_deflate(p, n, 15, &u);
+        return of_unpacked(&u);
+    case PC_KIND_ZSTD:
+        pc_unpack_zstd(p, n, &u);
+        return of_unpacked(&u);
+    case PC_KIND_XZ:
+        pc_unpack_xz(p, n, &u);
+        return of_unpacked(&u);
+    case PC_KIND_ZIP:
+        return of_zip(p, n);
+    default:
+        return 0;
+    }
+}
+
+void pc_gist_of(const struct pc_content *c, uint8_t kind, struct pc_gist *out)
+{
+    *out = (struct pc_gist){0};
+    if (c->count == 0)
+        return;
+    const struct pc_window *w = &c->win[0];
+    out->own = gist(w->data, w->len, w->len == c->size);
+    out->inner = of_inner(w->data, w->len, kind);
+}
+
+bool pc_gist_packs(const struct pc_gist *a, const struct pc_gist *b)
+{
+    return (a->inner && (a->inner == b->own || a->inner == b->inner)) || (b->inner && b->inner == a->own);
+}

@@ -1,0 +1,122 @@
+#ifndef PC_CORE_TWINS_H
+#define PC_CORE_TWINS_H
+#include "core/lineage.h"
+
+/*
+ * What was made and what was deleted lately, so that the one can be known as what became of the other. Private to the
+ * core. Four bounded memories, allocated once; the oldest (or, in made, whatever hashed to the same place) is forgotten
+ * when one is full:
+ * - credits: files made that look like ciphertext or are blank; a deletion is held against one of them;
+ * - sounds: packed files made that do decode; a deletion of what they pack is explained by them;
+ * - gone: files of older meaning that were deleted, for programs that delete first and write after, or that write the
+ *   same name anew;
+ * - made: new files that never took the place of an older one, with the time of their making. Forgetting one is safe:
+ *   a file that is not in there is judged as if it had always been.
+ */
+#define PC_TWINS_CREDITS 2048u
+#define PC_TWINS_SOUNDS 512u
+#define PC_TWINS_GONE 512u
+#define PC_TWINS_MADE 16384u
+
+enum pc_twin {
+    PC_TWIN_NONE,
+    PC_TWIN_BLANK,    /* one value all over: what is left of a wiped file */
+    PC_TWIN_DOUBTFUL, /* random in part, or random bytes in the frame of a known kind */
+    PC_TWIN_CIPHER,   /* random bytes of no known kind, also in a text encoding */
+    PC_TWIN_BOX,      /* says itself that it is encrypted (gpg, openssl, age) */
+    PC_TWIN_ARCHIVE,  /* the same, and holds many (zip -P, 7z -p) */
+};
+/* What a new file of this look may stand for. */
+enum pc_twin pc_twin_of(const struct pc_look *look, uint64_t size);
+
+struct pc_credit {
+    uint64_t file, folder, size, time_ns;
+    uint64_t left; /* bytes of deletions it can still stand for as a container of many */
+    struct pc_gist gist;
+    uint32_t owner; /* 0: entry is free */
+    uint8_t twin;
+    bool used; /* for one file of its size; stays as a sign that this lineage makes ciphertext */
+};
+
+struct pc_sound {
+    struct pc_gist gist;
+    pc_actor actor; /* 0: free */
+};
+
+struct pc_gone {
+    uint64_t file, folder, name_hash, size, time_ns;
+    struct pc_gist gist;
+    pc_actor actor; /* 0: free */
+    uint64_t credit_file;
+    uint32_t credit; /* held against this one (index + 1; 0: none) */
+    uint8_t kind;
+    bool read;       /* its content was looked at: kind, gist and structured are known */
+    bool structured; /* it meant something */
+    bool blamed;
+};
+
+struct pc_made {
+    uint64_t file, time_ns;
+    bool young; /* counted in the maker's sums */
+};
+
+struct pc_twins {
+    struct pc_lineage *lin;
+    struct pc_credit *credit;
+    uint16_t *credit_of; /* index + 1 by a file's hash: a hint, checked against credit.file */
+    struct pc_sound *sound;
+    struct pc_gone *gone;
+    struct pc_made *made;
+    uint32_t credit_at, sound_at, gone_at, gone_held;
+    uint64_t swept_ns;
+};
+
+int pc_twins_init(struct pc_twins *t, struct pc_lineage *lin); /* -ENOMEM */
+void pc_twins_fini(struct pc_twins *t);
+void pc_twins_expire(struct pc_twins *t, uint64_t now_ns, uint64_t window_ns);
+void pc_twins_absolve(struct pc_twins *t, uint32_t root);
+void pc_twins_inherit(struct pc_twins *t, uint32_t slot, uint32_t parent);
+
+/* Remembers a new (or changed) file as what a deleted one may have become; PC_TWIN_NONE forgets it. */
+void pc_twins_credit(struct pc_twins *t, uint32_t owner, const struct pc_act *act, uint64_t file, enum pc_twin twin,
+                     const struct pc_gist *gist);
+void pc_twins_sound(struct pc_twins *t, uint32_t owner, const struct pc_gist *gist);
+
+/* The file stands for nothing any more; it stays as a sign that its lineage makes ciphertext. */
+void pc_twins_spend(struct pc_twins *t, uint64_t file);
+
+/* A deletion (or emptying) looking for what became of the file. */
+struct pc_search {
+    uint64_t folder, size, now_ns;
+    const struct pc_gist *gist; /* NULL: not known */
+    uint32_t actor;
+    uint32_t maker; /* who made the deleted file, when that is the actor's own lineage; 0: of older meaning */
+};
+struct pc_match {
+    uint8_t score;      /* 0: none */
+    uint32_t credit;    /* index + 1 */
+    uint64_t file;      /* of the credit */
+};
+/* Uses the best match up. */
+struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s);
+/* The deletion was not one after all: what it was held against is free again. */
+void pc_twins_give_back(struct pc_twins *t, const struct pc_gone *gone);
+
+/* The entry is valid until the next call of this function. */
+struct pc_gone *pc_twins_gone(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
+/* The file of that name deleted in that folder by this lineage a moment ago; NULL: none. */
+struct pc_gone *pc_twins_gone_named(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
+/* A meaningful file deleted a moment ago in the folder of a new one of about its size; NULL: none. */
+struct pc_gone *pc_twins_gone_near(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
+/* The next file (from *at, 0 at first) deleted by this very process a moment ago that nobody held against it yet. */
+struct pc_gone *pc_twins_gone_by(struct pc_twins *t, uint32_t actor, uint64_t now_ns, uint32_t *at);
+/* How many files of older meaning this group deleted within span_ns, up to limit. */
+uint32_t pc_twins_gone_count(const struct pc_twins *t, uint32_t group, uint64_t now_ns, uint64_t span_ns,
+                             uint32_t limit);
+/* Takes a deleted file of that size out of what the container stands for. False: there is not enough left. */
+bool pc_twins_draw(struct pc_twins *t, uint64_t file, uint64_t size);
+
+void pc_twins_made(struct pc_twins *t, uint64_t file, uint64_t now_ns, bool young);
+struct pc_made *pc_twins_made_find(const struct pc_twins *t, uint64_t file); /* NULL: not new, or forgotten */
+void pc_twins_made_forget(struct pc_twins *t, uint64_t file);
+#endif

@@ -1,0 +1,383 @@
+/*
+ * Owns what an act is worth: which deletion has a twin, what emptying means, what a lineage may do with its own files.
+ * Reaches no verdict (judge.c does) and reads no content. The reasons behind the figures, what each rule lets through
+ * and what bounds the loss then are in docs/decisions/0003-verdict-rules.md.
+ */
+#include "core/weigh.h"
+
+#include "core/kind.h"
+
+#define SECOND 1000000000ULL
+#define OPAQUE_ENOUGH 50
+/*
+ * Who makes a handful of plain files, encrypts them and removes them cleans up after himself (a backup script's dumps).
+ * Who does so with more of them may just as well have been handed a tree of documents.
+ */
+#define OWN_TEMPORARIES 4
+/* Who deletes more than a handful of files of older meaning gets no such trust: his own may be copies of them. */
+#define FOREIGN_DELETED 8
+/* A file is still in the making for this long: what is written over it then was never anybody's. */
+#define FRESH_NS SECOND
+#define DECOY_SCORE 100
+#define VAULT_SCORE 60
+#define NOTE_SCORE 10
+#define DELETED_FIRST_SCORE 95
+#define DOUBTFUL_SCORE 60
+#define BOXED_SCORE 90
+/* Deletions that came before the container they went into was seen: enough for a verdict, later ones are gated. */
+#define BOXED_MAX 8
+/* Another file of the same kind and about the size stands where one was deleted: a newer version, or a forgery. */
+#define SAME_KIND_SCORE 10
+
+static void blame(const struct pc_weighing *w, uint64_t file, uint8_t score, uint32_t evidence, bool counts)
+{
+    struct pc_finding *f = &w->out->finding;
+    struct pc_blame b = {.file = file, .now_ns = w->act->now_ns, .evidence = evidence, .score = score, .counts = counts,
+                         .base = file == w->act->file ? w->act->base : 0};
+    f->evidence |= evidence;
+    if (score > f->score)
+        f->score = score;
+    pc_ledger_add(&w->j->ledger, w->actor, &b);
+}
+
+/* --- whose file --------------------------------------------------------------------------------------------------- */
+
+static bool made_by_kin(const struct pc_lineage *l, pc_actor creator, uint32_t actor)
+{
+    uint32_t maker = pc_lineage_slot(l, creator);
+    return maker && (pc_lineage_is_beneath(l, maker, pc_lineage_group(l, actor)) ||
+                     pc_lineage_is_beneath(l, actor, maker));
+}
+
+static bool is_new_and_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor)
+{
+    const struct pc_made *m = pc_twins_made_find(&j->twins, act->file);
+    return m && act->now_ns - m->time_ns <= j->policy.window_ns && made_by_kin(&j->lin, act->creator, actor);
+}
+
+enum pc_own pc_weigh_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor)
+{
+    const struct pc_lineage *l = &j->lin;
+    if (!is_new_and_own(j, act, actor))
+        return PC_OWN_NOT;
+    uint32_t group = pc_lineage_group(l, actor);
+    if (pc_twins_gone_count(&j->twins, group, act->now_ns, j->policy.window_ns, FOREIGN_DELETED) >= FOREIGN_DELETED)
+        return PC_OWN_NOT;
+    uint32_t common = pc_lineage_common(l, pc_lineage_slot(l, act->creator), actor);
+    return common && l->node[common].young <= OWN_TEMPORARIES ? PC_OWN_TEMPORARY : PC_OWN_YOUNG;
+}
+
+static void forget_made(const struct pc_weighing *w)
+{
+    struct pc_made *m = pc_twins_made_find(&w->j->twins, w->act->file);
+    uint32_t maker = pc_lineage_slot(&w->j->lin, w->act->creator);
+    if (m && m->young && maker && w->j->lin.node[maker].young)
+        pc_lineage_add_young(&w->j->lin, maker, -1);
+    pc_twins_made_forget(&w->j->twins, w->act->file);
+}
+
+static bool is_fresh(const struct pc_weighing *w)
+{
+    const struct pc_made *m = pc_twins_made_find(&w->j->twins, w->act->file);
+    return m && w->act->now_ns - m->time_ns < FRESH_NS;
+}
+
+/* --- notes -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    uint64_t x = (a ^ b * 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL;
+    return x ^ x >> 31;
+}
+
+static struct pc_note *note_of(struct pc_judge *j, uint64_t key, pc_actor group, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < PC_NOTES; i++)
+        if (j->note[i].key == key && j->note[i].group == group && now_ns - j->note[i].time_ns <= j->policy.window_ns)
+            return &j->note[i];
+    struct pc_note *n = &j->note[j->note_at];
+    j->note_at = (j->note_at + 1) % PC_NOTES;
+    *n = (struct pc_note){.key = key, .group = group, .time_ns = now_ns};
+    return n;
+}
+
+/*
+ * The same new text in many folders. By itself that is what installing software does (licences, indexes), so it adds
+ * to damage already found and never counts as a damaged file.
+ */
+static void weigh_note(const struct pc_weighing *w)
+{
+    struct pc_judge *j = w->j;
+    if (!w->facts->text_hash)
+        return;
+    uint32_t group = pc_lineage_group(&j->lin, w->actor);
+    struct pc_note *n = note_of(j, mix(w->facts->text_hash, w->act->name_hash), j->lin.node[group].id, w->act->now_ns);
+    for (uint32_t i = 0; i < n->folders; i++)
+        if (n->folder[i] == w->act->folder)
+            return;
+    if (n->folders < PC_NOTE_FOLDERS_MAX)
+        n->folder[n->folders++] = w->act->folder;
+    if (n->folders >= j->policy.note_folders && j->lin.node[group].files > 0)
+        blame(w, n->key, NOTE_SCORE, PC_EV_NOTE, false);
+}
+
+/* --- a file made -------------------------------------------------------------------------------------------------- */
+
+static bool is_structured(const struct pc_look *look, uint64_t size)
+{
+    return size >= PC_SMALL_FILE && look->opaque < OPAQUE_ENOUGH && look->kind != PC_KIND_EMPTY &&
+           look->kind != PC_KIND_CONSTANT;
+}
+
+static uint64_t file_after(const struct pc_act *act)
+{
+    return act->op == PC_OP_REPLACE && act->successor ? act->successor : act->file;
+}
+
+/* An archiver may remove its members before the guard sees the archive: those deletions are held against it now. */
+static void blame_members(const struct pc_weighing *w)
+{
+    struct pc_twins *t = &w->j->twins;
+    uint32_t at = 0;
+    for (int n = 0; n < BOXED_MAX;) {
+        struct pc_gone *d = pc_twins_gone_by(t, w->actor, w->act->now_ns, &at);
+        if (!d)
+            return;
+        if (!pc_twins_draw(t, file_after(w->act), d->size))
+            continue;
+        d->blamed = true;
+        blame(w, d->file, BOXED_SCORE, PC_EV_OPAQUE_TWIN, true);
+        n++;
+    }
+}
+
+/* Remembers what is there now for deletions to come, if it could be what becomes of another file. */
+static void remember(const struct pc_weighing *w)
+{
+    struct pc_twins *t = &w->j->twins;
+    enum pc_twin twin = pc_twin_of(&w->facts->after, w->act->size_after);
+    pc_twins_credit(t, w->actor, w->act, file_after(w->act), twin, &w->facts->gist_after);
+    if (twin == PC_TWIN_NONE)
+        pc_twins_sound(t, w->actor, &w->facts->gist_after);
+    if (twin == PC_TWIN_ARCHIVE)
+        blame_members(w);
+}
+
+/* Something meaningful stands again under the name of a deleted file: that was a replacement by an ordinary program. */
+static void name_is_back(const struct pc_weighing *w, struct pc_gone *d)
+{
+    struct pc_judge *j = w->j;
+    bool same = w->facts->gist_after.own && w->facts->gist_after.own == d->gist.own;
+    uint64_t size = w->act->size_after;
+    bool alike = w->facts->after.kind == d->kind && size >= d->size / 2 && size <= d->size * 2;
+    if (d->blamed && (same || alike)) {
+        pc_ledger_lower(&j->ledger, d->file, same ? 0 : SAME_KIND_SCORE);
+        pc_twins_give_back(&j->twins, d);
+    }
+    d->actor = 0;
+}
+
+/* Ciphertext under the name of a deleted file. Unless that was ciphertext before, it is what became of it. */
+static void name_is_ciphertext(const struct pc_weighing *w, struct pc_gone *d, enum pc_twin twin)
+{
+    bool nothing_lost = d->read && (!d->structured || pc_gist_packs(&d->gist, &w->facts->gist_after));
+    uint64_t file = d->file;
+    bool blamed = d->blamed, guilty = !nothing_lost && d->read && !blamed;
+    d->actor = 0;
+    if (blamed) {
+        remember(w); /* that one went elsewhere; this is another's */
+    } else if (!nothing_lost) {
+        /* Of an unread one nothing can be said; but from now on this lineage's deletions are read. */
+        pc_twins_credit(&w->j->twins, w->actor, w->act, w->act->file, twin, &w->facts->gist_after);
+        pc_twins_spend(&w->j->twins, w->act->file);
+    }
+    if (guilty)
+        blame(w, file, twin == PC_TWIN_DOUBTFUL ? DOUBTFUL_SCORE : DELETED_FIRST_SCORE, PC_EV_OPAQUE_TWIN, true);
+}
+
+/* New ciphertext under another name: of a file deleted just before, or of one that is still to be deleted. */
+static void weigh_ciphertext(const struct pc_weighing *w, enum pc_twin twin)
+{
+    struct pc_gone *d = pc_twins_gone_near(&w->j->twins, w->actor, w->act);
+    if (!d || pc_gist_packs(&d->gist, &w->facts->gist_after)) {
+        remember(w);
+        return;
+    }
+    d->blamed = true;
+    blame(w, d->file, twin == PC_TWIN_DOUBTFUL ? DOUBTFUL_SCORE : DELETED_FIRST_SCORE, PC_EV_OPAQUE_TWIN, true);
+}
+
+static void weigh_create(const struct pc_weighing *w, uint8_t have)
+{
+    struct pc_judge *j = w->j;
+    const struct pc_act *act = w->act;
+    bool structured = have && is_structured(&w->facts->after, act->size_after);
+    struct pc_gone *d = act->is_dir ? NULL : pc_twins_gone_named(&j->twins, w->actor, act);
+    enum pc_twin twin = have ? pc_twin_of(&w->facts->after, act->size_after) : PC_TWIN_NONE;
+    if (!d && act->op == PC_OP_CREATE && !act->is_dir) {
+        pc_twins_made(&j->twins, act->file, act->now_ns, structured);
+        if (structured)
+            pc_lineage_add_young(&j->lin, w->actor, 1);
+    }
+    if (!have)
+        return;
+    if (d && twin >= PC_TWIN_DOUBTFUL)
+        name_is_ciphertext(w, d, twin);
+    else if (d && structured)
+        name_is_back(w, d);
+    else if (twin >= PC_TWIN_DOUBTFUL)
+        weigh_ciphertext(w, twin);
+    else
+        remember(w);
+    weigh_note(w);
+}
+
+/* --- a file changed or replaced ----------------------------------------------------------------------------------- */
+
+struct spread_of_emptied {
+    uint32_t files, folders, kinds;
+};
+
+/* What this group emptied in the last ten seconds (files) and the last minute (folders, kinds), this one included. */
+static struct spread_of_emptied emptied_lately(struct pc_judge *j, pc_actor group, const struct pc_act *act,
+                                               uint8_t kind)
+{
+    struct spread_of_emptied n = {0};
+    uint64_t folders[PC_EMPTIED], kinds[4] = {0};
+    j->emptied[j->emptied_at] = (struct pc_emptied){act->now_ns, act->folder, group, kind};
+    j->emptied_at = (j->emptied_at + 1) % PC_EMPTIED;
+    for (uint32_t i = 0; i < PC_EMPTIED; i++) {
+        const struct pc_emptied *e = &j->emptied[i];
+        if (e->group != group || act->now_ns - e->time_ns > 60 * SECOND)
+            continue;
+        n.files += act->now_ns - e->time_ns <= 10 * SECOND;
+        n.kinds += !(kinds[e->kind / 64] >> e->kind % 64 & 1);
+        kinds[e->kind / 64] |= 1ULL << e->kind % 64;
+        uint32_t f = 0;
+        while (f < n.folders && folders[f] != e->folder)
+            f++;
+        if (f == n.folders)
+            folders[n.folders++] = e->folder;
+    }
+    return n;
+}
+
+/*
+ * A file truncated to nothing. Programs do that to their own (logs, relations, spools), a few at a time and in few
+ * places; documents of many kinds in many folders are emptied by wipers alone.
+ */
+static uint8_t emptied_score(const struct pc_weighing *w, uint8_t score)
+{
+    const struct pc_finding *f = &w->facts->finding;
+    if (pc_weigh_own(w->j, w->act, w->actor) != PC_OWN_NOT)
+        return 0;
+    if (score <= 1 || pc_kind_flags(f->kind_before) & (PC_KF_PAGED | PC_KF_DISK))
+        return score < 2 ? score : 2;
+    pc_actor group = w->j->lin.node[pc_lineage_group(&w->j->lin, w->actor)].id;
+    struct spread_of_emptied n = emptied_lately(w->j, group, w->act, f->kind_before);
+    if (n.folders >= 3 && n.kinds >= 3)
+        return 25;
+    if (n.files >= 8 && score >= 20)
+        return 20;
+    if (n.folders >= 4 || n.kinds >= 5)
+        return 12;
+    return score < 4 ? score : 4;
+}
+
+static struct pc_match match(const struct pc_weighing *w, uint32_t maker)
+{
+    bool read = w->act->op == PC_OP_DELETE;
+    struct pc_search s = {.folder = w->act->folder, .size = w->act->size_before, .now_ns = w->act->now_ns,
+                          .gist = read ? &w->facts->gist_before : NULL, .actor = w->actor, .maker = maker};
+    return pc_twins_match(&w->j->twins, &s);
+}
+
+/*
+ * What its own lineage writes over a file it has only just made, or an encrypted container that its maker goes on
+ * writing: nothing is lost by that, but what is there now may stand for something else.
+ */
+static bool is_still_made(const struct pc_weighing *w, const struct pc_finding *f)
+{
+    const struct pc_act *act = w->act;
+    if (act->op != PC_OP_MODIFY || f->score < PC_DAMAGE_SCORE || !made_by_kin(&w->j->lin, act->creator, w->actor))
+        return false;
+    bool grows = act->size_after > act->size_before;
+    bool boxed = pc_kind_flags(f->kind_before) & PC_KF_ARCHIVE && pc_kind_flags(f->kind_after) & PC_KF_ARCHIVE;
+    return is_fresh(w) || (grows && boxed);
+}
+
+static bool is_plain_truncation(const struct pc_finding *f)
+{
+    return f->evidence == PC_EV_EMPTIED && f->score < PC_DAMAGE_SCORE;
+}
+
+static void weigh_change(const struct pc_weighing *w)
+{
+    const struct pc_act *act = w->act;
+    struct pc_finding f = w->facts->finding;
+    uint8_t twin = 0;
+    if (is_still_made(w, &f))
+        f.score = 0;
+    if (is_plain_truncation(&f)) {
+        f.score = emptied_score(w, f.score);
+        twin = f.score ? match(w, 0).score : 0;
+    }
+    if (act->op == PC_OP_REPLACE && act->has_pre_image && pc_weigh_own(w->j, act, w->actor) == PC_OWN_NOT)
+        pc_twins_made_forget(&w->j->twins, act->successor); /* it has an older file's meaning to lose from now on */
+    if (is_structured(&w->facts->after, act->size_after))
+        pc_ledger_refilled(&w->j->ledger, act->file);
+    w->out->finding = f;
+    blame(w, act->file, f.score > twin ? f.score : twin, f.evidence | (twin ? PC_EV_OPAQUE_TWIN : 0), true);
+    /* The ciphertext that took this file's place must not be held against a second file. */
+    if (f.score >= PC_DAMAGE_SCORE && act->op == PC_OP_REPLACE)
+        match(w, 0);
+    else if (f.score < PC_DAMAGE_SCORE)
+        remember(w);
+}
+
+/* --- a file deleted ----------------------------------------------------------------------------------------------- */
+
+static void weigh_delete(const struct pc_weighing *w, uint8_t have)
+{
+    const struct pc_act *act = w->act;
+    if (act->is_dir || !act->has_pre_image || act->size_before < PC_SMALL_FILE)
+        return;
+    const struct pc_lineage *l = &w->j->lin;
+    bool calm = !l->node[pc_lineage_wide(l, w->actor)].opaque; /* then nothing can stand in for it */
+    enum pc_own own = calm && is_new_and_own(w->j, act, w->actor) ? PC_OWN_TEMPORARY
+                                                                   : pc_weigh_own(w->j, act, w->actor);
+    forget_made(w);
+    if (own == PC_OWN_TEMPORARY)
+        return;
+    bool structured = have && is_structured(&w->facts->before, act->size_before);
+    struct pc_match m = {0};
+    if (structured)
+        m = match(w, own == PC_OWN_YOUNG ? pc_lineage_slot(&w->j->lin, act->creator) : 0);
+    if (own == PC_OWN_NOT) {
+        struct pc_gone *d = pc_twins_gone(&w->j->twins, w->actor, act);
+        d->read = have != 0;
+        d->structured = structured;
+        d->kind = w->facts->before.kind;
+        d->gist = w->facts->gist_before;
+        d->blamed = m.score > 0;
+        d->credit = m.credit;
+        d->credit_file = m.file;
+    }
+    if (m.score)
+        blame(w, act->file, m.score, PC_EV_OPAQUE_TWIN, true);
+}
+
+void pc_weigh(const struct pc_weighing *w, uint8_t have)
+{
+    uint8_t op = w->act->op;
+    if (op == PC_OP_DECOY)
+        blame(w, w->act->file, DECOY_SCORE, PC_EV_DECOY, true);
+    else if (op == PC_OP_VAULT)
+        blame(w, w->act->file, VAULT_SCORE, PC_EV_VAULT, true);
+    else if (op == PC_OP_DELETE)
+        weigh_delete(w, have);
+    else if (op == PC_OP_CREATE || have == PC_HAVE_AFTER)
+        weigh_create(w, have);
+    else if (have == PC_HAVE_FINDING)
+        weigh_change(w);
+}
