@@ -28,11 +28,13 @@ test: setup all ## the everyday tests
 
 test-attack: all ## every attack, on every file system (long; needs root)
 	@tools/setup.sh --full
-	@PC_BUILD=$(abspath $(BUILD)) tests/attack/run --all --fs xfs,ext4,btrfs
+	@PC_BUILD=$(abspath $(BUILD)) tests/attack/run --all --fs xfs,ext4,btrfs --json $(BUILD)/attack.json; status=$$?; \
+	    tests/lib/publish attack $(BUILD)/attack.json >docs/attack-matrix.md && exit $$status
 
 test-benign: all ## every workload that may not be stopped (long; needs root)
 	@tools/setup.sh --full
-	@PC_BUILD=$(abspath $(BUILD)) tests/benign/run --all
+	@PC_BUILD=$(abspath $(BUILD)) tests/benign/run --all --fs xfs,ext4 --json $(BUILD)/benign.json; status=$$?; \
+	    tests/lib/publish benign $(BUILD)/benign.json >docs/benign-workloads.md && exit $$status
 
 bench: all ## none / ahead / on-open, alternated (long; needs root)
 	@tools/setup.sh --full

@@ -92,7 +92,7 @@ openssl_cms_setup() {
 openssl_cms_one() { openssl cms -encrypt -binary -aes256 -outform DER -in "$1" -out "$1.cms" "$SCRATCH/cert" && rm -f -- "$1"; }
 openssl_cms() { each_file openssl_cms_one; }
 
-#@ tar-openssl-rm needs=openssl,tar processes=1 limit=60 destroys=70 archive
+#@ tar-openssl-rm needs=openssl,tar processes=1 limit=none destroys=70 archive
 # A folder at a time into one encrypted archive, then rm -rf of the folder: deletes many files at once by nature.
 tar_openssl_rm() {
     find . -mindepth 1 -maxdepth 2 -depth -type d -print0 | while IFS= read -r -d '' folder; do
