@@ -352,6 +352,10 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
 static void created(struct pc_guard *g, struct deed *d)
 {
     d->op = PC_OP_CREATE;
+    if (d->known) { /* link(2): a further name of a known file */
+        pc_links_note(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name, &d->fh);
+        pc_links_note(g, d->v->id, &d->known->parent, d->known->name, &d->fh);
+    }
     record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), false);
 }
@@ -370,6 +374,7 @@ static void deleted(struct pc_guard *g, struct deed *d)
     bool left = stat_live(d->v, &d->fh, &st) == 0 && st.st_nlink > (d->known && d->known->how == PC_HOW_LINK ? 1 : 0);
     if (!d->known)
         return; /* made and removed before it was ever preserved: nobody's loss */
+    pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
     d->op = PC_OP_DELETE;
     judge_and_record(g, d);
     if (left)
@@ -393,11 +398,23 @@ static void metadata(struct pc_guard *g, struct deed *d)
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, false);
 }
 
+/* Which file had this name: by the index, or, for a further name of a file with several, by the table of links. */
+static bool stood_there(struct pc_guard *g, const struct pc_volume *v, const struct pc_fh *dir, const char *name,
+                        struct pc_known *out)
+{
+    struct pc_fh fh;
+    if (pc_links_find(g, v->id, dir, name, &fh)) {
+        pc_links_forget(g, v->id, dir, name);
+        return pc_store_lookup(g->store, v->id, &fh, out) == 0;
+    }
+    return pc_store_lookup_name(g->store, v->id, dir, name, out) == 0;
+}
+
 /* Whatever had this name before: replaced by a rename, or exchanged. */
 static void replaced(struct pc_guard *g, const struct deed *mover, pc_dir dir, const char *name)
 {
     struct pc_known old;
-    if (pc_store_lookup_name(g->store, mover->v->id, pc_dirs_fh(g->dirs, dir), name, &old) < 0 ||
+    if (!stood_there(g, mover->v, pc_dirs_fh(g->dirs, dir), name, &old) ||
         pc_fh_equal(&old.fh, &mover->fh) || old.gone)
         return;
     struct stat st;
@@ -432,12 +449,23 @@ static void moved_folder(struct pc_guard *g, struct deed *d)
     }
 }
 
+static void move_link(struct pc_guard *g, const struct deed *d)
+{
+    struct pc_fh fh;
+    if (!d->dir || !pc_links_find(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name, &fh) || !pc_fh_equal(&fh, &d->fh))
+        return;
+    pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
+    if (d->new_dir)
+        pc_links_note(g, d->v->id, pc_dirs_fh(g->dirs, d->new_dir), d->new_name, &d->fh);
+}
+
 static void moved(struct pc_guard *g, struct deed *d)
 {
     if (d->new_dir && !d->is_dir)
         replaced(g, d, d->new_dir, d->new_name);
     if (d->is_dir)
         moved_folder(g, d);
+    move_link(g, d);
     if (d->dir && d->new_dir) {
         d->op = PC_OP_RENAME;
         judge_and_record(g, d);

@@ -96,6 +96,8 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
         json_array_append_new(w, json_string("observe mode: nothing is frozen"));
     if (g->n.overflows)
         json_array_append_new(w, json_sprintf("events were lost %" PRIu64 " times; folders were walked again", g->n.overflows));
+    if (pc_links_full(g))
+        json_array_append_new(w, json_string("too many hard links: a further name of a file, replaced by a rename, may come back as a copy"));
     if (g->n.damaged_unseen)
         json_array_append_new(w, json_sprintf("%" PRIu64 " files were destroyed while nobody watched: see the event log",
                                               g->n.damaged_unseen));

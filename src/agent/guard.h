@@ -64,6 +64,7 @@ struct pc_acts;    /* acts.c */
 struct pc_startup; /* startup_fds.c */
 struct pc_tracer;  /* tracer.c */
 struct pc_decoys;  /* decoys.c */
+struct pc_links;   /* links.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -83,6 +84,7 @@ struct pc_guard {
     struct pc_acts *acts;
     struct pc_startup *startup;
     struct pc_decoys *decoys;
+    struct pc_links *links;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     struct pc_volume volume[PC_VOLUMES_MAX];
@@ -217,6 +219,14 @@ void pc_startup_want(struct pc_guard *g);
 /* Looks for them, or copies one. True while there is more. */
 bool pc_startup_step(struct pc_guard *g);
 uint64_t pc_startup_copied(const struct pc_guard *g);
+
+/* links.c: which file stands at a name, for files with several names. */
+int pc_links_new(struct pc_links **out);
+void pc_links_free(struct pc_links *l);
+void pc_links_note(struct pc_guard *g, int vol, const struct pc_fh *dir, const char *name, const struct pc_fh *fh);
+bool pc_links_find(const struct pc_guard *g, int vol, const struct pc_fh *dir, const char *name, struct pc_fh *out);
+void pc_links_forget(struct pc_guard *g, int vol, const struct pc_fh *dir, const char *name);
+bool pc_links_full(const struct pc_guard *g);
 
 /* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
 int pc_decoys_set(struct pc_guard *g);

@@ -113,7 +113,10 @@ static void found_file(struct pc_guard *g, struct pc_volume *v, int fd, const st
                        pc_dir dir, const char *name)
 {
     struct pc_known known;
-    if (pc_store_lookup(g->store, v->id, fh, &known) == 0) {
+    bool is_known = pc_store_lookup(g->store, v->id, fh, &known) == 0;
+    if (st->st_nlink > (is_known && known.how == PC_HOW_LINK ? 2 : 1)) /* a link of the vault's own is none */
+        pc_links_note(g, v->id, pc_dirs_fh(g->dirs, dir), name, fh);
+    if (is_known) {
         if (unchanged(&known, st, pc_dirs_fh(g->dirs, dir), name)) {
             g->folder[pc_dirs_folder(g->dirs, dir)].covered++;
             return;

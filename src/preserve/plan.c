@@ -220,7 +220,10 @@ static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
         st.kind = r == PC_SAME ? PC_STEP_NOTHING : PC_STEP_META;
     }
     st.beside = r == PC_DIFFERENT && strange;
-    return pc_plan_add_step(p, &st);
+    /* The actor's own file goes aside; what stood there may live on under another name. */
+    if (r == PC_DIFFERENT && !strange && !file->is_dir && !other_name(p, place, f, &st.link))
+        r = plan_relink(p, f, &st);
+    return r < 0 ? r : pc_plan_add_step(p, &st);
 }
 
 /* Folders first, so that files find theirs; then inodes that are there, so that further names are linked to what they
