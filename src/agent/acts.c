@@ -241,8 +241,8 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
 {
     pc_actor actor = o->actor ? o->actor : pc_judge_actor_of(g->judge, d->pid);
     uint64_t process = pc_acts_process(g, actor);
-    uint64_t incident = pc_stop_incident_of(g, actor);
-    if (incident) /* late acts of what is frozen are the incident's own */
+    uint64_t incident = pc_stop_case_of(g, actor);
+    if (incident) /* late acts of what was convicted are the incident's own */
         (void)pc_store_incident_add_process(g->store, incident, process);
     if (recorded_lately(g, d, process, o->finding.score))
         return;

@@ -16,9 +16,15 @@
 
 /* Long enough for create+write+close+chmod of one file to be one capture, short enough for "within a second". */
 #define SOON_NS (150 * PC_NS_PER_MS)
-/* A file that is written all the time is preserved this often. */
+/*
+ * A file that is written all the time is preserved this often; when preserving it takes long (a clone first writes out the
+ * file's dirty pages), so seldom that it takes a fiftieth of the time.
+ */
 #define HOT_NS (5 * PC_NS_PER_S)
+#define HOT_SHARE 50
 #define RECENT_SLOTS 4096
+#define SLOW_SLOTS 256
+#define SLOW_NS (20 * PC_NS_PER_MS)
 
 struct entry {
     struct pc_fh fh;
@@ -43,6 +49,9 @@ struct pc_captures {
     struct {
         uint64_t version, before;
     } recent[RECENT_SLOTS];
+    struct {
+        uint64_t file, not_before_ns;
+    } slow[SLOW_SLOTS]; /* files whose capture took long, by hash */
 };
 
 int pc_captures_new(uint32_t max, struct pc_captures **out)
@@ -193,6 +202,22 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
     c->waiting++;
 }
 
+/* When this file may be preserved again: at once, unless it took long the last time. */
+static uint64_t not_before(const struct pc_captures *c, const struct pc_fh *fh)
+{
+    uint64_t file = pc_fh_hash(fh);
+    return c->slow[file % SLOW_SLOTS].file == file ? c->slow[file % SLOW_SLOTS].not_before_ns : 0;
+}
+
+static void note_slow(struct pc_captures *c, const struct pc_fh *fh, uint64_t took_ns, uint64_t now_ns)
+{
+    uint64_t file = pc_fh_hash(fh);
+    if (took_ns < SLOW_NS)
+        return;
+    c->slow[file % SLOW_SLOTS].file = file;
+    c->slow[file % SLOW_SLOTS].not_before_ns = now_ns + took_ns * HOT_SHARE;
+}
+
 static void drop(struct pc_captures *c, uint32_t i)
 {
     struct entry *e = &c->entry[i];
@@ -303,11 +328,17 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     uint32_t i = l->head;
     struct entry *e = &c->entry[i];
     unlink_entry(c, i);
+    if (not_before(c, &e->fh) > now_ns) {
+        again(c, i, now_ns);
+        return true;
+    }
     struct pc_volume *v = pc_volume_by_id(g, e->vol);
     _close_ int fd = v ? open_live(v, &e->fh) : -ENODEV;
     /* Its folder may have been dropped while it waited. */
     bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);
+    uint64_t end_ns = pc_mono_ns();
+    note_slow(c, &e->fh, end_ns - now_ns, end_ns);
     if (r == PC_E_CHANGED && e->tries++ < 100)
         again(c, i, now_ns);
     else

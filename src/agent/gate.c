@@ -486,7 +486,7 @@ void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v)
 
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
 {
-    bool alert = g->stopped != NULL;
+    bool alert = pc_stop_any_frozen(g);
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
         alert |= v->gate_down && now_ns < v->gate_until_ns;
         if (!v->id || !v->gate_down || now_ns < v->gate_until_ns)

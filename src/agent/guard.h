@@ -203,6 +203,9 @@ void pc_gate_stats(const struct pc_guard *g, struct pc_gate_stats *out);
 void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path);
 /* The frozen incident this actor belongs to, or 0. */
 uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor);
+/* The same, also when its processes were let go (observe mode, allow rule, release): later acts belong to it. */
+uint64_t pc_stop_case_of(struct pc_guard *g, pc_actor actor);
+bool pc_stop_any_frozen(const struct pc_guard *g);
 int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap);
 int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by);
 int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident);

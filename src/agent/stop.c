@@ -35,6 +35,7 @@ struct pc_stopped {
     struct pc_incident inc;
     pc_actor root[ROOTS_MAX];
     uint32_t roots;
+    bool observed; /* nothing is frozen (observe mode, allow rule, released): its later acts still belong to the incident */
     int group_fd;
     struct member *member;
     uint32_t members, cap;
@@ -52,15 +53,31 @@ static bool beneath_roots(const struct pc_guard *g, const struct pc_stopped *s, 
 uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor)
 {
     for (struct pc_stopped *s = g->stopped; s; s = s->next)
+        if (!s->observed && beneath_roots(g, s, actor))
+            return s->inc.id;
+    return 0;
+}
+
+uint64_t pc_stop_case_of(struct pc_guard *g, pc_actor actor)
+{
+    for (struct pc_stopped *s = g->stopped; s; s = s->next)
         if (beneath_roots(g, s, actor))
             return s->inc.id;
     return 0;
 }
 
+bool pc_stop_any_frozen(const struct pc_guard *g)
+{
+    for (const struct pc_stopped *s = g->stopped; s; s = s->next)
+        if (!s->observed)
+            return true;
+    return false;
+}
+
 static struct pc_stopped *find(struct pc_guard *g, uint64_t incident)
 {
     for (struct pc_stopped *s = g->stopped; s; s = s->next)
-        if (s->inc.id == incident)
+        if (s->inc.id == incident && !s->observed)
             return s;
     return NULL;
 }
@@ -266,8 +283,9 @@ static void thaw_all(struct pc_guard *g, struct pc_stopped *s)
 
 static void let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why)
 {
-    unlist(g, s);
     thaw_all(g, s);
+    s->observed = true;
+    s->members = 0;
     for (uint32_t i = 0; i < s->roots; i++)
         absolve(g, s->root[i]);
     s->inc.state = PC_INC_RELEASED;
@@ -329,7 +347,7 @@ static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const ch
 
 void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path)
 {
-    if (!o->root_count || pc_stop_incident_of(g, o->roots[0]))
+    if (!o->root_count || pc_stop_case_of(g, o->roots[0]))
         return; /* evidence that was still in the queue when it was stopped */
     uint64_t verdict_ns = pc_real_ns();
     struct pc_stopped *s = open_incident(g, o, first_path);
@@ -349,7 +367,6 @@ void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char 
         pc_event(g->log, PC_LEVEL_WARNING, "observed", &(struct pc_event_about){.incident = s->inc.id},
                  "incident %" PRIu64 ": %s was destroying files and was let go (%s)", s->inc.id, s->inc.summary,
                  observe ? "observe mode" : "allow rule");
-        free_stopped(s);
         return;
     }
     note(g, s->inc.id, s->group_fd >= 0 ? "frozen (cgroup freezer)" : "frozen (SIGSTOP: no cgroup v2 freezer here)");
@@ -391,7 +408,6 @@ int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, 
     let_pass(g, s, text);
     pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
              "incident %" PRIu64 " released by uid %u", incident, by);
-    free_stopped(s);
     return 0;
 }
 
@@ -438,10 +454,25 @@ int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)
     return pc_store_incident_update(g->store, &inc);
 }
 
+/* The counts of an incident that went on are written when its programs have ended. */
+static void forget_if_gone(struct pc_guard *g, struct pc_stopped *s)
+{
+    for (uint32_t i = 0; i < s->roots; i++)
+        if (pc_judge_alive(g->judge, s->root[i]))
+            return;
+    update(g, s);
+    unlist(g, s);
+    free_stopped(s);
+}
+
 void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
 {
     for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
         next = s->next;
+        if (s->observed) {
+            forget_if_gone(g, s);
+            continue;
+        }
         if (now_real_ns - s->inc.frozen_ns < 10 * PC_NS_PER_S) {
             stop_all(g, s);
             hold_all(g, s);
