@@ -64,6 +64,7 @@ struct copy_job {
     uint32_t slot;
     int vol, fd;
     uint8_t how;
+    bool drop_link; /* the opener needs a file with one name: our link goes before it is answered */
     struct pc_fh fh;
     bool done;
     int result;
@@ -346,8 +347,11 @@ static void *copier(void *arg)
         if (h->state == HELD_PARKED) { /* answered by the deadline */
             close(h->fd);
             *h = (struct held){.fd = -1};
-        } else if (atomic_load(&q->alert)) {
-            /* The gate came down meanwhile: its opener may be a suspect, and hundreds of copies may end at once. */
+        } else if (j->drop_link || atomic_load(&q->alert)) {
+            /*
+             * For the main thread: our link has to go first, or the gate came down meanwhile, when the opener may be a
+             * suspect and hundreds of copies may end at once.
+             */
             h->state = HELD_WAITING;
             h->since_ns = pc_mono_ns();
         } else {
@@ -555,20 +559,25 @@ static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
 
 enum decision { STAYS, PASSES, PARKED, NEEDS_COPY };
 
-/* on-open: must the file be preserved first, and how? Fills job->how. */
-static bool needs_copy(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st, uint8_t *how)
+/*
+ * on-open: must the file be preserved first, and how? gzip and xz read with O_NOFOLLOW and refuse a file with several
+ * names: for them the content is copied and our link in the vault given up.
+ */
+static bool needs_copy(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st,
+                       struct copy_job *job)
 {
     struct pc_known known;
-    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || known.how != PC_HOW_LINK)
+    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || known.how != PC_HOW_LINK || st->st_size == 0)
         return false;
-    if (h->single_link && st->st_nlink == 2)
-        (void)pc_store_unlink_link(g->store, v->id, &h->fh);
-    if (h->kind == PC_OPEN_READ || st->st_size == 0)
+    job->drop_link = h->single_link && st->st_nlink == 2;
+    if (h->kind == PC_OPEN_READ && !job->drop_link)
         return false;
     bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st->st_size > g->settings.append_limit_bytes;
-    *how = append ? PC_HOW_LENGTH : PC_HOW_COPY;
+    job->how = append ? PC_HOW_LENGTH : PC_HOW_COPY;
     if (append || (uint64_t)st->st_size <= g->settings.copy_limit_bytes)
         return true;
+    if (h->kind == PC_OPEN_READ)
+        return false; /* too large to copy for it: it sees two names, as any program does */
     char path[PATH_MAX];
     pc_dir dir = pc_dirs_find(g->dirs, v->id, &known.parent);
     pc_folder_uncovered(g, dir ? pc_dirs_folder(g->dirs, dir) : UINT32_MAX,
@@ -597,7 +606,7 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
     struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
     if (v && v->gate_down && !known_clean(g->gate, h->tid, now) && !may_pass(g, h, now))
         return STAYS;
-    if (!v || v->mode != PC_MODE_ON_OPEN || !needs_copy(g, v, h, &st, &job->how))
+    if (!v || v->mode != PC_MODE_ON_OPEN || !needs_copy(g, v, h, &st, job))
         return PASSES;
     job->vol = v->id;
     job->fd = h->fd;
@@ -659,6 +668,8 @@ static void adopt_copies(struct pc_guard *g)
             r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
         if (r == 0)
             r = pc_store_adopt_object(g->store, j.vol, &j.fh, &known.parent, known.name, &j.copy, NULL);
+        if (r == 0 && j.drop_link)
+            r = pc_store_unlink_link(g->store, j.vol, &j.fh);
         if (r == 0) {
             q->stats.copied++;
         } else {

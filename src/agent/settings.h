@@ -83,8 +83,7 @@ struct pc_path_settings_list {
       "help, preservation stops and status says so. The guard never fills a disk.")                                    \
     X(preserve, copy_limit_bytes, "copy-limit", SIZE, "256M", 0, 1ULL << 40, LIVE,                                     \
       "largest file that is copied while its opener waits (on-open)",                                                  \
-      "Larger files are preserved by ranges where the kernel can (6.14 and later); elsewhere they are not covered, "   \
-      "and status counts them.")                                                                                       \
+      "A larger file is opened without a copy: it is not covered against being overwritten, and status counts it.")        \
     X(preserve, append_limit_bytes, "append-limit", SIZE, "1M", 0, 1ULL << 40, LIVE,                                   \
       "largest file that is copied when it is opened for appending (on-open)",                                         \
       "For larger ones only the length is recorded, which undoes an append. A program can clear O_APPEND after the "   \
@@ -139,7 +138,7 @@ struct pc_path_settings_list {
       "Files damaged after the gate came down are at most this many plus those whose evidence convicts.")              \
     X(limits, answer_deadline_ns, "answer-deadline", DURATION, "500ms", PC_MS(50), PC_S(1), LIVE,                      \
       "longest time an open may wait for the guard",                                                                   \
-      "After it the open is let through (an open of a frozen program: denied), by the supervisor if need be.")
+      "After it the open is let through and counted. Only opens of frozen programs wait longer: until release or end.")
 
 #define PC_S(n) ((n) * 1000000000ULL)
 #define PC_MS(n) ((n) * 1000000ULL)

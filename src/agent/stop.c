@@ -500,6 +500,21 @@ static int adopt_member(void *arg, pid_t pid)
     return 0;
 }
 
+/* Held by SIGSTOP alone: known by pid and start time, and still stopped. */
+static int adopt_stopped(void *arg, const struct pc_process *proc)
+{
+    struct pass *p = arg;
+    struct pc_procinfo now;
+    if (pc_proc_brief(proc->pid, &now) < 0 || now.state != 'T' || is_member(p->s, proc->pid) ||
+        now.start_real_ns / PC_NS_PER_S + 1 < proc->start_ns / PC_NS_PER_S ||
+        now.start_real_ns / PC_NS_PER_S > proc->start_ns / PC_NS_PER_S + 1)
+        return 0;
+    int r = adopt_member(arg, proc->pid);
+    if (r == 0)
+        p->s->member[p->s->members - 1].in_group = false;
+    return r;
+}
+
 static int adopt_one(void *arg, const struct pc_incident *inc)
 {
     struct pc_guard *g = arg;
@@ -514,6 +529,7 @@ static int adopt_one(void *arg, const struct pc_incident *inc)
     struct pass p = {.g = g, .s = s};
     if (s->group_fd >= 0)
         (void)pc_freeze_each(s->group_fd, adopt_member, &p);
+    (void)pc_store_incident_processes(g->store, inc->id, adopt_stopped, &p);
     s->next = g->stopped;
     g->stopped = s;
     return 0;
