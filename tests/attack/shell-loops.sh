@@ -10,7 +10,7 @@ each_file() { # FUNCTION: called with every regular file of the tree; what it ca
     while IFS= read -r -d '' file; do "$1" "$file" || true; done < <(find . -type f -size +0 -print0 | sort -z)
 }
 
-gpg_home() { mkdir -p -m 700 "$GNUPGHOME"; }
+gpg_home() { mkdir -m 700 "$GNUPGHOME"; }
 symmetric() { gpg --batch --yes --quiet --no-tty --pinentry-mode loopback --passphrase "$KEY" --symmetric -o "$1.gpg" -- "$1"; }
 enc() { openssl enc -aes-256-ctr -pbkdf2 -iter 1 -pass env:KEY "$@"; }
 export -f enc symmetric

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016
 
-sums() { find "${1:-.}" -type f -print0 | sort -z | xargs -0 sha256sum; } # of the tree before, to prove nothing was lost
+sums() { find . -type f -print0 | sort -z | xargs -0 sha256sum; } # of the tree before, to prove nothing was lost
 
 #@ gzip-tree needs=gzip ci
 gzip_tree_setup() { find . -type f ! -name '*.gz' ! -name '*.tgz' -links 1 | wc -l > "$SCRATCH/count"; }

@@ -42,7 +42,7 @@ redis_aof() {
     trap 'kill $server; wait $server || true' EXIT
     for _ in $(seq 50); do redis-cli -s "$OUTSIDE/redis.sock" ping > /dev/null 2>&1 && break; sleep 0.1; done
     redis-benchmark -q -s "$OUTSIDE/redis.sock" -n 40000 -r 20000 -d 200 -t set,lpush,hset > /dev/null
-    for run in 1 2 3; do redis-cli -s "$OUTSIDE/redis.sock" bgrewriteaof > /dev/null; sleep 1; redis-cli -s "$OUTSIDE/redis.sock" bgsave > /dev/null; sleep 1; done
+    for _ in 1 2 3; do redis-cli -s "$OUTSIDE/redis.sock" bgrewriteaof > /dev/null; sleep 1; redis-cli -s "$OUTSIDE/redis.sock" bgsave > /dev/null; sleep 1; done
 }
 redis_aof_check() { [ -s redis/dump.rdb ]; }
 

@@ -21,7 +21,7 @@ git_clone_check() { git -C work fsck --strict; }
 
 #@ git-checkout needs=git
 git_checkout_setup() { make_history "$TREE/work"; }
-git_checkout() { git_identity; cd work; for tag in v10 v20 v30 v10 v40; do git checkout -q $tag; done; git rm -rq linux/netfilter && git stash -q && git stash pop -q && git reset -q --hard v10 && git clean -fdxq; }
+git_checkout() { git_identity && cd work && for tag in v10 v20 v30 v10 v40; do git checkout -q $tag; done; git rm -rq linux/netfilter && git stash -q && git stash pop -q && git reset -q --hard v10 && git clean -fdxq; }
 git_checkout_check() { git -C work fsck --strict; }
 
 #@ git-gc needs=git ci
@@ -48,15 +48,15 @@ cmake_make_setup() {
     mkdir proj && cp "$SOURCE_TREE"/src/base/*.[ch] proj/ && mkdir proj/base && cp "$SOURCE_TREE"/src/base/*.h proj/base/
     printf 'cmake_minimum_required(VERSION 3.10)\nproject(p C)\nadd_compile_definitions(_GNU_SOURCE)\ninclude_directories(.)\nfile(GLOB S *.c)\nadd_library(base ${S})\n' > proj/CMakeLists.txt
 }
-cmake_make() { for run in 1 2; do cmake -S proj -B proj/build > /dev/null && make -s -j2 -C proj/build > /dev/null && make -s -C proj/build clean && rm -rf proj/build; done; }
+cmake_make() { for _ in 1 2; do cmake -S proj -B proj/build > /dev/null && make -s -j2 -C proj/build > /dev/null && make -s -C proj/build clean && rm -rf proj/build; done; }
 
 #@ ccache-build needs=ccache,gcc
-ccache_build() { export CCACHE_DIR=$TREE/ccache; for run in 1 2 3; do for f in "$SOURCE_TREE"/src/base/*.c; do ccache gcc -D_GNU_SOURCE -I"$SOURCE_TREE/src" -c "$f" -o "$(basename "$f").o"; done; done; ccache -C > /dev/null; }
+ccache_build() { export CCACHE_DIR=$TREE/ccache; for _ in 1 2 3; do for f in "$SOURCE_TREE"/src/base/*.c; do ccache gcc -D_GNU_SOURCE -I"$SOURCE_TREE/src" -c "$f" -o "$(basename "$f").o"; done; done; ccache -C > /dev/null; }
 
 #@ dpkg-install needs=dpkg,dpkg-deb ci
 # Debian's own package manager into a root of its own: install, then the same packages over themselves, then remove.
 dpkg_install_setup() { mkdir -p sys/var/lib/dpkg/{info,updates,triggers} && touch sys/var/lib/dpkg/{status,available}; find . -name '*_all.deb' | sed -n 1,12p > "$SCRATCH/debs"; [ -s "$SCRATCH/debs" ]; }
-dpkg_install() { for run in 1 2; do xargs -d "\n" -a "$SCRATCH/debs" dpkg --root="$TREE/sys" --force-all --log=/dev/null --unpack > /dev/null 2>&1; done; dpkg --root="$TREE/sys" --log=/dev/null --force-all --purge "$(basename "$(head -1 "$SCRATCH/debs")" | cut -d_ -f1)" > /dev/null 2>&1; }
+dpkg_install() { for _ in 1 2; do xargs -d "\n" -a "$SCRATCH/debs" dpkg --root="$TREE/sys" --force-all --log=/dev/null --unpack > /dev/null 2>&1; done; dpkg --root="$TREE/sys" --log=/dev/null --force-all --purge "$(basename "$(head -1 "$SCRATCH/debs")" | cut -d_ -f1)" > /dev/null 2>&1; }
 dpkg_install_check() { [ -d sys/usr/share/doc ]; }
 
 #@ npm-install needs=npm seconds=180
@@ -64,4 +64,4 @@ npm_install() { mkdir app && cd app && npm init -y > /dev/null && npm install --
 npm_install_check() { [ -d app/node_modules/lodash ]; }
 
 #@ python-venv needs=python3
-python_venv() { for run in 1 2; do /usr/bin/python3 -m venv --without-pip --clear venv; cp -r /usr/lib/python3/dist-packages venv/lib/python3*/site-packages/ ; /usr/bin/python3 -m compileall -q venv || true; done; rm -rf venv; }
+python_venv() { for _ in 1 2; do /usr/bin/python3 -m venv --without-pip --clear venv; cp -r /usr/lib/python3/dist-packages venv/lib/python3*/site-packages/ ; /usr/bin/python3 -m compileall -q venv || true; done; rm -rf venv; }

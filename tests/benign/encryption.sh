@@ -6,13 +6,13 @@ gpg_to() { gpg --batch --yes --quiet --no-tty --pinentry-mode loopback --s2k-cou
 export -f gpg_to
 
 #@ gpg-backup-kept needs=gpg,tar ci
-gpg_backup_kept_setup() { mkdir -p -m 700 "$GNUPGHOME" backups; }
+gpg_backup_kept_setup() { mkdir -m 700 "$GNUPGHOME" && mkdir backups; }
 gpg_backup_kept() { for day in 1 2 3; do tar -czf "$SCRATCH/day.tgz" --exclude=backups . && gpg_to "$SCRATCH/day.tgz" "backups/$day.tgz.gpg"; done; rm -f backups/1.*; }
 gpg_backup_kept_check() { [ -s backups/3.tgz.gpg ]; }
 
 #@ gpg-each-kept needs=gpg
 # A per-file encrypted copy in the protected tree, every original kept where it was.
-gpg_each_kept_setup() { mkdir -p -m 700 "$GNUPGHOME"; mkdir encrypted; }
+gpg_each_kept_setup() { mkdir -m 700 "$GNUPGHOME"; mkdir encrypted; }
 gpg_each_kept() {
     n=0
     find . -path ./encrypted -prune -o -type f -name '*.[ptdh]*' -print | sed -n 1,60p | while IFS= read -r f; do gpg_to "$f" "encrypted/$((n += 1)).gpg"; done
@@ -25,7 +25,7 @@ openssl_backup_kept_check() { openssl enc -d -aes-256-ctr -pbkdf2 -pass pass:own
 
 #@ gpg-one-file needs=gpg ci
 # A person encrypts one document and removes the original: their right.
-gpg_one_file_setup() { mkdir -p -m 700 "$GNUPGHOME"; cp "$(find . -name '*.docx' | sed -n 1p)" contract.docx; }
+gpg_one_file_setup() { mkdir -m 700 "$GNUPGHOME"; cp "$(find . -name '*.docx' | sed -n 1p)" contract.docx; }
 gpg_one_file() { gpg_to contract.docx contract.docx.gpg && rm contract.docx; }
 gpg_one_file_check() { [ -s contract.docx.gpg ]; }
 
