@@ -17,14 +17,15 @@
 /* Long enough for create+write+close+chmod of one file to be one capture, short enough for "within a second". */
 #define SOON_NS (150 * PC_NS_PER_MS)
 /*
- * A file that is written all the time is preserved this often; when preserving it takes long (a clone first writes out the
- * file's dirty pages), so seldom that it takes a fiftieth of the time.
+ * A file that is written all the time (a database, a log) is preserved after this, then after twice that, and so on to
+ * HOT_MAX_NS: each clone makes the next writes copy their blocks. When preserving takes long (a clone first writes out the
+ * file's dirty pages), so seldom that it takes a fiftieth of the time. What is lost at worst is the work of that long.
  */
 #define HOT_NS (5 * PC_NS_PER_S)
+#define HOT_MAX_NS (60 * PC_NS_PER_S)
 #define HOT_SHARE 50
 #define RECENT_SLOTS 4096
-#define SLOW_SLOTS 256
-#define SLOW_NS (20 * PC_NS_PER_MS)
+#define BUSY_SLOTS 256
 
 struct entry {
     struct pc_fh fh;
@@ -50,8 +51,8 @@ struct pc_captures {
         uint64_t version, before;
     } recent[RECENT_SLOTS];
     struct {
-        uint64_t file, not_before_ns;
-    } slow[SLOW_SLOTS]; /* files whose capture took long, by hash */
+        uint64_t file, not_before_ns, pause_ns;
+    } busy[BUSY_SLOTS]; /* files that are written all the time, by hash */
 };
 
 int pc_captures_new(uint32_t max, struct pc_captures **out)
@@ -202,20 +203,25 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
     c->waiting++;
 }
 
-/* When this file may be preserved again: at once, unless it took long the last time. */
+/* When this file may be preserved again: at once, unless it is known to be busy. */
 static uint64_t not_before(const struct pc_captures *c, const struct pc_fh *fh)
 {
     uint64_t file = pc_fh_hash(fh);
-    return c->slow[file % SLOW_SLOTS].file == file ? c->slow[file % SLOW_SLOTS].not_before_ns : 0;
+    return c->busy[file % BUSY_SLOTS].file == file ? c->busy[file % BUSY_SLOTS].not_before_ns : 0;
 }
 
-static void note_slow(struct pc_captures *c, const struct pc_fh *fh, uint64_t took_ns, uint64_t now_ns)
+/* Called after each capture of a file that had not been closed, or took long. */
+static void note_busy(struct pc_captures *c, const struct pc_fh *fh, uint64_t took_ns, uint64_t now_ns)
 {
-    uint64_t file = pc_fh_hash(fh);
-    if (took_ns < SLOW_NS)
-        return;
-    c->slow[file % SLOW_SLOTS].file = file;
-    c->slow[file % SLOW_SLOTS].not_before_ns = now_ns + took_ns * HOT_SHARE;
+    uint64_t file = pc_fh_hash(fh), pause = HOT_NS;
+    __typeof__(c->busy[0]) *b = &c->busy[file % BUSY_SLOTS];
+    if (b->file == file && now_ns < b->not_before_ns + 2 * b->pause_ns)
+        pause = b->pause_ns * 2 < HOT_MAX_NS ? b->pause_ns * 2 : HOT_MAX_NS;
+    if (pause < took_ns * HOT_SHARE)
+        pause = took_ns * HOT_SHARE;
+    b->file = file;
+    b->pause_ns = pause;
+    b->not_before_ns = now_ns + pause;
 }
 
 static void drop(struct pc_captures *c, uint32_t i)
@@ -338,7 +344,8 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);
     uint64_t end_ns = pc_mono_ns();
-    note_slow(c, &e->fh, end_ns - now_ns, end_ns);
+    if (e->hot || (end_ns - now_ns) * HOT_SHARE > HOT_NS)
+        note_busy(c, &e->fh, end_ns - now_ns, end_ns);
     if (r == PC_E_CHANGED && e->tries++ < 100)
         again(c, i, now_ns);
     else
