@@ -38,7 +38,15 @@ struct muted {
     uint64_t since_ns;
 };
 
+/* Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate down. */
+#define CLEARED_SLOTS 1024
+#define CLEARED_NS (10 * PC_NS_PER_S)
+struct cleared {
+    uint64_t file, until_ns;
+};
+
 struct pc_acts {
+    struct cleared cleared[CLEARED_SLOTS];
     pc_actor written[SET_SLOTS];
     struct seen seen[SEEN_SLOTS];
     struct muted muted[MUTED_MAX];
@@ -266,12 +274,30 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
         g->n.acts++;
 }
 
+static void clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o)
+{
+    uint64_t file = pc_fh_hash(fh);
+    struct cleared *c = &g->acts->cleared[file % CLEARED_SLOTS];
+    if (o->finding.score == 0)
+        *c = (struct cleared){file, pc_mono_ns() + CLEARED_NS};
+    else if (c->file == file)
+        *c = (struct cleared){0};
+}
+
+static bool is_cleared(const struct pc_guard *g, const struct pc_fh *fh)
+{
+    uint64_t file = pc_fh_hash(fh);
+    const struct cleared *c = &g->acts->cleared[file % CLEARED_SLOTS];
+    return c->file == file && pc_mono_ns() < c->until_ns;
+}
+
 static void judge_and_record(struct pc_guard *g, const struct deed *d)
 {
     struct pc_outcome o;
     ask(g, d, &o);
     if (o.gate)
         pc_gate_evidence(g, d->v); /* before the bookkeeping: every microsecond lets the attacker go on */
+    clear(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh, &o);
     record(g, d, &o);
     pc_gate_judged(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh);
     if (!o.convicted)
@@ -602,7 +628,7 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
             e.pid == g->self || !e.has_target || !e.has_dir)
             continue;
         struct pc_volume *v = pc_volume_by_fsid(g, e.fsid);
-        if (v && !v->gate_down && g->settings.gate && pc_dirs_find(g->dirs, v->id, &e.dir))
+        if (v && !v->gate_down && g->settings.gate && !is_cleared(g, &e.target) && pc_dirs_find(g->dirs, v->id, &e.dir))
             looked += glance(g, v, &e.target);
     }
 }
