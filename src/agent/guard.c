@@ -478,7 +478,7 @@ static void say_ready(struct pc_guard *g)
 /* Everything that time brings. Cheap when there is nothing to do. */
 static void tick(struct pc_guard *g, uint64_t now)
 {
-    static uint64_t last_second, last_flush;
+    static uint64_t last_second, last_flush, last_minute;
     pc_guard_lineage(g);
     pc_acts_look_at_muted(g, now);
     beat(g);
@@ -490,6 +490,10 @@ static void tick(struct pc_guard *g, uint64_t now)
     if (now - last_second < PC_NS_PER_S)
         return;
     last_second = now;
+    if (now - last_minute > 60 * PC_NS_PER_S) {
+        last_minute = now;
+        pc_freezer_sweep(&g->freezer);
+    }
     pc_gate_relax(g, now);
     pc_stop_tick(g, pc_real_ns());
     pc_events_tick(g->log);

@@ -41,6 +41,7 @@ void pc_freezer_close(struct pc_freezer *f)
 {
     if (f->dir_fd < 0)
         return;
+    pc_freezer_sweep(f);
     close(f->dir_fd);
     f->dir_fd = -1;
     (void)rmdir(f->path); /* stays while an incident is frozen: its processes live there */
@@ -131,6 +132,18 @@ void pc_freeze_group_done(struct pc_freezer *f, uint64_t incident, int group_fd)
     group_name(incident, name, sizeof name);
     (void)pc_write_file_at(group_fd, "cgroup.freeze", "0");
     (void)unlinkat(f->dir_fd, name, AT_REMOVEDIR);
+}
+
+void pc_freezer_sweep(struct pc_freezer *f)
+{
+    int fd = f->dir_fd < 0 ? -1 : openat(f->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *e;
+    while (d && (e = readdir(d)))
+        if (strncmp(e->d_name, "incident-", 9) == 0)
+            (void)unlinkat(f->dir_fd, e->d_name, AT_REMOVEDIR); /* the kernel refuses while somebody is in it */
+    if (!d && fd >= 0)
+        close(fd);
 }
 
 int pc_freeze_each(int group_fd, int (*fn)(void *arg, pid_t pid), void *arg)

@@ -32,6 +32,11 @@ int pc_freeze_hold(int group_fd, pid_t pid, char *home, size_t cap);
 int pc_thaw(struct pc_freezer *f, int group_fd, pid_t pid, const char *home);
 /* Removes the incident's cgroup once empty. */
 void pc_freeze_group_done(struct pc_freezer *f, uint64_t incident, int group_fd);
+/*
+ * Removes cgroups of ours that hold nobody any more: one can only go when its last process is really gone, which is after
+ * pc_freeze_group_done. Cheap when there is none.
+ */
+void pc_freezer_sweep(struct pc_freezer *f);
 /* Calls fn for each process held in the incident's cgroup (after a restart of the guard). */
 int pc_freeze_each(int group_fd, int (*fn)(void *arg, pid_t pid), void *arg);
 #endif
