@@ -34,6 +34,7 @@
 /* A grant whose file was never reported closed stops counting after this. */
 #define GRANT_NS (30 * PC_NS_PER_MS)
 #define GRANTS_MAX 64
+#define DRAIN_EVERY 4
 #define TOUCHES_MAX 64
 #define CLEAN_SLOTS 1024
 #define CLEAN_NS (20 * PC_NS_PER_MS)
@@ -704,8 +705,11 @@ void pc_gate_step(struct pc_guard *g)
     pthread_mutex_lock(&q->lock);
     uint32_t used = q->held_used;
     pthread_mutex_unlock(&q->lock);
-    for (uint32_t i = 0; i < used; i++)
+    for (uint32_t i = 0; i < used; i++) {
         decide_slot(g, i, now);
+        if (i % DRAIN_EVERY == DRAIN_EVERY - 1)
+            pc_guard_drain(g); /* what those let through did must be seen before hundreds more are */
+    }
     pthread_mutex_lock(&q->lock);
     while (q->held_used && q->held[q->held_used - 1].state == HELD_FREE)
         q->held_used--;

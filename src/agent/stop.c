@@ -309,6 +309,13 @@ static struct pc_stopped *open_incident(struct pc_guard *g, const struct pc_outc
     return s;
 }
 
+static void add_members(struct pc_guard *g, struct pc_stopped *s)
+{
+    for (uint32_t i = 0; i < s->members; i++)
+        (void)pc_store_incident_add_process(g->store, s->inc.id,
+                                            pc_acts_process(g, pc_judge_actor_of(g->judge, s->member[i].pid)));
+}
+
 static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o, uint64_t verdict_ns)
 {
     s->inc.started_ns = s->inc.verdict_ns = verdict_ns;
@@ -325,9 +332,7 @@ static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struc
         (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, s->root[i]));
         pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
     }
-    for (uint32_t i = 0; i < s->members; i++)
-        (void)pc_store_incident_add_process(g->store, s->inc.id,
-                                            pc_acts_process(g, pc_judge_actor_of(g->judge, s->member[i].pid)));
+    add_members(g, s);
 }
 
 static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const char *first_path)
@@ -345,10 +350,42 @@ static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const ch
              s->inc.id, s->inc.summary, pid, s->inc.damaged, s->members, s->inc.id, s->inc.id);
 }
 
+/* A frozen incident inside this newly convicted subtree: both are one attack. */
+static struct pc_stopped *part_of(struct pc_guard *g, pc_actor root)
+{
+    for (struct pc_stopped *s = g->stopped; s; s = s->next)
+        for (uint32_t i = 0; !s->observed && i < s->roots; i++)
+            if (s->roots < ROOTS_MAX && pc_judge_is_beneath(g->judge, s->root[i], root))
+                return s;
+    return NULL;
+}
+
+/* One worker was convicted first, now the whole family is: the incident grows. */
+static void widen(struct pc_guard *g, struct pc_stopped *s, pc_actor root)
+{
+    s->root[s->roots++] = s->root[0];
+    s->root[0] = root;
+    stop_all(g, s);
+    s->inc.root = pc_acts_process(g, root);
+    s->inc.processes = s->members;
+    s->inc.in_flight += pc_gate_in_flight(g, root);
+    describe(g, s);
+    pc_acts_add_to_incident(g, s->inc.id, root);
+    add_members(g, s);
+    hold_all(g, s);
+    note(g, s->inc.id, "widened to the program that started it");
+    update(g, s);
+}
+
 void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path)
 {
     if (!o->root_count || pc_stop_case_of(g, o->roots[0]))
         return; /* evidence that was still in the queue when it was stopped */
+    struct pc_stopped *part = part_of(g, o->roots[0]);
+    if (part) {
+        widen(g, part, o->roots[0]);
+        return;
+    }
     uint64_t verdict_ns = pc_real_ns();
     struct pc_stopped *s = open_incident(g, o, first_path);
     if (!s)
