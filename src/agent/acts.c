@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
+#define EXPLAINED_SLOTS 65536 /* changes whose author is known; forgetting one only leaves a file to be restored by itself */
 #define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
 #define MUTED_MAX 1024
 /* A file whose writes come closer than this is muted and looked at by timer. */
@@ -49,6 +50,7 @@ struct pc_acts {
     struct cleared cleared[CLEARED_SLOTS];
     pc_actor written[SET_SLOTS];
     struct seen seen[SEEN_SLOTS];
+    uint64_t explained[EXPLAINED_SLOTS];
     struct muted muted[MUTED_MAX];
     uint32_t muted_count;
     uint8_t before[PC_CONTENT_BUDGET + PC_WINDOWS_MAX], after[PC_CONTENT_BUDGET + PC_WINDOWS_MAX];
@@ -230,6 +232,40 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     }
 }
 
+/* ---- whose change it was ---- */
+
+static uint64_t change_key(const struct pc_fh *fh, uint64_t before)
+{
+    return (pc_fh_hash(fh) + before * 0x9e3779b97f4a7c15ULL) | 1;
+}
+
+static void explain(struct pc_acts *a, const struct pc_fh *fh, uint64_t before)
+{
+    uint64_t key = change_key(fh, before);
+    a->explained[key / 2 % EXPLAINED_SLOTS] = key;
+}
+
+static int explain_act(void *arg, const struct pc_act_rec *rec)
+{
+    struct pc_guard *g = arg;
+    if (rec->before)
+        explain(g->acts, &rec->fh, rec->before);
+    return 0;
+}
+
+static int explain_incident(void *arg, const struct pc_incident *inc)
+{
+    struct pc_guard *g = arg;
+    if (!inc->rolled_back)
+        (void)pc_store_incident_acts(g->store, inc->id, explain_act, g);
+    return 0;
+}
+
+void pc_acts_remember(struct pc_guard *g)
+{
+    (void)pc_store_incidents(g->store, explain_incident, g);
+}
+
 /* The same process doing the same to the same version again adds nothing to what a rollback needs. */
 static bool recorded_lately(struct pc_guard *g, const struct deed *d, uint64_t process, uint8_t score)
 {
@@ -272,6 +308,7 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
         snprintf(rec.new_name, sizeof rec.new_name, "%s", d->new_name);
     if (pc_store_record_act(g->store, &rec, NULL) == 0)
         g->n.acts++;
+    explain(g->acts, &rec.fh, rec.before);
 }
 
 static void clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o)
@@ -746,13 +783,25 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
                      .before = known->version,
                      .op = PC_OP_MODIFY};
     struct stat st;
-    if (!d.dir || !has_content(known, d.op) || stat_live(v, fh, &st) < 0)
+    uint64_t key = change_key(fh, known->version);
+    /* Seen when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing it. */
+    if (g->acts->explained[key / 2 % EXPLAINED_SLOTS] == key)
         return;
+    if (!d.dir || stat_live(v, fh, &st) < 0)
+        return;
+    bool same = (uint64_t)st.st_size == known->size &&
+                (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == known->mtime_ns;
+    if (!has_content(known, d.op)) {
+        g->n.changed_unkept += !same && known->size > 0;
+        return;
+    }
     d.size_after = (uint64_t)st.st_size;
     struct pc_act act = {.size_before = known->size, .size_after = d.size_after};
     fetch(g, &d, PC_NEED_BOTH, &act);
     struct pc_outcome o = {0};
     pc_content_compare(act.before, act.after, &o.finding);
+    if (same && o.finding.score == 0)
+        return; /* another name of it, or other metadata: nothing was done to what it holds */
     record(g, &d, &o);
     if (o.finding.score < 50)
         return;

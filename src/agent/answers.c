@@ -101,9 +101,12 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     if (g->n.damaged_unseen)
         json_array_append_new(w, json_sprintf("%" PRIu64 " files were destroyed while nobody watched: see the event log",
                                               g->n.damaged_unseen));
+    if (g->n.changed_unkept)
+        json_array_append_new(w, json_sprintf("%" PRIu64 " files were changed while the guard was down, and on-open mode kept no old "
+                                              "content of them", g->n.changed_unkept));
     if (gs->copy_errors)
-        json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved",
-                                              gs->copy_errors));
+        json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved, the last because: %s",
+                                              gs->copy_errors, pc_strerror(gs->copy_error)));
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id && v->read_only)
             json_array_append_new(w, json_sprintf("%s is read-only: nothing new is preserved", v->point));
@@ -127,7 +130,8 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
     struct pc_gate_stats gs;
     pc_gate_stats(g, &gs);
     for (uint32_t i = 0; i < g->folders; i++)
-        json_array_append_new(folders, folder_json(g, &g->folder[i]));
+        if (!g->folder[i].dropped)
+            json_array_append_new(folders, folder_json(g, &g->folder[i]));
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
         if (!v->id)
             continue;

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 #include <sched.h>
@@ -36,6 +37,7 @@
 #define GRANTS_MAX 64
 #define DRAIN_EVERY 4
 #define TOUCHES_MAX 64
+#define TELL_NS (10 * PC_NS_PER_S)
 #define CLEAN_SLOTS 1024
 #define CLEAN_NS (20 * PC_NS_PER_MS)
 /* A copy may keep its own opener waiting this long; nobody else waits for it. */
@@ -99,6 +101,7 @@ struct pc_gate {
     uint64_t waited[WAIT_BUCKETS]; /* answers by log2 of their microseconds */
 
     /* main thread only */
+    uint64_t told_ns;
     struct grant grant[GRANTS_MAX];
     uint32_t grants;
     struct {
@@ -650,6 +653,22 @@ static void decide_slot(struct pc_guard *g, uint32_t slot, uint64_t now)
     pthread_mutex_unlock(&q->lock);
 }
 
+/* A full disk fails every copy: each is counted, one in a while is told. */
+static void say_not_copied(struct pc_guard *g, int err)
+{
+    struct pc_gate *q = g->gate;
+    uint64_t now = pc_mono_ns();
+    q->stats.copy_errors++;
+    bool told = q->stats.copy_error == err && now - q->told_ns < TELL_NS;
+    q->stats.copy_error = err;
+    if (told)
+        return;
+    q->told_ns = now;
+    pc_event(g->log, PC_LEVEL_ERROR, "not-preserved", NULL,
+             "files are opened for writing before they can be preserved (%" PRIu64 " so far): %s", q->stats.copy_errors,
+             pc_strerror(err));
+}
+
 /* What the copiers finished becomes the files' pre-images. In order, so that the ring stays a ring. */
 static void adopt_copies(struct pc_guard *g)
 {
@@ -674,9 +693,7 @@ static void adopt_copies(struct pc_guard *g)
         if (r == 0) {
             q->stats.copied++;
         } else {
-            q->stats.copy_errors++;
-            pc_event(g->log, PC_LEVEL_ERROR, "not-preserved", NULL,
-                     "a file was opened for writing before it could be preserved: %s", pc_strerror(r));
+            say_not_copied(g, r);
         }
     }
 }

@@ -208,8 +208,10 @@ void pc_guard_pump(struct pc_guard *g)
 static int add_folder(struct pc_guard *g, const char *path)
 {
     for (uint32_t i = 0; i < g->folders; i++)
-        if (strcmp(g->folder[i].path, path) == 0)
+        if (strcmp(g->folder[i].path, path) == 0) {
+            g->folder[i].dropped = false;
             return 0;
+        }
     struct pc_folder *more = reallocarray(g->folder, g->folders + 1, sizeof *more);
     if (!more)
         return -ENOMEM;
@@ -365,6 +367,7 @@ static int open_all(struct pc_guard *g)
     for (struct pc_volume *v = g->volume; rebuild && v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id && pc_store_rebuild(g->store, v->id) < 0)
             fprintf(stderr, "portcullisd: the index of %s could not be rebuilt\n", v->point);
+    pc_acts_remember(g);
     return pc_stop_adopt(g);
 }
 
@@ -406,6 +409,31 @@ static void close_all(struct pc_guard *g)
 
 /* ---- the loop ---- */
 
+static bool wanted(const struct pc_guard *g, const struct pc_folder *f)
+{
+    for (uint32_t i = 0; i < g->settings.protect.count; i++)
+        if (strcmp(g->settings.protect.path[i], f->path) == 0)
+            return true;
+    return false;
+}
+
+/* New folders are added to what is guarded; nothing is let go before the new ones are. Returns how many there are. */
+static uint32_t reload_folders(struct pc_guard *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->settings.protect.count; i++)
+        (void)add_folder(g, g->settings.protect.path[i]); /* fails without memory: the old ones stay guarded */
+    for (uint32_t i = 0; i < g->folders; i++)
+        if (!g->folder[i].dropped && g->folder[i].vol < 0 && wanted(g, &g->folder[i]))
+            (void)pc_folder_guard(g, i); /* status says why not */
+    for (uint32_t i = 0; i < g->folders; i++) {
+        if (!g->folder[i].dropped && !wanted(g, &g->folder[i]))
+            pc_folder_drop(g, i);
+        n += !g->folder[i].dropped;
+    }
+    return n;
+}
+
 int pc_guard_reload(struct pc_guard *g)
 {
     struct pc_settings fresh = {0};
@@ -434,13 +462,10 @@ int pc_guard_reload(struct pc_guard *g)
     struct pc_events_opts eo;
     events_opts(g, ecs, sizeof ecs, &eo);
     (void)pc_events_set(g->log, &eo);
-    /* New folders are added to what is guarded; nothing is let go before the new ones are. */
     pc_scan_forget_outside(g);
-    for (uint32_t i = 0; i < g->settings.protect.count; i++)
-        if (add_folder(g, g->settings.protect.path[i]) == 0 && g->folder[g->folders - 1].vol < 0)
-            (void)pc_folder_guard(g, g->folders - 1);
+    uint32_t folders = reload_folders(g);
     (void)pc_decoys_set(g);
-    pc_event(g->log, PC_LEVEL_NOTICE, "reload", NULL, "settings reloaded: %u folders", g->folders);
+    pc_event(g->log, PC_LEVEL_NOTICE, "reload", NULL, "settings reloaded: %u folders", folders);
     return 0;
 }
 

@@ -37,6 +37,7 @@ struct pc_folder {
     struct pc_reason reason[PC_REASONS_MAX];
     uint32_t reasons;
     char trouble[160]; /* why it is not guarded, or "" */
+    bool dropped;      /* no longer in the settings; the slot stays, since dirs.h counts folders by number */
 };
 
 struct pc_volume {
@@ -53,7 +54,7 @@ struct pc_volume {
 };
 
 struct pc_counters {
-    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, damaged_unseen;
+    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, damaged_unseen, changed_unkept;
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */
@@ -122,6 +123,7 @@ int pc_guard_reload(struct pc_guard *g);
 /* volumes.c */
 int pc_volumes_open(struct pc_guard *g);
 int pc_folder_guard(struct pc_guard *g, uint32_t i);
+void pc_folder_drop(struct pc_guard *g, uint32_t i); /* what was preserved stays */
 void pc_volume_close(struct pc_guard *g, struct pc_volume *v);
 void pc_volumes_check(struct pc_guard *g); /* the mount table changed */
 struct pc_volume *pc_volume_by_id(struct pc_guard *g, int id);
@@ -167,6 +169,8 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len);
 void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e);
 /* A file found changed by the scan: nobody was seen doing it. */
 void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known);
+/* After a start: which changes the incidents that are not rolled back already account for. */
+void pc_acts_remember(struct pc_guard *g);
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
 /* Looks again at files that are written without ever being closed. */
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
@@ -195,6 +199,7 @@ uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root);
 struct pc_gate_stats {
     uint64_t opens, held, late, denied_vault, copied, copy_errors;
     uint32_t waiting, parked;
+    int copy_error; /* the last one, or 0 */
     uint64_t p50_us, p99_us, max_us; /* how long opens that were not answered at once had to wait */
 };
 void pc_gate_stats(const struct pc_guard *g, struct pc_gate_stats *out);

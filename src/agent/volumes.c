@@ -244,6 +244,24 @@ int pc_folder_guard(struct pc_guard *g, uint32_t i)
     return pc_scan_add(g, dir);
 }
 
+void pc_folder_drop(struct pc_guard *g, uint32_t i)
+{
+    struct pc_folder *f = &g->folder[i];
+    struct pc_volume *v = f->vol >= 0 ? &g->volume[f->vol] : NULL;
+    f->dropped = true;
+    f->vol = -1;
+    if (!v)
+        return;
+    pc_dirs_drop(g->dirs, f->dir, false);
+    f->dir = 0;
+    bool others = false;
+    for (uint32_t n = 0; n < g->folders; n++)
+        if (g->folder[n].vol == (int)(v - g->volume))
+            others |= pc_folder_guard(g, n) == 0; /* it may have lain inside the one that went */
+    if (!others)
+        pc_volume_close(g, v);
+}
+
 bool pc_volume_guards(const struct pc_guard *g, const struct pc_volume *v)
 {
     for (uint32_t i = 0; i < g->folders; i++)
@@ -311,7 +329,7 @@ void pc_volumes_check(struct pc_guard *g)
         pc_volume_close(g, v);
     }
     for (uint32_t i = 0; i < g->folders; i++) {
-        if (g->folder[i].vol >= 0 || pc_folder_guard(g, i) < 0)
+        if (g->folder[i].dropped || g->folder[i].vol >= 0 || pc_folder_guard(g, i) < 0)
             continue;
         pc_event(g->log, PC_LEVEL_NOTICE, "guarded-again", &(struct pc_event_about){.file_path = g->folder[i].path},
                  "%s is guarded again", g->folder[i].path);
