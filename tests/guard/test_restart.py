@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""The worker dies at the worst moments: in the middle of an attack, of a rollback, of preserving; nothing is lost by it."""
+import os
+import signal
+import time
+
+import files
+import rig
+from rig import check
+
+
+def come_back(bench, guard, before):
+    """Everything an owner would do to have all files back: the incidents, then single files for what is left.
+
+    Returns how many were restored singly, and how many nobody could: on ext4, what is overwritten in the moment without a guard.
+    """
+    for incident in guard.incidents():
+        guard.command("end", str(incident["id"]))
+    for incident in guard.incidents():
+        guard.command("rollback", str(incident["id"]))
+    guard.wait_quiet()
+    now, single, unkept = bench.look(), 0, []
+    for path in [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]:
+        status, text = guard.command("restore", os.path.join(bench.tree, path))
+        if status != 0 and bench.fs == "ext4" and "not found" in text:
+            unkept.append(before.pop(path))
+            continue
+        check(status == 0, "restore %r: %s", path, text[-300:])
+        single += 1
+    for row in unkept:
+        for path in row.get("links", ()):
+            before.pop(path, None)
+    now = bench.look()
+    differ = [d for d in rig.judge.lost({p: r for p, r in now.items() if p in before}, before)[0] if not d.endswith(": links")]
+    check(not differ, "rollback and restore: %s", differ[:8])
+    return single, len(unkept)
+
+
+@rig.scenario("xfs", "ext4", seconds=60)
+def killed_in_an_attack(bench):
+    """What goes on after the restart is frozen; what was destroyed before it and while nobody looked comes back too."""
+    paths = [p for n in range(12) for p in files.make(os.path.join(os.fsencode(bench.tree), b"%d" % n), n)]
+    before = bench.look()
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    old = guard.worker()
+    actor = rig.Actor(bench, "write", paths, 0.02)
+    actor.go()
+    time.sleep(0.05)
+    os.kill(old, signal.SIGKILL)
+    guard.wait_worker_other_than(old)
+    guard.wait_incident()
+    actor.kill()
+    damaged = rig.judge.damage(before, bench.look())["damaged"]
+    check(damaged < len(paths) - 12, "%d of %d files were destroyed: nothing was stopped", damaged, len(paths))
+    single, unkept = come_back(bench, guard, before)
+    check(not unkept or "kept no old content" in guard.warnings(), "%d files are lost and status does not say so", unkept)
+    return "%d damaged, %d restored singly, %d overwritten while there was no guard (on-open)" % (damaged, single, unkept)
+
+
+@rig.scenario("xfs", "ext4", "btrfs", seconds=90)
+def killed_in_a_rollback(bench):
+    """Wherever the rollback was, running it again finishes it."""
+    paths = [p for n in range(6) for p in files.make(os.path.join(os.fsencode(bench.tree), b"%d" % n), n)]
+    before = bench.look()
+    guard = bench.start_guard("[judge]\nmin-files = 60\nconvict-score = 50\n[action]\ngate = no\n")
+    guard.wait_quiet()
+    actor = rig.Actor(bench, "write", paths)
+    actor.go()
+    incident = guard.wait_incident()
+    guard.command("end", str(incident["id"]))
+    actor.kill()
+    interrupted = 0
+    for wait in (0.01, 0.03, 0.06, 0.1):
+        old = guard.worker()
+        rolling = rig.subprocess.Popen([os.path.join(rig.host.BUILD, "portcullis"), "rollback", str(incident["id"]), "--state",
+                                        guard.state], stdout=rig.subprocess.DEVNULL, stderr=rig.subprocess.DEVNULL, env=guard.env)
+        time.sleep(wait)
+        os.kill(old, signal.SIGKILL)
+        interrupted += rolling.wait(30) != 0
+        guard.wait_worker_other_than(old)
+    status, text = guard.command("rollback", str(incident["id"]))
+    check(status == 0, "the last rollback: status %d: %s", status, text[-800:])
+    bench.check_same(before, "rollback after %d interruptions" % interrupted)
+    status, text = guard.command("rollback", str(incident["id"]))
+    check(status == 0, "once more: status %d: %s", status, text[-800:])
+    bench.check_same(before, "once more")
+    check(interrupted, "no rollback was interrupted")
+    return "%d of 4 interrupted" % interrupted
+
+
+@rig.scenario("xfs", "ext4", seconds=60)
+def killed_while_it_walks(bench):
+    """A first walk that never ended is begun again, and all files are covered."""
+    folder = os.path.join(os.fsencode(bench.tree), b"many")
+    os.mkdir(folder)
+    for number in range(3000):
+        files.write(os.path.join(folder, b"%d" % number), b"number %d\n" % number * 30)
+    guard = bench.start_guard(ready=False)
+    for _ in range(3):
+        old = guard.worker()
+        os.kill(old, signal.SIGKILL)
+        rig.eventually("another worker", lambda old=old: (guard.status() or {"pid": old})["pid"] != old)
+    guard.wait_ready()
+    guard.wait_quiet()
+    covered = guard.folder()["covered"]
+    check(covered >= 3000, "%d of 3000 files are covered", covered)
+
+
+if __name__ == "__main__":
+    raise SystemExit(rig.main(__doc__))
