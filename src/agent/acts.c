@@ -245,6 +245,13 @@ static void explain(struct pc_acts *a, const struct pc_fh *fh, uint64_t before)
     a->explained[key / 2 % EXPLAINED_SLOTS] = key;
 }
 
+/* Seen when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing it. */
+static bool explained(const struct pc_acts *a, const struct pc_fh *fh, uint64_t before)
+{
+    uint64_t key = change_key(fh, before);
+    return a->explained[key / 2 % EXPLAINED_SLOTS] == key;
+}
+
 static int explain_act(void *arg, const struct pc_act_rec *rec)
 {
     struct pc_guard *g = arg;
@@ -289,6 +296,9 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
     if (incident) /* late acts of what was convicted are the incident's own */
         (void)pc_store_incident_add_process(g->store, incident, process);
     if (recorded_lately(g, d, process, o->finding.score))
+        return;
+    /* The last close of a process that was ended arrives when nobody knows the process any more. */
+    if (!actor && d->op == PC_OP_MODIFY && explained(g->acts, &d->fh, d->before))
         return;
     struct pc_act_rec rec = {.time_ns = pc_real_ns(),
                              .actor = process,
@@ -783,9 +793,7 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
                      .before = known->version,
                      .op = PC_OP_MODIFY};
     struct stat st;
-    uint64_t key = change_key(fh, known->version);
-    /* Seen when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing it. */
-    if (g->acts->explained[key / 2 % EXPLAINED_SLOTS] == key)
+    if (explained(g->acts, fh, known->version))
         return;
     if (!d.dir || stat_live(v, fh, &st) < 0)
         return;

@@ -167,8 +167,8 @@ static void overflow(struct pc_guard *g, pc_dir dir)
 {
     g->n.overflows++;
     uint32_t folder = pc_dirs_folder(g->dirs, dir);
-    if (folder < g->folders && !pc_scan_busy(g))
-        (void)pc_scan_add(g, g->folder[folder].dir);
+    if (folder < g->folders)
+        g->folder[folder].walk_again = true; /* once the present walk is over: it may have passed this file already */
 }
 
 void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,

@@ -533,7 +533,7 @@ static bool work(struct pc_guard *g)
     uint64_t now = pc_mono_ns(), end = now + WORK_NS;
     bool captures = pc_capture_due(g, now);
     if (!captures && !pc_scan_busy(g)) {
-        if (pc_startup_step(g))
+        if (pc_scan_again(g) || pc_startup_step(g))
             return true;
         if (!g->ready)
             say_ready(g);

@@ -37,6 +37,7 @@ struct pc_folder {
     struct pc_reason reason[PC_REASONS_MAX];
     uint32_t reasons;
     char trouble[160]; /* why it is not guarded, or "" */
+    bool walk_again;   /* a change was dropped for want of room: to be found by another walk */
     bool dropped;      /* no longer in the settings; the slot stays, since dirs.h counts folders by number */
 };
 
@@ -143,6 +144,8 @@ bool pc_scan_busy(const struct pc_guard *g);
 uint64_t pc_scan_seen(const struct pc_guard *g);
 /* The guarded folder with this handle, read from disk if it is new to us; 0: not guarded. */
 pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
+/* Starts the walks that are wanted (walk_again). False when there are none. */
+bool pc_scan_again(struct pc_guard *g);
 void pc_scan_forget_outside(struct pc_guard *g);
 
 /* capture.c */

@@ -74,6 +74,20 @@ uint64_t pc_scan_seen(const struct pc_guard *g)
     return g->scan->seen;
 }
 
+bool pc_scan_again(struct pc_guard *g)
+{
+    bool any = false;
+    for (struct pc_folder *f = g->folder; f < g->folder + g->folders; f++) {
+        if (!f->walk_again || f->vol < 0 || pc_scan_add(g, f->dir) < 0)
+            continue;
+        f->walk_again = false;
+        f->covered = f->uncovered = 0;
+        f->reasons = 0;
+        any = true;
+    }
+    return any;
+}
+
 static struct outside *outside_slot(struct pc_guard *g, int vol, const struct pc_fh *fh)
 {
     return &g->scan->outside[(pc_fh_hash(fh) + (uint64_t)vol) % OUTSIDE_SLOTS];
