@@ -167,6 +167,7 @@ void pc_volume_close(struct pc_guard *g, struct pc_volume *v)
             continue;
         g->folder[i].vol = -1;
         g->folder[i].dir = 0;
+        g->folder[i].covered = g->folder[i].uncovered = 0; /* nothing of it is protected now */
     }
     *v = (struct pc_volume){.tree_fd = -1, .mount_fd = -1};
 }
