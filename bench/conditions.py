@@ -1,8 +1,8 @@
 """Under what the work is done: no guard, Portcullis, fapolicyd, ClamAV on access.
 
-The other two can stop a whole machine when they watch its root, so they never see it: each runs in a mount namespace of its
-own whose root is a small tmpfs with nothing but their files, /proc, /dev, and the measured file system. They are unpacked
-from their Debian packages and not installed, since installing would start them. Their processes are ended by pid.
+The other two can stop a whole machine when they watch its root, so they never see it: each runs in a mount namespace of
+its own whose root is a small tmpfs with nothing but their files, /proc, four devices and the measured file system. They
+are unpacked from their Debian packages and not installed, since installing would start them. They are ended by pid.
 """
 import glob
 import os
@@ -101,6 +101,24 @@ def read_text(path):
         return ""
 
 
+LIBRARIES = "/usr/lib/%s-linux-gnu" % os.uname().machine
+
+
+def libraries_of(programs, environment):
+    """Paths of the shared libraries that these programs need and that are there."""
+    listed = subprocess.run(["ldd", *programs], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30,
+                            env=environment, check=False).stdout.decode()
+    return [w for w in listed.split() if w.startswith("/") and os.path.isfile(w)]
+
+
+def copy_into(root, path):
+    """The program or library at this path, to the same path beneath root."""
+    os.makedirs(os.path.dirname(root + path), exist_ok=True)
+    if not os.path.exists(root + path):
+        shutil.copyfile(os.path.realpath(path), root + path)
+        os.chmod(root + path, 0o755)
+
+
 class Jail:
     """Runs programs where the only file system worth watching is the measured one."""
 
@@ -129,30 +147,25 @@ class Jail:
 
     def add_libraries(self):
         """The libraries of its programs that Debian has in other packages."""
-        root, own = self.dir + "/root", self.dir + "/root/usr/lib/x86_64-linux-gnu"
+        root, own = self.dir + "/root", self.dir + "/root" + LIBRARIES
         programs = glob.glob(root + "/usr/*bin/*")
-        listed = subprocess.run(["ldd", *programs], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30, check=False,
-                                env=dict(os.environ, LD_LIBRARY_PATH=own)).stdout.decode()
-        for line in listed.splitlines():
-            for word in line.split():
-                if word.startswith("/") and not word.startswith(self.dir) and os.path.isfile(word):
-                    os.makedirs(os.path.dirname(root + word), exist_ok=True)
-                    shutil.copyfile(os.path.realpath(word), root + word)
-                    os.chmod(root + word, 0o755)
+        for word in libraries_of(programs, dict(os.environ, LD_LIBRARY_PATH=own)):
+            if not word.startswith(self.dir):
+                copy_into(root, word)
 
     def start(self, where, words, ready, log=None, seconds=30):
         """Starts one program in the jail; returns when its output, or its log there, says so."""
         jail = os.path.join(where.dir, "jail")
         if not os.path.ismount(jail):
             self.build(where, jail)
-        enter = ("set -e; mount --make-rprivate /; cd %(j)s; mkdir -p old; pivot_root . old; cd /; umount -l old; rmdir old; "
-                 "exec \"$@\"") % {"j": jail}
+        enter = "set -e; mount --make-rprivate /; cd '%s'; mkdir -p old; pivot_root . old; cd /; " % jail
+        enter += "umount -l old; rmdir old; exec \"$@\""
         # Its own PID is that of the program in the end: every step is an exec.
         log_path = os.path.join(where.dir, "jail.log")
         with open(log_path, "ab") as output:
-            process = subprocess.Popen(["unshare", "--mount", "sh", "-c", enter, "sh", *words], stdin=subprocess.DEVNULL,
-                                       stdout=output, stderr=output, start_new_session=True,
-                                       env={"PATH": host.PATH, "LD_LIBRARY_PATH": "/usr/lib/x86_64-linux-gnu", "LC_ALL": "C"})
+            process = subprocess.Popen(["unshare", "--mount", "sh", "-c", enter, "sh", *words],
+                                       stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                                       env={"PATH": host.PATH, "LD_LIBRARY_PATH": LIBRARIES, "LC_ALL": "C"})
         self.started.append(process)
         self.wait(process, os.path.join(jail, log) if log else log_path, ready, seconds)
         self.check(process)
@@ -161,11 +174,12 @@ class Jail:
     def build(self, where, jail):
         os.makedirs(jail)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=755", "jail", jail], check=True, timeout=10)
-        where.inner = jail
         subprocess.run(["cp", "-a", self.dir + "/root/.", jail], check=True, timeout=60)
         # What the entering shell needs, and what any daemon expects.
         for word in ("sh", "mkdir", "umount", "rmdir", "mount"):
-            self.copy_program(jail, shutil.which(word, path=host.PATH))
+            path = shutil.which(word, path=host.PATH)
+            for one in [path] + libraries_of([os.path.realpath(path)], os.environ):
+                copy_into(jail, one)
         for name in ("proc", "dev", "run", "tmp", "etc", "var/lib", "var/log", where.mount.lstrip("/")):
             os.makedirs(os.path.join(jail, name), exist_ok=True)
         for name, text in (("passwd", "root:x:0:0::/:/bin/sh\n"), ("group", "root:x:0:\n")):
@@ -176,16 +190,6 @@ class Jail:
             open(jail + "/dev/" + name, "wb").close()
             subprocess.run(["mount", "--bind", "/dev/" + name, jail + "/dev/" + name], check=True, timeout=10)
         subprocess.run(["mount", "--bind", where.mount, jail + where.mount], check=True, timeout=10)
-
-    @staticmethod
-    def copy_program(jail, path):
-        real = os.path.realpath(path)
-        needs = subprocess.run(["ldd", real], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=False).stdout.decode()
-        for one in [path] + [w for w in needs.split() if w.startswith("/")]:
-            os.makedirs(os.path.dirname(jail + one), exist_ok=True)
-            if not os.path.exists(jail + one):
-                shutil.copyfile(os.path.realpath(one), jail + one)
-                os.chmod(jail + one, 0o755)
 
     @staticmethod
     def wait(process, log_path, ready, seconds):
@@ -234,12 +238,15 @@ class Fapolicyd:
         shutil.rmtree(jail + "/etc/fapolicyd")
         for folder in ("etc/fapolicyd/trust.d", "var/lib/fapolicyd", "run/fapolicyd"):
             os.makedirs(os.path.join(jail, folder))
-        settings = ("permissive = 1\nnice_val = 14\nq_size = 640\nuid = root\ngid = root\ndo_stat_report = 0\ndetailed_report = 0\n"
-                    "db_max_size = 50\nsubj_cache_size = 1549\nobj_cache_size = 8191\nwatch_fs = %s\ntrust = file\nintegrity = none\n"
+        # Debian's own settings, but permissive, without its user, and on the measured file system alone.
+        settings = ("permissive = 1\nnice_val = 14\nq_size = 640\nuid = root\ngid = root\ndo_stat_report = 0\n"
+                    "detailed_report = 0\ndb_max_size = 50\nsubj_cache_size = 1549\nobj_cache_size = 8191\n"
+                    "watch_fs = %s\ntrust = file\nintegrity = none\n"
                     "syslog_format = rule,dec,perm,auid,pid,exe,:,path,ftype,trust\nrpm_sha256_only = 0\n"
                     "allow_filesystem_mark = 1\n" % where.fs)
-        for name, text in (("fapolicyd.conf", settings), ("fapolicyd.trust", ""),
-                           ("fapolicyd.rules", "allow perm=any all : all\n"), ("compiled.rules", "allow perm=any all : all\n")):
+        rules = "allow perm=any all : all\n"
+        for name, text in (("fapolicyd.conf", settings), ("fapolicyd.trust", ""), ("fapolicyd.rules", rules),
+                           ("compiled.rules", rules)):
             with open(jail + "/etc/fapolicyd/" + name, "w", encoding="ascii") as out:
                 out.write(text)
         self.jail.start(where, ["/usr/sbin/fapolicyd", "--debug-deny", "--permissive"], "Starting to listen for events")
@@ -280,8 +287,8 @@ class ClamOnAccess:
         with open(jail + "/etc/clamd.conf", "w", encoding="ascii") as out:
             out.write(settings)
         self.jail.start(where, ["/usr/sbin/clamd", "-c", "/etc/clamd.conf"], "Self checking")
-        self.jail.start(where, ["/usr/sbin/clamonacc", "-F", "-v", "-c", "/etc/clamd.conf", "--fdpass", "--wait", "--log=/tmp/clamonacc.log"],
-                        "(and all sub-directories)", log="tmp/clamonacc.log")
+        self.jail.start(where, ["/usr/sbin/clamonacc", "-F", "-v", "-c", "/etc/clamd.conf", "--fdpass", "--wait",
+                                "--log=/tmp/clamonacc.log"], "(and all sub-directories)", log="tmp/clamonacc.log")
         time.sleep(2)  # it marks the folders one by one, and does not say when it has done
 
     def cpu_seconds(self):

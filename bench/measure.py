@@ -1,6 +1,7 @@
 """One measurement: a fresh file system, one condition, one workload. And the other figures of the table."""
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ class Place(host.Host):
     def __init__(self, fs, extra):
         super().__init__(fs)
         self.extra = extra
-        self.inner = None
+        self.work_cpu = 0.0  # processor seconds of the last script and what it waited for
 
     def __enter__(self):
         super().__enter__()
@@ -34,9 +35,10 @@ class Place(host.Host):
     def script(self, text, seconds=120, ask=None):
         """Runs it in the guarded folder: (seconds it took, its output). ask() says why it did not end in time."""
         with tempfile.TemporaryFile() as output:
-            start = time.monotonic()
-            process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", text], cwd=self.tree, env=self.environment(),
-                                       stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            start, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", text], cwd=self.tree,
+                                       env=self.environment(), stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=subprocess.STDOUT, start_new_session=True)
             status = None
             while status is None:
                 try:
@@ -47,7 +49,8 @@ class Place(host.Host):
                         continue
                     host.kill_marked(self.mark, os.path.join(self.dir, "nowhere"))
                     raise RuntimeError(why or "took longer than %d s" % seconds) from None
-            took = time.monotonic() - start
+            took, now = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.work_cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
             output.seek(0)
             text = output.read().decode("utf-8", "replace")
             if status != 0:
@@ -56,7 +59,7 @@ class Place(host.Host):
 
 
 def once(work, condition, fs, extra):
-    """{seconds, guard_cpu, why}: seconds is None when it could not be measured, and why says so."""
+    """{seconds, guard_cpu, work_cpu, why}: seconds is None when it could not be measured, and why says so."""
     with Place(fs, extra) as where:
         started = False
         try:
@@ -67,13 +70,13 @@ def once(work, condition, fs, extra):
             where.script(work.before)
             cpu = condition.cpu_seconds()
             took, text = where.script(work.run, ask=lambda: quiet_verdict(condition))
-            cpu = condition.cpu_seconds() - cpu
+            work_cpu, cpu = where.work_cpu, condition.cpu_seconds() - cpu
             where.script(work.after)
             for line in text.splitlines():
                 if line.startswith("work-per-second "):
                     took = 1 / float(line.split()[1])  # the time for one unit of work
             why = condition.verdict()
-            return {"seconds": None if why else took, "guard_cpu": cpu, "why": why}
+            return {"seconds": None if why else took, "guard_cpu": cpu, "work_cpu": work_cpu, "why": why}
         except (RuntimeError, OSError, subprocess.SubprocessError, ValueError, ZeroDivisionError) as e:
             return {"seconds": None, "guard_cpu": 0, "why": str(e)[:300]}
         finally:
@@ -98,7 +101,8 @@ def alternate(works, others, systems, rounds, extra, say):
             runs = {c.name: [] for c in usable}
             for turn in range(rounds):
                 for condition in usable[turn % 2:] + usable[:turn % 2]:
-                    if turn >= condition.rounds or (condition in others and any(r["why"] for r in runs[condition.name])):
+                    failed = condition in others and any(r["why"] for r in runs[condition.name])
+                    if failed or turn >= condition.rounds:
                         continue
                     runs[condition.name].append(once(work, condition, fs, extra))
             rows.append(summary(work, fs, runs))
@@ -114,7 +118,8 @@ def summary(work, fs, runs):
         entry = {"runs": [r["seconds"] for r in results], "why": next((r["why"] for r in results if r["why"]), "")}
         if good:
             entry["median"] = statistics.median(good)
-            entry["guard_cpu"] = statistics.median(r["guard_cpu"] for r in results if r["seconds"])
+            for key in ("guard_cpu", "work_cpu"):
+                entry[key] = statistics.median(r[key] for r in results if r["seconds"])
             pairs = [r["seconds"] / b for r, b in zip(results, base) if r["seconds"] and b]
             if name != "none" and pairs:
                 entry.update(ratio=entry["median"] / row["conditions"]["none"].get("median", entry["median"]),
@@ -134,7 +139,8 @@ def open_latency(fs, extra, tool, count):
     """Microseconds of open+close: without a guard, under it, and while its gate is down."""
     found = []
     with Place(fs, extra) as where:
-        where.script("mkdir f; for i in $(seq 500); do head -c 8192 /usr/bin/python3 > f/$i; done; seq 9999 > victim.txt")
+        where.script("mkdir f; for i in $(seq 500); do head -c 8192 /usr/bin/python3 > f/$i; done; "
+                     "seq 9999 > victim.txt")
         for state in ("no guard", "guarded, calm", "guarded, gate down"):
             if state == "guarded, calm":
                 guard = conditions.Portcullis()
@@ -147,7 +153,8 @@ def open_latency(fs, extra, tool, count):
             for how in ("r", "w"):
                 _, text = where.script("%s latency %s %d f" % (tool, how, count))
                 p50, p99, highest = (int(v) / 1000 for v in text.split()[-3:])
-                found.append({"fs": fs, "state": state, "gate": gate, "open": "read" if how == "r" else "write", "p50_us": p50, "p99_us": p99, "max_us": highest})
+                found.append({"fs": fs, "state": state, "gate": gate, "open": "read" if how == "r" else "write",
+                              "p50_us": p50, "p99_us": p99, "max_us": highest})
     return found
 
 
@@ -185,7 +192,8 @@ def many_files(count, extra, tool):
             os.sync()
             result = {"files": count, "made_seconds": made}
             for name in ("first_scan", "restart_scan"):
-                guard = host.Guard([where.tree], os.path.join(where.dir, "state"), os.path.join(where.dir, "guard.log"), where.environment())
+                guard = host.Guard([where.tree], os.path.join(where.dir, "state"),
+                                   os.path.join(where.dir, "guard.log"), where.environment())
                 where.guards.append(guard)
                 start = time.monotonic()
                 guard.wait_ready(1800)
@@ -195,7 +203,8 @@ def many_files(count, extra, tool):
                 covered = guard.json("status")["folders"][0]["covered"]
                 before = conditions.cpu_of(pids)
                 time.sleep(20)
-                result.update({name + "_covered": covered, name + "_rss_kib": memory_kib(pids, "VmRSS"), name + "_peak_kib": memory_kib(pids, "VmHWM"),
+                result.update({name + "_covered": covered, name + "_rss_kib": memory_kib(pids, "VmRSS"),
+                               name + "_peak_kib": memory_kib(pids, "VmHWM"),
                                name + "_idle_percent": 100 * (conditions.cpu_of(pids) - before) / 20})
                 guard.stop()
             result["index_bytes"] = os.path.getsize(os.path.join(where.dir, "state", "index.db"))
@@ -209,8 +218,9 @@ def attacks(systems, names):
     rows = []
     for name in names:
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
-            subprocess.run([sys.executable, os.path.join(host.ROOT, "tests/attack/run"), "--all", "--only", name, "--fs", ",".join(systems),
-                            "--json", out.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600, check=False,
+            subprocess.run([sys.executable, os.path.join(host.ROOT, "tests/attack/run"), "--all", "--only", name,
+                            "--fs", ",".join(systems), "--json", out.name],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600, check=False,
                            env={k: v for k, v in os.environ.items() if k != "PC_TEST_TMP"})
             with open(out.name, encoding="utf-8") as text:
                 rows += json.loads(text.read() or "[]")

@@ -1,8 +1,8 @@
 """The measured work: what is laid out before, what is timed, what is cleaned up after.
 
-Every script runs in bash in the guarded folder of a fresh file system. `prepare` runs before any guard is there, `before`
-and `after` under the guard but outside the measured time. `run` is timed as a whole; a workload that measures itself for a
-fixed time prints `work-per-second NUMBER` instead. Must not depend on anything but Debian packages and this source tree.
+Every script runs in bash in the guarded folder of a fresh file system. `prepare` runs before any guard is there,
+`before` and `after` under the guard but outside the measured time. `run` is timed as a whole; a workload that measures
+itself for a fixed time prints `work-per-second NUMBER` instead. Needs nothing but Debian packages and this source tree.
 """
 import glob
 import os
@@ -22,7 +22,8 @@ db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, amount INT)")
 db.execute("CREATE INDEX by_name ON t(name)")
 for i in range(transactions):
     db.execute("BEGIN")
-    db.executemany("INSERT INTO t(name, amount) VALUES(?, ?)", (("customer %d" % (i * 7919 + j), j) for j in range(rows)))
+    values = (("customer %d" % (i * 7919 + j), j) for j in range(rows))
+    db.executemany("INSERT INTO t(name, amount) VALUES(?, ?)", values)
     db.execute("COMMIT")
 db.close()
 """
@@ -50,25 +51,33 @@ def all_workloads(scale):
                  "for i in $(seq %d); do mkdir $i; tar xf \"$TREE_TAR\" -C $i; done" % times(4)),
         Workload("git", "git add, commit, checkout of 2,500 files in a fresh tree",
                  "git add -A && git commit -qm all && rm -rf usr && git checkout -q -f HEAD -- .",
-                 prepare="tar xf \"$GIT_TAR\"; git init -q .; git config gc.auto 0; git config user.name b; git config user.email b@b",
+                 prepare="tar xf \"$GIT_TAR\"; git init -q .; git config gc.auto 0; "
+                         "git config user.name b; git config user.email b@b",
                  needs=("git",)),
         Workload("compile", "two gcc at a time over Portcullis' own C files",
                  "find src/core src/base src/preserve -name '*.c' %s| xargs -P2 -I{} sh -c "
-                 "'gcc -D_GNU_SOURCE -O1 -MD -Isrc -c {} -o o/$(echo {} | tr / _).o'" % ("" if scale >= 1 else "| head -20 "),
+                 "'gcc -D_GNU_SOURCE -O1 -MD -Isrc -c {} -o o/$(echo {} | tr / _).o'" %
+                 ("" if scale >= 1 else "| head -20 "),
                  prepare="cp -r \"$SOURCE_TREE/src\" . && mkdir o", needs=("gcc",)),
-        Workload("sqlite", "SQLite: %d transactions with a rollback journal, %d in WAL mode, 20 rows each" % (times(1500), times(3000)),
+        Workload("sqlite", "SQLite: %d transactions with a rollback journal, %d in WAL mode, 20 rows each" %
+                 (times(1500), times(3000)),
                  "python3 sqlite.py delete %d 20; python3 sqlite.py wal %d 20" % (times(1500), times(3000)),
                  prepare="cat > sqlite.py <<'EOF'\n%s\nEOF" % SQLITE),
         Workload("pgbench", "PostgreSQL: %d transactions of pgbench (TPC-B), 4 clients" % (times(1000) * 4),
                  "%s %s/pgbench -n -c 4 -j 2 -t %d postgres >/dev/null 2>&1" % (AS_PG, PG, times(1000)),
-                 prepare="mkdir pg \"$SCRATCH/pg\"; chown postgres pg \"$SCRATCH/pg\"; %s %s/initdb -A trust -D pg >/dev/null 2>&1; %s && "
-                         "%s %s/pgbench -i -q -s 5 postgres >/dev/null 2>&1; %s" % (AS_PG, PG, pg_start(), AS_PG, PG, pg_stop()),
+                 prepare="mkdir pg \"$SCRATCH/pg\"; chown postgres pg \"$SCRATCH/pg\"; "
+                         "%s %s/initdb -A trust -D pg >/dev/null 2>&1; %s && "
+                         "%s %s/pgbench -i -q -s 5 postgres >/dev/null 2>&1; %s" %
+                         (AS_PG, PG, pg_start(), AS_PG, PG, pg_stop()),
                  before=pg_start(), after=pg_stop(), needs=(PG + "/initdb", PG + "/pgbench")),
         Workload("dbench", "dbench, 2 clients, %d s: the load of a file server" % (times(4) + 1),
-                 "dbench -D . -t %d 2 | sed -n 's/^Throughput \\([0-9.]*\\).*/work-per-second \\1/p'" % (times(4) + 1), needs=("dbench",)),
-        Workload("fio", "fio: %d MiB of random 4 KiB writes into a file of 256 MiB, buffered, fsync every 1,000" % times(768),
+                 "dbench -D . -t %d 2 | sed -n 's/^Throughput \\([0-9.]*\\).*/work-per-second \\1/p'" % (times(4) + 1),
+                 needs=("dbench",)),
+        Workload("fio", "fio: %d MiB of random 4 KiB writes into a file of 256 MiB, buffered, fsync every 1,000" %
+                 times(768),
                  "fio --name=w --filename=f --rw=randwrite --bs=4k --size=256m --io_size=%dm --fsync=1000 --randseed=1 "
-                 "--output-format=terse >/dev/null" % times(768), prepare="head -c 256M /dev/urandom > f", needs=("fio",)),
+                 "--output-format=terse >/dev/null" % times(768), prepare="head -c 256M /dev/urandom > f",
+                 needs=("fio",)),
         Workload("grep", "grep -r of 10,000 files in the page cache, %d times" % times(8),
                  "for i in $(seq %d); do grep -r no-such-text-anywhere t || :; done" % times(8),
                  prepare="mkdir t; tar xf \"$TREE_TAR\" -C t", before="grep -r no-such-text-anywhere t || :"),
@@ -76,7 +85,8 @@ def all_workloads(scale):
 
 
 def pg_start():
-    return "%s %s/pg_ctl -s -w -D pg -l \"$SCRATCH/pg/log\" -o \"-c listen_addresses= -k $SCRATCH/pg\" start" % (AS_PG, PG)
+    options = "-c listen_addresses= -k $SCRATCH/pg"
+    return "%s %s/pg_ctl -s -w -D pg -l \"$SCRATCH/pg/log\" -o \"%s\" start" % (AS_PG, PG, options)
 
 
 def pg_stop():
