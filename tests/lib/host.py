@@ -28,6 +28,13 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/games"
 IMAGE_BYTES = 2 << 30  # sparse: costs only what is written
 
 
+def commit():
+    """Of the sources that the guard under test was built from, for the published tables."""
+    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short=7", "HEAD"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    return done.stdout.decode().strip() or None
+
+
 def why_not(need_guard):
     """The reason why scenarios cannot run here, or None."""
     if os.geteuid() != 0:

@@ -79,14 +79,16 @@ def sample(items, count):
 class Report:
     """TAP lines as results come, and counts at the end."""
 
-    def __init__(self, columns, total):
-        self.columns, self.total, self.rows = columns, total, []
+    def __init__(self, columns, total, out):
+        self.columns, self.out, self.rows = columns, out, []
+        self.commit = host.commit()
         self.counts = {"pass": 0, "fail": 0, "skip": 0}
         print("TAP version 13\n1..%d" % total, flush=True)
 
     def add(self, row):
         """row: a dict with at least name, verdict (pass, fail, skip) and why."""
-        self.rows.append(row)
+        self.rows.append(dict(row, commit=self.commit))
+        self.save()
         self.counts[row["verdict"]] += 1
         number = len(self.rows)
         facts = ", ".join("%s %s" % (c, row[c]) for c in self.columns if row.get(c) is not None)
@@ -97,9 +99,12 @@ class Report:
             for line in str(row["why"]).split("\n")[:40]:
                 print("  # " + line, flush=True)
 
-    def close(self, out):
-        if out:
-            with open(out, "w", encoding="utf-8") as file:
+    def save(self):
+        """After every row: a run that is ended early has told what it found."""
+        if self.out:
+            with open(self.out, "w", encoding="utf-8") as file:
                 json.dump(self.rows, file, indent=1)
+
+    def close(self):
         print("%(pass)d passed, %(fail)d failed, %(skip)d skipped" % self.counts, flush=True)
         return 1 if self.counts["fail"] else 0 if self.counts["pass"] else host.SKIP
