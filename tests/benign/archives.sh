@@ -18,7 +18,7 @@ gunzip_tree_check() { [ "$(find . -name '*.html' | wc -l)" -gt 5 ]; }
 xz_tree() { find . -type f -links 1 -print0 | xargs -0 xz -q -1 -T2 || [ $? -ge 1 ]; }
 xz_tree_check() { find . -name '*.xz' -print0 | xargs -0 xz -q -t; [ "$(find . -name '*.xz' | wc -l)" -gt 200 ]; }
 
-#@ zstd-rm needs=zstd ci
+#@ zstd-rm needs=zstd
 zstd_rm() { zstd -q -r --rm -T2 . || [ $? -eq 1 ]; }
 zstd_rm_check() { [ "$(find . -name '*.zst' | wc -l)" -gt 200 ]; }
 
@@ -30,7 +30,7 @@ bzip2_parallel_check() { find . -name '*.bz2' -print0 | xargs -0 bzip2 -q -t; [ 
 zip_move() { for folder in */; do [ -L "${folder%/}" ] || zip -q -r -m "${folder%/}.zip" "$folder" || [ $? -eq 18 ]; done; }
 zip_move_check() { for box in *.zip; do unzip -q -t "$box" > /dev/null || [ $? -le 2 ]; done; }
 
-#@ zip-each-move needs=zip
+#@ zip-each-move needs=zip ci
 zip_each_move() { find . -type f -links 1 -size +0 -exec zip -q -m {}.zip {} \; ; }
 zip_each_move_check() { [ "$(find . -name '*.zip' | wc -l)" -gt 200 ]; }
 
@@ -55,7 +55,7 @@ tar_restore_over_check() { sha256sum --quiet -c "$SCRATCH/sums"; }
 unzip_over_setup() { zip -q -r "$OUTSIDE/all.zip" . || [ $? -le 18 ]; }
 unzip_over() { unzip -q -o "$OUTSIDE/all.zip" > /dev/null || [ $? -le 2 ]; }
 
-#@ container-layers needs=tar
+#@ container-layers needs=tar ci
 # A container image unpacked layer by layer: a root file system, upgrades over it, white-outs that delete.
 container_layers_setup() {
     for layer in 1 2 3; do

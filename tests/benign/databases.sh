@@ -6,7 +6,7 @@ PG=$(echo /usr/lib/postgresql/*/bin)
 
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/tmp "$@"; }
 
-#@ postgres-pgbench needs=psql,setpriv seconds=180 ci
+#@ postgres-pgbench needs=psql,setpriv seconds=180
 postgres_pgbench_setup() {
     chmod 711 "$(dirname "$MNT")" "$MNT" "$TREE"
     install -d -o postgres -g postgres pg "$OUTSIDE/pgsock"

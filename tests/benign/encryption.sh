@@ -5,7 +5,7 @@
 gpg_to() { gpg --batch --yes --quiet --no-tty --pinentry-mode loopback --s2k-count 1024 --passphrase owner --symmetric -o "$2" "$1"; }
 export -f gpg_to
 
-#@ gpg-backup-kept needs=gpg,tar ci
+#@ gpg-backup-kept needs=gpg,tar
 gpg_backup_kept_setup() { mkdir -m 700 "$GNUPGHOME" && mkdir backups; }
 gpg_backup_kept() { for day in 1 2 3; do tar -czf "$SCRATCH/day.tgz" --exclude=backups . && gpg_to "$SCRATCH/day.tgz" "backups/$day.tgz.gpg"; done; rm -f backups/1.*; }
 gpg_backup_kept_check() { [ -s backups/3.tgz.gpg ]; }
@@ -76,7 +76,7 @@ gocryptfs_in_use_check() { ls "$SCRATCH/plain/sub2" > /dev/null; umount "$SCRATC
 encrypted_container_setup() { dd if=/dev/urandom of=container.hc bs=1M count=64 status=none; }
 encrypted_container() { for i in $(seq 300); do dd if=/dev/urandom of=container.hc bs=64k count=1 seek=$((RANDOM % 1000)) conv=notrunc status=none; done; }
 
-#@ vm-image-in-use needs=mkfs.ext4,mount
+#@ vm-image-in-use needs=mkfs.ext4,mount ci
 # A virtual machine's disk: a file system inside a file, mounted and worked on.
 vm_image_in_use_setup() { truncate -s 300M disk.raw; mkfs.ext4 -q -F disk.raw; mkdir "$SCRATCH/guest"; }
 vm_image_in_use() {

@@ -43,7 +43,7 @@ rsync_sync_setup() { cp -a . "$OUTSIDE/source"; find "$OUTSIDE/source" -name '*.
 rsync_sync() { rsync -aHAX --delete "$OUTSIDE/source/" ./ ; }
 rsync_sync_check() { diff -rq --no-dereference "$OUTSIDE/source" . ; }
 
-#@ rsync-inplace needs=rsync ci
+#@ rsync-inplace needs=rsync
 rsync_inplace_setup() { # other versions of everything: edited texts, and for each binary kind the content of its neighbour
     cp -a . "$OUTSIDE/source"
     find "$OUTSIDE/source" -name '*.txt' -o -name '*.html' -o -name '*.py' | while IFS= read -r f; do sed -i 's/the/THE/' "$f"; done

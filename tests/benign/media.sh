@@ -30,7 +30,7 @@ exiftool_batch_check() { [ "$(exiftool -q -q -r -if '$Artist eq "City"' -p '$Fil
 #@ exiftool-in-place needs=exiftool
 exiftool_in_place() { exiftool -q -q -m -overwrite_original_in_place -r -all= -ext jpg . || true; }
 
-#@ qpdf-optimise needs=qpdf ci
+#@ qpdf-optimise needs=qpdf
 qpdf_optimise() { find . -name '*.pdf' -exec sh -c 'qpdf --linearize --object-streams=generate --recompress-flate --compression-level=9 --replace-input "$1" || [ $? -eq 3 ] || true' _ {} \; ; }
 
 #@ qpdf-password needs=qpdf
