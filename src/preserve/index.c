@@ -134,6 +134,8 @@ static int open_once(struct pc_index *ix)
     if (fd < 0)
         return -errno;
     close(fd);
+    /* Its statistics take a lock at every allocation. Refused once SQLite is in use: then they are off already. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     int rc =
         sqlite3_open_v2(ix->path, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
     if (rc != SQLITE_OK)
