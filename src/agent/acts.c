@@ -394,6 +394,13 @@ static void new_content(struct pc_guard *g, struct deed *d, const struct stat *s
     }
 }
 
+static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t otherwise)
+{
+    struct stat st;
+    _close_ int fd = pc_store_open_version(g->store, version);
+    return fd >= 0 && fstat(fd, &st) == 0 ? (uint64_t)st.st_size : otherwise;
+}
+
 static void changed(struct pc_guard *g, struct deed *d, bool closed)
 {
     struct stat st;
@@ -415,6 +422,7 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
             return;
         }
         known.version = d->before;
+        known.size = size_of_version(g, d->before, known.size);
     }
     d->known = &known;
     d->op = PC_OP_MODIFY;
@@ -698,8 +706,13 @@ static void decoy_touched(struct pc_guard *g, const struct deed *d)
 
 static void file_event(struct pc_guard *g, struct deed *d, uint32_t bits)
 {
-    if (bits & PC_FAN_CREATE)
+    if (bits & PC_FAN_CREATE) {
+        struct pc_outcome o;
+        d->op = PC_OP_CREATE;
+        if (!d->known) /* not another link to an old file: the judge must know since when it is there */
+            ask(g, d, &o);
         created(g, d);
+    }
     if (bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE)) {
         bool closed = bits & PC_FAN_CLOSE_WRITE;
         if (!closed)

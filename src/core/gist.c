@@ -6,10 +6,10 @@
 
 #include "core/bytes.h"
 #include "core/content.h"
-#include "core/kind.h"
 #include "core/unpack.h"
 
 #include <string.h>
+#include <zstd.h>
 
 /* Compared length. Shorter files and members are compared whole; the length is part of the number. */
 #define GIST_BYTES 4096u
@@ -45,6 +45,15 @@ static uint64_t of_unpacked(const struct pc_unpacked *u)
     return u->valid ? gist(u->data, u->len, u->complete) : 0;
 }
 
+/* Only the first block is decoded: it is all there is when it is as long as the frame says. */
+static uint64_t of_zstd(const uint8_t *p, uint32_t n)
+{
+    struct pc_unpacked u;
+    pc_unpack_zstd(p, n, &u);
+    u.complete |= u.len < sizeof u.data && u.len == ZSTD_getFrameContentSize(p, n);
+    return of_unpacked(&u);
+}
+
 static uint64_t of_zip(const uint8_t *p, uint32_t n)
 {
     struct pc_unpacked u;
@@ -69,37 +78,33 @@ static uint64_t of_zip(const uint8_t *p, uint32_t n)
     return 0;
 }
 
-static uint64_t of_inner(const uint8_t *p, uint32_t n, uint8_t kind)
+/* By the magic alone, not by the kind: a frame too small to be proved a kind still packs what it packs. */
+static uint64_t of_inner(const uint8_t *p, uint32_t n)
 {
-    struct pc_unpacked u;
-    switch (kind) {
-    case PC_KIND_GZIP:
-        pc_unpack_deflate(p, n, 31, &u);
-        return of_unpacked(&u);
-    case PC_KIND_ZLIB:
-        pc_unpack_deflate(p, n, 15, &u);
-        return of_unpacked(&u);
-    case PC_KIND_ZSTD:
-        pc_unpack_zstd(p, n, &u);
-        return of_unpacked(&u);
-    case PC_KIND_XZ:
-        pc_unpack_xz(p, n, &u);
-        return of_unpacked(&u);
-    case PC_KIND_ZIP:
-        return of_zip(p, n);
-    default:
+    struct pc_unpacked u = {0};
+    if (n < 8)
         return 0;
-    }
+    if (p[0] == 0x1f && p[1] == 0x8b)
+        pc_unpack_deflate(p, n, 31, &u);
+    else if (pc_le32(p) == 0xfd2fb528)
+        return of_zstd(p, n);
+    else if (memcmp(p, "\xfd" "7zXZ", 6) == 0)
+        pc_unpack_xz(p, n, &u);
+    else if (p[0] == 0x78 && (p[0] << 8 | p[1]) % 31 == 0)
+        pc_unpack_deflate(p, n, 15, &u);
+    else
+        return of_zip(p, n);
+    return of_unpacked(&u);
 }
 
-void pc_gist_of(const struct pc_content *c, uint8_t kind, struct pc_gist *out)
+void pc_gist_of(const struct pc_content *c, struct pc_gist *out)
 {
     *out = (struct pc_gist){0};
     if (c->count == 0)
         return;
     const struct pc_window *w = &c->win[0];
     out->own = gist(w->data, w->len, w->len == c->size);
-    out->inner = of_inner(w->data, w->len, kind);
+    out->inner = of_inner(w->data, w->len);
 }
 
 bool pc_gist_packs(const struct pc_gist *a, const struct pc_gist *b)

@@ -14,8 +14,8 @@ struct pc_gist {
     uint64_t inner; /* of the first bytes of what it packs (gzip, zlib, zstd, xz, a zip's first member) */
 };
 
-/* Fills out from a look at a file of that kind (enum pc_kind). Pure. */
-void pc_gist_of(const struct pc_content *c, uint8_t kind, struct pc_gist *out);
+/* Fills out from the first window. Pure. */
+void pc_gist_of(const struct pc_content *c, struct pc_gist *out);
 /* True when one is the other one packed, or both are the same packed. */
 bool pc_gist_packs(const struct pc_gist *a, const struct pc_gist *b);
 #endif

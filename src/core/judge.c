@@ -164,11 +164,11 @@ void pc_judge_facts(const struct pc_act *act, struct pc_facts *out)
         out->have = PC_HAVE_FINDING | PC_HAVE_BEFORE | PC_HAVE_AFTER;
     } else if (act->before) {
         pc_content_look(act->before, &out->before);
-        pc_gist_of(act->before, out->before.kind, &out->gist_before);
+        pc_gist_of(act->before, &out->gist_before);
         out->have = PC_HAVE_BEFORE;
     } else if (act->after) {
         pc_content_look(act->after, &out->after);
-        pc_gist_of(act->after, out->after.kind, &out->gist_after);
+        pc_gist_of(act->after, &out->gist_after);
         out->have = PC_HAVE_AFTER;
     }
     if (act->after && out->after.textual)

@@ -16,6 +16,11 @@
 /* An archive of text is rarely smaller than a twentieth of it; 7z at its best reaches a thirtieth. */
 #define CIPHER_RATIO 20
 #define BOX_RATIO 40
+/* Two files of this size that differ by less than a header and a tag have something to do with each other. */
+#define EXACT_MIN (16u << 10)
+#define EXACT_SLACK 64
+/* Ciphertext that does not say what it holds speaks for many files only when it is large. */
+#define COVER_MIN (1u << 20)
 /* Deleting first and writing after happens within seconds, for the data is in memory meanwhile. */
 #define GONE_NS (30 * SECOND)
 /* Encrypting a file and removing it are one piece of work: a minute later it is chance. */
@@ -56,7 +61,7 @@ enum pc_twin pc_twin_of(const struct pc_look *look, uint64_t size)
     if (look->opaque < 50)
         return PC_TWIN_NONE;
     if (look->kind == PC_KIND_ENCODED)
-        return PC_TWIN_CIPHER;
+        return PC_TWIN_ENCODED;
     if (flags & PC_KF_ENCRYPTED)
         return flags & PC_KF_ARCHIVE ? PC_TWIN_ARCHIVE : PC_TWIN_BOX;
     return look->kind == PC_KIND_UNKNOWN && look->opaque >= 75 ? PC_TWIN_CIPHER : PC_TWIN_DOUBTFUL;
@@ -149,7 +154,7 @@ void pc_twins_credit(struct pc_twins *t, uint32_t owner, const struct pc_act *ac
 
 void pc_twins_sound(struct pc_twins *t, uint32_t owner, const struct pc_gist *gist)
 {
-    if (!gist->inner)
+    if (!gist->own)
         return;
     t->sound[t->sound_at] = (struct pc_sound){.gist = *gist, .actor = t->lin->node[owner].id};
     t->sound_at = (t->sound_at + 1) % PC_TWINS_SOUNDS;
@@ -179,6 +184,7 @@ enum fit {
     FIT_NONE,
     FIT_TIGHT,      /* same folder, the size of the file, or of its base64 */
     FIT_NEAR,       /* same folder, a moment ago, could be the file packed and encrypted */
+    FIT_EXACT_FAR,  /* another folder, the size of a file too large to meet that by chance */
     FIT_TIGHT_FAR,  /* another folder, the size of the file */
     FIT_LOOSE_FAR,
     FIT_COVER_SELF, /* one of many in a container made by the very process that deletes */
@@ -188,12 +194,13 @@ enum fit {
 
 /* What a fit is worth, by what the new file is. */
 static const uint8_t worth[PC_TWIN_ARCHIVE + 1][FITS] = {
-    /*                    -  tight near tight-far loose-far self kin */
-    [PC_TWIN_BLANK]    = {0, 30,   6,   0,        0,        0,   0},
-    [PC_TWIN_DOUBTFUL] = {0, 60,   20,  20,       0,        0,   0},
-    [PC_TWIN_CIPHER]   = {0, 95,   60,  85,       10,       30,  0},
-    [PC_TWIN_BOX]      = {0, 95,   95,  85,       10,       30,  6},
-    [PC_TWIN_ARCHIVE]  = {0, 95,   95,  85,       10,       90,  6},
+    /*                    -  tight near exact-far tight-far loose-far self kin */
+    [PC_TWIN_BLANK]    = {0, 60,   6,   0,        0,        0,        0,   0},
+    [PC_TWIN_DOUBTFUL] = {0, 60,   20,  20,       0,        0,        0,   0},
+    [PC_TWIN_ENCODED]  = {0, 95,   20,  60,       0,        0,        0,   0},
+    [PC_TWIN_CIPHER]   = {0, 95,   60,  85,       20,       10,       30,  0},
+    [PC_TWIN_BOX]      = {0, 95,   95,  85,       20,       10,       30,  6},
+    [PC_TWIN_ARCHIVE]  = {0, 95,   95,  85,       20,       10,       90,  6},
 };
 
 static bool size_between(uint64_t made, uint64_t gone, uint32_t low_percent, uint32_t high_percent)
@@ -204,7 +211,7 @@ static bool size_between(uint64_t made, uint64_t gone, uint32_t low_percent, uin
 /* A cipher adds a header and a tag; base64 a third; hexadecimal doubles. */
 static bool is_tight(uint64_t made, uint64_t gone)
 {
-    uint64_t slack = 1024 + gone / 64;
+    uint64_t slack = gone < 4096 ? 64 + gone / 4 : 1024 + gone / 64;
     return (made * 100 >= gone * 98 && made <= gone + slack) ||
            (made >= gone / 100 * 130 && made <= gone / 100 * 145 + 64) ||
            (made >= gone * 2 && made <= gone * 2 + slack);
@@ -213,10 +220,14 @@ static bool is_tight(uint64_t made, uint64_t gone)
 static enum fit fit_by_size(const struct pc_credit *c, const struct pc_search *s)
 {
     bool here = c->folder == s->folder;
-    if (c->used)
+    if (c->used || (c->twin == PC_TWIN_BLANK && !s->document))
         return FIT_NONE;
+    if (is_tight(c->size, s->size) && here)
+        return FIT_TIGHT;
+    if (s->size >= EXACT_MIN && c->size >= s->size && c->size - s->size <= EXACT_SLACK)
+        return FIT_EXACT_FAR;
     if (is_tight(c->size, s->size))
-        return here ? FIT_TIGHT : FIT_TIGHT_FAR;
+        return FIT_TIGHT_FAR;
     if (here && !is_old(c->time_ns, s->now_ns, NEAR_NS) && size_between(c->size, s->size, 5, 210))
         return FIT_NEAR;
     return size_between(c->size, s->size, 25, 160) ? FIT_LOOSE_FAR : FIT_NONE;
@@ -224,7 +235,7 @@ static enum fit fit_by_size(const struct pc_credit *c, const struct pc_search *s
 
 static enum fit fit_as_one_of_many(const struct pc_credit *c, const struct pc_search *s)
 {
-    if (c->left < s->size)
+    if (c->left < s->size || (c->twin < PC_TWIN_ARCHIVE && c->size < COVER_MIN))
         return FIT_NONE;
     if (c->owner == s->actor)
         return FIT_COVER_SELF;
@@ -239,7 +250,7 @@ static bool is_own_twin(const struct pc_credit *c, const struct pc_search *s, en
 {
     if (c->owner == s->maker)
         return false;
-    return (fit == FIT_TIGHT && c->twin >= PC_TWIN_CIPHER) || (fit == FIT_NEAR && c->twin >= PC_TWIN_BOX);
+    return (fit == FIT_TIGHT && c->twin >= PC_TWIN_ENCODED) || (fit == FIT_NEAR && c->twin >= PC_TWIN_BOX);
 }
 
 /* Beyond its group, among a spared ancestor's children, only a tight fit in the same folder is more than chance. */
@@ -277,8 +288,12 @@ struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s)
     uint32_t wide = pc_lineage_wide(t->lin, s->actor), group = pc_lineage_group(t->lin, s->actor);
     struct pc_match best = {0};
     enum fit fit = FIT_NONE;
-    if (!t->lin->node[wide].opaque || (s->gist && is_explained(t, s, wide)))
+    if (!t->lin->node[wide].opaque)
         return best;
+    if (s->gist && is_explained(t, s, wide)) {
+        best.explained = true;
+        return best;
+    }
     for (uint32_t k = 1; k <= PC_TWINS_CREDITS; k++) { /* newest first: of equals the newest is meant */
         uint32_t at = (t->credit_at + PC_TWINS_CREDITS - k) % PC_TWINS_CREDITS;
         const struct pc_credit *c = &t->credit[at];
@@ -347,7 +362,7 @@ struct pc_gone *pc_twins_gone_near(struct pc_twins *t, uint32_t actor, const str
     uint32_t group = pc_lineage_group(t->lin, actor);
     for (uint32_t k = 1; k <= t->gone_held; k++) {
         struct pc_gone *d = &t->gone[(t->gone_at + PC_TWINS_GONE - k) % PC_TWINS_GONE];
-        if (d->folder == act->folder && d->structured && !d->blamed &&
+        if (d->folder == act->folder && d->structured && !d->settled &&
             size_between(act->size_after, d->size, 25, 210) && gone_at(t, k, group, act->now_ns, GONE_NS))
             return d;
     }
@@ -358,7 +373,7 @@ struct pc_gone *pc_twins_gone_by(struct pc_twins *t, uint32_t actor, uint64_t no
 {
     while (*at < t->gone_held) {
         struct pc_gone *d = gone_at(t, ++*at, actor, now_ns, GONE_NS);
-        if (d && !d->blamed && (d->structured || !d->read) && d->actor == t->lin->node[actor].id)
+        if (d && !d->settled && (d->structured || !d->read) && d->actor == t->lin->node[actor].id)
             return d;
     }
     return NULL;
@@ -375,20 +390,29 @@ uint32_t pc_twins_gone_count(const struct pc_twins *t, uint32_t group, uint64_t 
 
 /* --- made lately -------------------------------------------------------------------------------------------------- */
 
-static struct pc_made *made_slot(const struct pc_twins *t, uint64_t file)
+static struct pc_made *made_set(const struct pc_twins *t, uint64_t file)
 {
-    return &t->made[(file * 0x9e3779b97f4a7c15ULL >> 32) % PC_TWINS_MADE];
+    return &t->made[(file * 0x9e3779b97f4a7c15ULL >> 32) % (PC_TWINS_MADE / PC_TWINS_WAYS) * PC_TWINS_WAYS];
 }
 
-void pc_twins_made(struct pc_twins *t, uint64_t file, uint64_t now_ns, bool young)
+void pc_twins_made(struct pc_twins *t, uint32_t maker, uint64_t file, uint64_t now_ns)
 {
-    *made_slot(t, file) = (struct pc_made){.file = file, .time_ns = now_ns, .young = young};
+    struct pc_made *set = made_set(t, file), *m = set;
+    if (pc_twins_made_find(t, file))
+        return;
+    for (uint32_t i = 1; i < PC_TWINS_WAYS; i++)
+        if (set[i].time_ns < m->time_ns)
+            m = &set[i];
+    *m = (struct pc_made){.file = file, .time_ns = now_ns, .maker = t->lin->node[maker].id};
 }
 
 struct pc_made *pc_twins_made_find(const struct pc_twins *t, uint64_t file)
 {
-    struct pc_made *m = made_slot(t, file);
-    return m->file == file && file ? m : NULL;
+    struct pc_made *set = made_set(t, file);
+    for (uint32_t i = 0; i < PC_TWINS_WAYS; i++)
+        if (set[i].file == file && file)
+            return &set[i];
+    return NULL;
 }
 
 void pc_twins_made_forget(struct pc_twins *t, uint64_t file)

@@ -7,7 +7,7 @@
  * core. Four bounded memories, allocated once; the oldest (or, in made, whatever hashed to the same place) is forgotten
  * when one is full:
  * - credits: files made that look like ciphertext or are blank; a deletion is held against one of them;
- * - sounds: packed files made that do decode; a deletion of what they pack is explained by them;
+ * - sounds: files made that mean something; a deletion of what they pack, or were packed in, is explained by them;
  * - gone: files of older meaning that were deleted, for programs that delete first and write after, or that write the
  *   same name anew;
  * - made: new files that never took the place of an older one, with the time of their making. Forgetting one is safe:
@@ -17,12 +17,14 @@
 #define PC_TWINS_SOUNDS 512u
 #define PC_TWINS_GONE 512u
 #define PC_TWINS_MADE 16384u
+#define PC_TWINS_WAYS 4u /* places in made that a file may have; the oldest gives way */
 
 enum pc_twin {
     PC_TWIN_NONE,
     PC_TWIN_BLANK,    /* one value all over: what is left of a wiped file */
     PC_TWIN_DOUBTFUL, /* random in part, or random bytes in the frame of a known kind */
-    PC_TWIN_CIPHER,   /* random bytes of no known kind, also in a text encoding */
+    PC_TWIN_ENCODED,  /* random bytes in a text encoding: ciphertext, or a list of hashes */
+    PC_TWIN_CIPHER,   /* random bytes of no known kind */
     PC_TWIN_BOX,      /* says itself that it is encrypted (gpg, openssl, age) */
     PC_TWIN_ARCHIVE,  /* the same, and holds many (zip -P, 7z -p) */
 };
@@ -52,11 +54,12 @@ struct pc_gone {
     uint8_t kind;
     bool read;       /* its content was looked at: kind, gist and structured are known */
     bool structured; /* it meant something */
-    bool blamed;
+    bool settled;    /* held against a credit, or explained */
 };
 
 struct pc_made {
     uint64_t file, time_ns;
+    pc_actor maker;
     bool young; /* counted in the maker's sums */
 };
 
@@ -89,13 +92,15 @@ void pc_twins_spend(struct pc_twins *t, uint64_t file);
 struct pc_search {
     uint64_t folder, size, now_ns;
     const struct pc_gist *gist; /* NULL: not known */
+    bool document; /* of a known kind, and not a database's: those make and remove blank files all the time */
     uint32_t actor;
     uint32_t maker; /* who made the deleted file, when that is the actor's own lineage; 0: of older meaning */
 };
 struct pc_match {
-    uint8_t score;      /* 0: none */
-    uint32_t credit;    /* index + 1 */
-    uint64_t file;      /* of the credit */
+    uint8_t score;   /* 0: none */
+    bool explained;  /* nothing is lost: the file lives on packed or unpacked */
+    uint32_t credit; /* index + 1 */
+    uint64_t file;   /* of the credit */
 };
 /* Uses the best match up. */
 struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s);
@@ -116,7 +121,8 @@ uint32_t pc_twins_gone_count(const struct pc_twins *t, uint32_t group, uint64_t 
 /* Takes a deleted file of that size out of what the container stands for. False: there is not enough left. */
 bool pc_twins_draw(struct pc_twins *t, uint64_t file, uint64_t size);
 
-void pc_twins_made(struct pc_twins *t, uint64_t file, uint64_t now_ns, bool young);
+/* The moment it was first said counts. */
+void pc_twins_made(struct pc_twins *t, uint32_t maker, uint64_t file, uint64_t now_ns);
 struct pc_made *pc_twins_made_find(const struct pc_twins *t, uint64_t file); /* NULL: not new, or forgotten */
 void pc_twins_made_forget(struct pc_twins *t, uint64_t file);
 #endif

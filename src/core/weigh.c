@@ -49,10 +49,17 @@ static bool made_by_kin(const struct pc_lineage *l, pc_actor creator, uint32_t a
                      pc_lineage_is_beneath(l, actor, maker));
 }
 
+/* The guard knows it of files that it preserved at once; the judge of those it was told of. */
+static pc_actor maker_of(const struct pc_judge *j, const struct pc_act *act)
+{
+    const struct pc_made *m = pc_twins_made_find(&j->twins, act->file);
+    return m ? m->maker : act->creator;
+}
+
 static bool is_new_and_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor)
 {
     const struct pc_made *m = pc_twins_made_find(&j->twins, act->file);
-    return m && act->now_ns - m->time_ns <= j->policy.window_ns && made_by_kin(&j->lin, act->creator, actor);
+    return m && act->now_ns - m->time_ns <= j->policy.window_ns && made_by_kin(&j->lin, m->maker, actor);
 }
 
 enum pc_own pc_weigh_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor)
@@ -63,17 +70,28 @@ enum pc_own pc_weigh_own(const struct pc_judge *j, const struct pc_act *act, uin
     uint32_t group = pc_lineage_group(l, actor);
     if (pc_twins_gone_count(&j->twins, group, act->now_ns, j->policy.window_ns, FOREIGN_DELETED) >= FOREIGN_DELETED)
         return PC_OWN_NOT;
-    uint32_t common = pc_lineage_common(l, pc_lineage_slot(l, act->creator), actor);
+    uint32_t common = pc_lineage_common(l, pc_lineage_slot(l, maker_of(j, act)), actor);
     return common && l->node[common].young <= OWN_TEMPORARIES ? PC_OWN_TEMPORARY : PC_OWN_YOUNG;
 }
 
 static void forget_made(const struct pc_weighing *w)
 {
     struct pc_made *m = pc_twins_made_find(&w->j->twins, w->act->file);
-    uint32_t maker = pc_lineage_slot(&w->j->lin, w->act->creator);
+    uint32_t maker = pc_lineage_slot(&w->j->lin, m ? m->maker : 0);
     if (m && m->young && maker && w->j->lin.node[maker].young)
         pc_lineage_add_young(&w->j->lin, maker, -1);
     pc_twins_made_forget(&w->j->twins, w->act->file);
+}
+
+/* A meaningful file made while watched: how many of them its maker has around tells temporaries from a tree. */
+static void count_young(const struct pc_weighing *w)
+{
+    struct pc_made *m = pc_twins_made_find(&w->j->twins, w->act->file);
+    uint32_t maker = m && !m->young ? pc_lineage_slot(&w->j->lin, m->maker) : 0;
+    if (!maker)
+        return;
+    m->young = true;
+    pc_lineage_add_young(&w->j->lin, maker, 1);
 }
 
 static bool is_fresh(const struct pc_weighing *w)
@@ -145,7 +163,7 @@ static void blame_members(const struct pc_weighing *w)
             return;
         if (!pc_twins_draw(t, file_after(w->act), d->size))
             continue;
-        d->blamed = true;
+        d->settled = true;
         blame(w, d->file, BOXED_SCORE, PC_EV_OPAQUE_TWIN, true);
         n++;
     }
@@ -170,7 +188,7 @@ static void name_is_back(const struct pc_weighing *w, struct pc_gone *d)
     bool same = w->facts->gist_after.own && w->facts->gist_after.own == d->gist.own;
     uint64_t size = w->act->size_after;
     bool alike = w->facts->after.kind == d->kind && size >= d->size / 2 && size <= d->size * 2;
-    if (d->blamed && (same || alike)) {
+    if (d->settled && (same || alike)) {
         pc_ledger_lower(&j->ledger, d->file, same ? 0 : SAME_KIND_SCORE);
         pc_twins_give_back(&j->twins, d);
     }
@@ -182,9 +200,9 @@ static void name_is_ciphertext(const struct pc_weighing *w, struct pc_gone *d, e
 {
     bool nothing_lost = d->read && (!d->structured || pc_gist_packs(&d->gist, &w->facts->gist_after));
     uint64_t file = d->file;
-    bool blamed = d->blamed, guilty = !nothing_lost && d->read && !blamed;
+    bool settled = d->settled, guilty = !nothing_lost && d->read && !settled;
     d->actor = 0;
-    if (blamed) {
+    if (settled) {
         remember(w); /* that one went elsewhere; this is another's */
     } else if (!nothing_lost) {
         /* Of an unread one nothing can be said; but from now on this lineage's deletions are read. */
@@ -203,7 +221,7 @@ static void weigh_ciphertext(const struct pc_weighing *w, enum pc_twin twin)
         remember(w);
         return;
     }
-    d->blamed = true;
+    d->settled = true;
     blame(w, d->file, twin == PC_TWIN_DOUBTFUL ? DOUBTFUL_SCORE : DELETED_FIRST_SCORE, PC_EV_OPAQUE_TWIN, true);
 }
 
@@ -214,11 +232,10 @@ static void weigh_create(const struct pc_weighing *w, uint8_t have)
     bool structured = have && is_structured(&w->facts->after, act->size_after);
     struct pc_gone *d = act->is_dir ? NULL : pc_twins_gone_named(&j->twins, w->actor, act);
     enum pc_twin twin = have ? pc_twin_of(&w->facts->after, act->size_after) : PC_TWIN_NONE;
-    if (!d && act->op == PC_OP_CREATE && !act->is_dir) {
-        pc_twins_made(&j->twins, act->file, act->now_ns, structured);
-        if (structured)
-            pc_lineage_add_young(&j->lin, w->actor, 1);
-    }
+    if (!d && act->op == PC_OP_CREATE && !act->is_dir && !act->has_pre_image)
+        pc_twins_made(&j->twins, w->actor, act->file, act->now_ns);
+    if (structured)
+        count_young(w);
     if (!have)
         return;
     if (d && twin >= PC_TWIN_DOUBTFUL)
@@ -269,10 +286,14 @@ static struct spread_of_emptied emptied_lately(struct pc_judge *j, pc_actor grou
 static uint8_t emptied_score(const struct pc_weighing *w, uint8_t score)
 {
     const struct pc_finding *f = &w->facts->finding;
+    const struct pc_lineage *l = &w->j->lin;
+    bool kin = made_by_kin(l, maker_of(w->j, w->act), w->actor);
     if (pc_weigh_own(w->j, w->act, w->actor) != PC_OWN_NOT)
         return 0;
-    if (score <= 1 || pc_kind_flags(f->kind_before) & (PC_KF_PAGED | PC_KF_DISK))
-        return score < 2 ? score : 2;
+    if (pc_kind_flags(f->kind_before) & (PC_KF_PAGED | PC_KF_DISK))
+        return kin ? 0 : 2; /* relations, emptied by the server that made them */
+    if (score <= 1)
+        return score;
     pc_actor group = w->j->lin.node[pc_lineage_group(&w->j->lin, w->actor)].id;
     struct spread_of_emptied n = emptied_lately(w->j, group, w->act, f->kind_before);
     if (n.folders >= 3 && n.kinds >= 3)
@@ -287,8 +308,10 @@ static uint8_t emptied_score(const struct pc_weighing *w, uint8_t score)
 static struct pc_match match(const struct pc_weighing *w, uint32_t maker)
 {
     bool read = w->act->op == PC_OP_DELETE;
+    uint8_t kind = read ? w->facts->before.kind : w->facts->finding.kind_before;
     struct pc_search s = {.folder = w->act->folder, .size = w->act->size_before, .now_ns = w->act->now_ns,
-                          .gist = read ? &w->facts->gist_before : NULL, .actor = w->actor, .maker = maker};
+                          .gist = read ? &w->facts->gist_before : NULL, .actor = w->actor, .maker = maker,
+                          .document = kind != PC_KIND_UNKNOWN && !(pc_kind_flags(kind) & PC_KF_PAGED)};
     return pc_twins_match(&w->j->twins, &s);
 }
 
@@ -299,7 +322,7 @@ static struct pc_match match(const struct pc_weighing *w, uint32_t maker)
 static bool is_still_made(const struct pc_weighing *w, const struct pc_finding *f)
 {
     const struct pc_act *act = w->act;
-    if (act->op != PC_OP_MODIFY || f->score < PC_DAMAGE_SCORE || !made_by_kin(&w->j->lin, act->creator, w->actor))
+    if (act->op != PC_OP_MODIFY || f->score < PC_DAMAGE_SCORE || !made_by_kin(&w->j->lin, maker_of(w->j, act), w->actor))
         return false;
     bool grows = act->size_after > act->size_before;
     bool boxed = pc_kind_flags(f->kind_before) & PC_KF_ARCHIVE && pc_kind_flags(f->kind_after) & PC_KF_ARCHIVE;
@@ -318,6 +341,8 @@ static void weigh_change(const struct pc_weighing *w)
     uint8_t twin = 0;
     if (is_still_made(w, &f))
         f.score = 0;
+    if (is_structured(&w->facts->after, act->size_after))
+        count_young(w);
     if (is_plain_truncation(&f)) {
         f.score = emptied_score(w, f.score);
         twin = f.score ? match(w, 0).score : 0;
@@ -346,20 +371,21 @@ static void weigh_delete(const struct pc_weighing *w, uint8_t have)
     bool calm = !l->node[pc_lineage_wide(l, w->actor)].opaque; /* then nothing can stand in for it */
     enum pc_own own = calm && is_new_and_own(w->j, act, w->actor) ? PC_OWN_TEMPORARY
                                                                    : pc_weigh_own(w->j, act, w->actor);
+    uint32_t maker = pc_lineage_slot(l, maker_of(w->j, act));
     forget_made(w);
     if (own == PC_OWN_TEMPORARY)
         return;
     bool structured = have && is_structured(&w->facts->before, act->size_before);
     struct pc_match m = {0};
     if (structured)
-        m = match(w, own == PC_OWN_YOUNG ? pc_lineage_slot(&w->j->lin, act->creator) : 0);
+        m = match(w, own == PC_OWN_YOUNG ? maker : 0);
     if (own == PC_OWN_NOT) {
         struct pc_gone *d = pc_twins_gone(&w->j->twins, w->actor, act);
         d->read = have != 0;
         d->structured = structured;
         d->kind = w->facts->before.kind;
         d->gist = w->facts->gist_before;
-        d->blamed = m.score > 0;
+        d->settled = m.score > 0 || m.explained;
         d->credit = m.credit;
         d->credit_file = m.file;
     }
