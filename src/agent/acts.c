@@ -425,6 +425,8 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
         known.size = size_of_version(g, d->before, known.size);
     }
     d->known = &known;
+    /* Whoever opens it to write waits for a copy; so it was cut by path (docs/decisions/0004), or by one who held it long. */
+    g->n.cut_unkept += known.how == PC_HOW_LINK && d->size_after < known.size;
     d->op = PC_OP_MODIFY;
     judge_and_record(g, d);
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, !closed);

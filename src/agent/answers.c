@@ -104,6 +104,9 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     if (g->n.changed_unkept)
         json_array_append_new(w, json_sprintf("%" PRIu64 " files were changed while the guard was down, and on-open mode kept no old "
                                               "content of them", g->n.changed_unkept));
+    if (g->n.cut_unkept)
+        json_array_append_new(w, json_sprintf("%" PRIu64 " times a file was cut by truncate(2), and on-open mode kept no old content of "
+                                              "it", g->n.cut_unkept));
     if (gs->copy_errors)
         json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved, the last because: %s",
                                               gs->copy_errors, pc_strerror(gs->copy_error)));

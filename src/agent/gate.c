@@ -69,7 +69,7 @@ struct copy_job {
     uint8_t how;
     bool drop_link; /* the opener needs a file with one name: our link goes before it is answered */
     struct pc_fh fh;
-    bool done;
+    bool done, adopted;
     int result;
     struct pc_vault_copy copy;
 };
@@ -669,19 +669,30 @@ static void say_not_copied(struct pc_guard *g, int err)
              pc_strerror(err));
 }
 
-/* What the copiers finished becomes the files' pre-images. In order, so that the ring stays a ring. */
-static void adopt_copies(struct pc_guard *g)
+/* The next finished copy. Small ones overtake a large one that is still being made; the ring's head follows in order. */
+static bool take_copy(struct pc_gate *q, struct copy_job *out)
+{
+    bool got = false;
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = q->job_head; i != q->job_taken && !got; i++) {
+        struct copy_job *j = &q->job[i % q->held_max];
+        got = j->done && !j->adopted;
+        if (!got)
+            continue;
+        j->adopted = true;
+        *out = *j;
+    }
+    while (q->job_head != q->job_taken && q->job[q->job_head % q->held_max].adopted)
+        q->job_head++;
+    pthread_mutex_unlock(&q->lock);
+    return got;
+}
+
+void pc_gate_adopt(struct pc_guard *g)
 {
     struct pc_gate *q = g->gate;
-    for (;;) {
-        pthread_mutex_lock(&q->lock);
-        bool got = q->job_head != q->job_taken && q->job[q->job_head % q->held_max].done;
-        struct copy_job j = {0};
-        if (got)
-            j = q->job[q->job_head++ % q->held_max];
-        pthread_mutex_unlock(&q->lock);
-        if (!got)
-            return;
+    struct copy_job j;
+    while (take_copy(q, &j)) {
         struct pc_known known;
         int r = j.result;
         if (r == 0)
@@ -715,7 +726,7 @@ void pc_gate_step(struct pc_guard *g)
 {
     struct pc_gate *q = g->gate;
     drain_event(q->main_event);
-    adopt_copies(g);
+    pc_gate_adopt(g);
     judge_touches(g);
     uint64_t now = pc_mono_ns();
     drop_old_grants(q, now);

@@ -189,6 +189,7 @@ void pc_guard_drain(struct pc_guard *g)
             g->drained = true;
             return;
         }
+        pc_gate_adopt(g); /* after the read, too */
         handle_batch(g, (size_t)n);
     } while (pc_mono_ns() < end);
 }

@@ -55,7 +55,7 @@ struct pc_volume {
 };
 
 struct pc_counters {
-    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, damaged_unseen, changed_unkept;
+    uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs, damaged_unseen, changed_unkept, cut_unkept;
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */
@@ -195,6 +195,11 @@ void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v);  /* perhaps: down
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns);        /* raise gates that saw no evidence for a while */
 int pc_gate_fd(const struct pc_guard *g);                       /* readable: opens wait for the main thread */
 void pc_gate_step(struct pc_guard *g);
+/*
+ * What the copiers finished becomes the files' pre-images. Before every batch of events: an opener is answered as soon as
+ * its copy is made, and what it then writes must be compared with that copy.
+ */
+void pc_gate_adopt(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
 /* Opens of processes no longer frozen are decided again. */
 void pc_gate_let_go(struct pc_guard *g);

@@ -16,7 +16,7 @@ ON_BTRFS = ("write", "copy-file-range", "truncate", "rename-over", "outside-link
 LATE = "[judge]\nmin-files = 12\nconvict-score = 50\n[action]\ngate = no\n"
 PATHS = ("write", "pwritev2", "mmap", "mmap-after-close", "direct", "copy-file-range", "sendfile", "splice", "truncate", "ftruncate",
          "o-trunc", "replace", "unlink", "rename-over", "exchange", "punch", "rename-and-write", "outside-link")
-# What a permission event for opens cannot see coming (docs/decisions/0004).
+# What a permission event for opens cannot see coming (docs/decisions/0004): truncate_on_open, below.
 NOT_ON_OPEN = ("truncate",)
 # One of two names of a file taken by another file: a scenario of its own, below.
 NEW_INODE = ("rename-over", "exchange")
@@ -143,6 +143,42 @@ def beyond_4_gib(bench):
         guard.wait_quiet()
     bench.check_same(before, bring_back(bench, guard, before))
     check(files.holes(big) <= room + (1 << 20), "holes were filled: %d, then %d", room, files.holes(big))
+
+
+@rig.scenario("ext4")
+def truncate_on_open(bench):
+    """What cannot be kept is said: in the folder's line before it happens, and counted when it does."""
+    paths = files.make(os.path.join(os.fsencode(bench.tree), b"x"))
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    check("truncate(2)" in str(guard.folder()["why"]), "the folder's line does not say it: %s", guard.folder()["why"])
+    for path in paths[:3]:
+        os.truncate(path, 10)
+    rig.eventually("status counts them", lambda: "3 times a file was cut by truncate(2)" in guard.warnings())
+
+
+@rig.scenario("ext4", seconds=90)
+def small_copies_beside_a_large_one(bench):
+    """While one large file is copied for its opener, hundreds of small ones are copied, destroyed and judged."""
+    large = files.write(os.path.join(os.fsencode(bench.tree), b"large"), b"words and words " * (5 << 20))
+    small = [files.write(os.path.join(os.fsencode(bench.tree), b"small-%d" % n), b"%d, a line of text\n" % n * 300)
+             for n in range(400)]
+    os.sync()
+    before = bench.look()
+    guard = bench.start_guard("[judge]\nmin-files = 300\nconvict-score = 50\n[action]\ngate = no\n")
+    guard.wait_quiet()
+    slow, fast = rig.Actor(bench, "write", [large]), rig.Actor(bench, "write", small)
+    slow.go()
+    fast.go()
+    check(fast.finish_or_freeze(guard), "not frozen")
+    slow.finish()
+    guard.wait_quiet()
+    bring_back(bench, guard, before)
+    now = bench.look()
+    lost = [p for p in before if p != "large" and before[p] != now.get(p)]
+    check(not lost, "%d small files are not as they were: %s", len(lost), lost[:5])
+    restore_rest(bench, guard, before)
+    bench.check_same(before, "rollback and restore")
 
 
 @rig.scenario("ext4")
