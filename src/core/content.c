@@ -406,7 +406,7 @@ static bool rule_emptied(const struct pair *p, struct pc_finding *f)
         return conclude(f, 10, PC_EV_EMPTIED);
     bool log = p->old.textual && looks_like_log(p->before);
     if (p->new.kind == PC_KIND_CONSTANT && p->after->size >= p->before->size / 2)
-        return conclude(f, log ? 30 : 60, PC_EV_EMPTIED | PC_EV_STRUCTURE_GONE);
+        return conclude(f, log ? 30 : 70, PC_EV_EMPTIED | PC_EV_STRUCTURE_GONE);
     uint8_t score = log ? 0 : p->old.textual ? 4 : p->old.kind == PC_KIND_UNKNOWN ? 6 : 20;
     return conclude(f, score, PC_EV_EMPTIED);
 }

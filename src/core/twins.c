@@ -195,7 +195,7 @@ enum fit {
 /* What a fit is worth, by what the new file is. */
 static const uint8_t worth[PC_TWIN_ARCHIVE + 1][FITS] = {
     /*                    -  tight near exact-far tight-far loose-far self kin */
-    [PC_TWIN_BLANK]    = {0, 60,   6,   0,        0,        0,        0,   0},
+    [PC_TWIN_BLANK]    = {0, 70,   6,   0,        0,        0,        0,   0},
     [PC_TWIN_DOUBTFUL] = {0, 60,   20,  20,       0,        0,        0,   0},
     [PC_TWIN_ENCODED]  = {0, 95,   20,  60,       0,        0,        0,   0},
     [PC_TWIN_CIPHER]   = {0, 95,   60,  85,       20,       10,       30,  0},
