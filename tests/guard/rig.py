@@ -304,9 +304,9 @@ def main(about):
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if args.logs:
         os.makedirs(args.logs, exist_ok=True)
-    results = tap.Report(("seconds", "said"), len(chosen))
+    results = tap.Report(("seconds", "said"), len(chosen), args.out)
     for case in chosen:
         verdict, why, seconds = run_case(case, args.logs)
         results.add({"name": case["name"], "verdict": verdict, "why": why, "seconds": "%.1f" % seconds,
                      "said": why.split("\n")[0] if verdict == "pass" and why else None})
-    return results.close(args.out)
+    return results.close()
