@@ -136,6 +136,7 @@ struct deed {
     uint64_t before;              /* version to compare with and to restore */
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;
+    bool closed; /* the writer has closed the file */
 };
 
 static void read_windows(int fd, struct pc_content *c, uint8_t *room)
@@ -220,6 +221,7 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         .creator = d->known && d->known->creator > g->run_base ? d->known->creator - g->run_base : 0,
         .has_pre_image = has_content(d->known, d->op),
         .base = d->before,
+        .closed = d->closed,
         .successor = d->op == PC_OP_REPLACE ? pc_fh_hash(&d->after_fh) : 0,
     };
     memset(o, 0, sizeof *o);
@@ -230,6 +232,7 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
             memset(o, 0, sizeof *o); /* asked twice for the same: the judge's own error, never a verdict */
     }
+    pc_tracer_act(g, &act, &o->facts);
 }
 
 /* ---- whose change it was ---- */
@@ -428,6 +431,7 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
     /* Whoever opens it to write waits for a copy; so it was cut by path (docs/decisions/0004), or by one who held it long. */
     g->n.cut_unkept += known.how == PC_HOW_LINK && d->size_after < known.size;
     d->op = PC_OP_MODIFY;
+    d->closed = closed;
     judge_and_record(g, d);
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, !closed);
 }
