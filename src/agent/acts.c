@@ -801,6 +801,27 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
     }
 }
 
+struct was {
+    uint64_t size;
+    int64_t mtime_ns;
+    bool found;
+};
+
+static int is_that_version(void *arg, const struct pc_version_info *i)
+{
+    struct was *w = arg;
+    w->found |= i->size == w->size && i->mtime_ns == w->mtime_ns;
+    return w->found;
+}
+
+/* An earlier version again, time and all: a rollback or restore that was cut short put it there, after the last walk. */
+static bool put_back(struct pc_guard *g, const struct deed *d, const struct was *now)
+{
+    struct was w = *now;
+    (void)pc_store_history(g->store, d->v->id, &d->known->parent, d->known->name, "", is_that_version, &w);
+    return w.found;
+}
+
 /* Judged without an actor: it can convict nobody, but people must hear of it and be able to restore. */
 void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known)
 {
@@ -816,8 +837,8 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
         return;
     if (!d.dir || stat_live(v, fh, &st) < 0)
         return;
-    bool same = (uint64_t)st.st_size == known->size &&
-                (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == known->mtime_ns;
+    struct was now = {(uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, false};
+    bool same = now.size == known->size && now.mtime_ns == known->mtime_ns;
     if (!has_content(known, d.op)) {
         g->n.changed_unkept += !same && known->size > 0;
         return;
@@ -829,6 +850,8 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
     pc_content_compare(act.before, act.after, &o.finding);
     if (same && o.finding.score == 0)
         return; /* another name of it, or other metadata: nothing was done to what it holds */
+    if (!same && put_back(g, &d, &now))
+        return;
     record(g, &d, &o);
     if (o.finding.score < 50)
         return;
