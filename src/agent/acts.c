@@ -389,8 +389,10 @@ static void new_content(struct pc_guard *g, struct deed *d, const struct stat *s
         /* On record as ciphertext: a rollback sets it aside however early it was made. */
         o.finding.evidence |= PC_EV_OPAQUE_TWIN;
         record(g, d, &o);
+    } else {
+        /* Ciphertext keeps its grant: the original it stands for is still to be deleted, and deletions do not wait. */
+        pc_gate_judged(g, &d->fh);
     }
-    pc_gate_judged(g, &d->fh);
     if (o.convicted) {
         char path[PATH_MAX];
         pc_stop_convict(g, &o, pc_dirs_path(g->dirs, d->dir, d->name, path, sizeof path));
@@ -685,7 +687,7 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
     struct pc_fan_event e;
     pc_fan_iter_init(&it, events, len);
     for (int looked = 0; looked < GLANCES && pc_fan_next(&it, &e);) {
-        if (!(e.bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE)) || e.bits & (PC_FAN_CREATE | PC_FAN_ONDIR | PC_FAN_DELETE) ||
+        if (!(e.bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE)) || e.bits & (PC_FAN_ONDIR | PC_FAN_DELETE) ||
             e.pid == g->self || !e.has_target || !e.has_dir)
             continue;
         struct pc_volume *v = pc_volume_by_fsid(g, e.fsid);

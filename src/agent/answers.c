@@ -446,7 +446,9 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
     bool dry = json_is_true(json_object_get(args, "dry_run")), undo = json_is_true(json_object_get(args, "undo"));
     struct rolling roll = {.g = g, .reply = reply};
     struct pc_plan *plan = NULL;
-    pc_guard_pump(g); /* all the actor did is recorded before the plan is made */
+    do { /* all the actor did is recorded before the plan is made */
+        pc_guard_pump(g);
+    } while (!pc_stop_settled(g, id) && usleep(2000) == 0);
     int r = undo ? pc_rollback_undo(g->store, id, &plan) : pc_plan_make(g->store, id, &plan);
     if (r < 0) {
         pc_reply_fail(reply, PC_CODE_FAILED, "no plan for incident %" PRIu64 ": %s", id, pc_strerror(r));

@@ -221,6 +221,8 @@ uint64_t pc_stop_case_of(struct pc_guard *g, pc_actor actor);
 bool pc_stop_any_frozen(const struct pc_guard *g);
 int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap);
 int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by);
+/* False for a moment after the freeze, while writes that were under way may still land. */
+bool pc_stop_settled(struct pc_guard *g, uint64_t incident);
 int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident);
 void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc); /* damaged and preserved, from the acts */
 void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns); /* action.delay, stragglers */

@@ -472,6 +472,15 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
     return 0;
 }
 
+/* A write that was under way in the kernel at the freeze may still land: that long after it, nothing does any more. */
+#define SETTLE_NS (500 * PC_NS_PER_MS)
+
+bool pc_stop_settled(struct pc_guard *g, uint64_t incident)
+{
+    const struct pc_stopped *s = find(g, incident);
+    return !s || pc_real_ns() - s->inc.frozen_ns > SETTLE_NS;
+}
+
 int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)
 {
     struct pc_stopped *s = find(g, incident);

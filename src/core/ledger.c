@@ -117,7 +117,8 @@ static uint32_t take_entry(struct pc_ledger *g)
 void pc_ledger_add(struct pc_ledger *g, uint32_t owner, const struct pc_blame *b)
 {
     uint32_t i = find(g, b->file);
-    bool again = i && b->base && g->entry[i].base == b->base;
+    /* A destroyed file that is then emptied is not the better for it. */
+    bool again = i && b->base && g->entry[i].base == b->base && !(b->evidence & PC_EV_EMPTIED);
     if (i && !again && g->entry[i].score >= b->score)
         return;
     if (i)

@@ -33,7 +33,8 @@ static void blame(const struct pc_weighing *w, uint64_t file, uint8_t score, uin
 {
     struct pc_finding *f = &w->out->finding;
     struct pc_blame b = {.file = file, .now_ns = w->act->now_ns, .evidence = evidence, .score = score, .counts = counts,
-                         .base = file == w->act->file ? w->act->base : 0};
+                         /* Only another look at the content may take evidence back, not the file's deletion. */
+                         .base = file == w->act->file && w->act->op == PC_OP_MODIFY ? w->act->base : 0};
     f->evidence |= evidence;
     if (score > f->score)
         f->score = score;
