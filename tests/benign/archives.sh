@@ -18,7 +18,7 @@ gunzip_tree_check() { [ "$(find . -name '*.html' | wc -l)" -gt 5 ]; }
 xz_tree() { find . -type f -links 1 -print0 | xargs -0 xz -q -1 -T2 || [ $? -ge 1 ]; }
 xz_tree_check() { find . -name '*.xz' -print0 | xargs -0 xz -q -t; [ "$(find . -name '*.xz' | wc -l)" -gt 200 ]; }
 
-#@ zstd-rm needs=zstd
+#@ zstd-rm needs=zstd ci
 zstd_rm() { zstd -q -r --rm -T2 . || [ $? -eq 1 ]; }
 zstd_rm_check() { [ "$(find . -name '*.zst' | wc -l)" -gt 200 ]; }
 

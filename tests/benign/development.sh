@@ -19,7 +19,7 @@ git_clone_setup() { make_history "$OUTSIDE/repo"; }
 git_clone() { git_identity; git clone -q "$OUTSIDE/repo" work && git clone -q --no-local "$OUTSIDE/repo" packed && rm -rf packed; }
 git_clone_check() { git -C work fsck --strict; }
 
-#@ git-checkout needs=git ci
+#@ git-checkout needs=git
 git_checkout_setup() { make_history "$TREE/work"; }
 git_checkout() { git_identity && cd work && for tag in v10 v20 v30 v10 v40; do git checkout -q $tag; done; git rm -rq linux/netfilter && git stash -q && git stash pop -q && git reset -q --hard v10 && git clean -fdxq; }
 git_checkout_check() { git -C work fsck --strict; }
@@ -53,7 +53,7 @@ cmake_make() { for _ in 1 2; do cmake -S proj -B proj/build > /dev/null && make 
 #@ ccache-build needs=ccache,gcc
 ccache_build() { export CCACHE_DIR=$TREE/ccache; for _ in 1 2 3; do for f in "$SOURCE_TREE"/src/base/*.c; do ccache gcc -D_GNU_SOURCE -I"$SOURCE_TREE/src" -c "$f" -o "$(basename "$f").o"; done; done; ccache -C > /dev/null; }
 
-#@ dpkg-install needs=dpkg,dpkg-deb
+#@ dpkg-install needs=dpkg,dpkg-deb ci
 # Debian's own package manager into a root of its own: install, then the same packages over themselves, then remove.
 dpkg_install_setup() { mkdir -p sys/var/lib/dpkg/{info,updates,triggers} && touch sys/var/lib/dpkg/{status,available}; find . -name '*_all.deb' | sed -n 1,12p > "$SCRATCH/debs"; [ -s "$SCRATCH/debs" ]; }
 dpkg_install() { for _ in 1 2; do xargs -d "\n" -a "$SCRATCH/debs" dpkg --root="$TREE/sys" --force-all --log=/dev/null --unpack > /dev/null 2>&1; done; dpkg --root="$TREE/sys" --log=/dev/null --force-all --purge "$(basename "$(head -1 "$SCRATCH/debs")" | cut -d_ -f1)" > /dev/null 2>&1; }
