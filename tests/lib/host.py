@@ -81,17 +81,18 @@ def marked_processes(mark, folder):
 
 
 def running(pids):
-    """Those of pids that can still act: not stopped, not dead, not in a frozen cgroup."""
+    """Those of pids that can still act: not stopped, not dead, not in a frozen cgroup, not held in an open by the gate."""
     alive = []
     for pid in pids:
         try:
             with open("/proc/%d/stat" % pid) as stat:
                 state = stat.read().rpartition(")")[2].split()[0]
             with open("/proc/%d/wchan" % pid) as where:
-                frozen = "freez" in where.read()
+                place = where.read()
+                held = "freez" in place or "fanotify" in place
         except OSError:
             continue
-        if state not in "TtZX" and not frozen and not in_frozen_cgroup(pid):
+        if state not in "TtZX" and not held and not in_frozen_cgroup(pid):
             alive.append(pid)
     return alive
 
