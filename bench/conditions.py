@@ -226,7 +226,7 @@ class Jail:
 
 class Fapolicyd:
     name = "fapolicyd"
-    rounds = 3
+    rounds = 2
 
     def __init__(self):
         self.jail = Jail(["fapolicyd", "liblmdb0"])

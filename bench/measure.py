@@ -93,8 +93,7 @@ def quiet_verdict(condition):
 
 
 def alternate(works, others, systems, rounds, extra, say):
-    """Every workload under every condition, round by round, the order turned in each. A list of rows."""
-    rows = []
+    """Every workload under every condition, round by round, the order turned in each. say(row) gets the results."""
     for fs in systems:
         for work in works:
             usable = [conditions.Nothing(), conditions.Portcullis()] + others
@@ -105,9 +104,7 @@ def alternate(works, others, systems, rounds, extra, say):
                     if failed or turn >= condition.rounds:
                         continue
                     runs[condition.name].append(once(work, condition, fs, extra))
-            rows.append(summary(work, fs, runs))
-            say(rows[-1])
-    return rows
+            say(summary(work, fs, runs))
 
 
 def summary(work, fs, runs):
