@@ -32,12 +32,12 @@ class Skip(Exception):
     """This machine cannot run it, and why."""
 
 
-def scenario(*file_systems, seconds=60, long=False):
-    """Registers a function(Bench) to be run once on each file system, for at most so many seconds."""
+def scenario(*file_systems, seconds=60, long=False, image=host.IMAGE_BYTES):
+    """Registers a function(Bench) to be run once on each file system (an image of so many bytes), for at most so many seconds."""
     def register(function):
         for fs in file_systems:
             SCENARIOS.append({"name": "%s-%s" % (function.__name__.replace("_", "-"), fs), "fs": fs, "run": function,
-                              "seconds": seconds, "long": long})
+                              "seconds": seconds, "long": long, "image": image})
         return function
     return register
 
@@ -240,6 +240,7 @@ def run_child(case, logs, out):
     """In the child: one scenario, its verdict as a line in `out`."""
     signal.signal(signal.SIGALRM, in_time)
     signal.alarm(case["seconds"])
+    host.IMAGE_BYTES = case["image"]
     verdict, why = "pass", ""
     log = os.path.join(logs, case["name"] + ".log") if logs else None
     try:

@@ -63,7 +63,7 @@ def after_signals(bench, numbers, whom):
         before = bench.look()
         for pid in {"worker": [old], "supervisor": [guard.process.pid], "both": [guard.process.pid, old]}[whom]:
             kill(pid, numbers)
-        time.sleep(2.5)  # longer than any open may wait: the probe measures meanwhile
+        time.sleep(1.7)  # longer than any open may wait: the probe measures meanwhile
         if whom == "both":
             if numbers == signal.SIGKILL:
                 guard.process.wait(10)
@@ -272,7 +272,7 @@ def full_vault(bench):
     guard = bench.start_guard("[preserve]\nspace-budget = 8M\n")
     path = os.path.join(os.fsencode(bench.tree), b"rewritten")
     stored = lambda: guard.json("status")["volumes"][0]  # noqa: E731
-    for _ in range(8):
+    for _ in range(5):
         files.write(path, os.urandom(4 << 20))
         guard.wait_quiet()
     eventually("superseded versions are within the budget", lambda: stored()["superseded_bytes"] <= 8 << 20, 30)

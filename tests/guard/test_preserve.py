@@ -18,8 +18,6 @@ PATHS = ("write", "pwritev2", "mmap", "mmap-after-close", "direct", "copy-file-r
          "o-trunc", "replace", "unlink", "rename-over", "exchange", "punch", "rename-and-write", "outside-link")
 # What a permission event for opens cannot see coming (docs/decisions/0004): truncate_on_open, below.
 NOT_ON_OPEN = ("truncate",)
-# One of two names of a file taken by another file: a scenario of its own, below.
-NEW_INODE = ("rename-over", "exchange")
 
 
 def bring_back(bench, guard, before):
@@ -46,8 +44,6 @@ def one_path(bench, method, before_guard=False):
     """Destroys a folder of every kind of file by one path and brings it back."""
     paths = files.make(os.path.join(os.fsencode(bench.tree), method.encode()))
     before, sparse = bench.look(), files.holes(paths[10])
-    if method in NEW_INODE:
-        paths = [p for p in paths if not p.endswith(b"/linked")]
     actor = rig.Actor(bench, method, paths) if before_guard else None
     guard = bench.start_guard(LATE)
     guard.wait_quiet()
@@ -87,7 +83,7 @@ def register_paths():
 register_paths()
 
 
-@rig.scenario("xfs", "ext4", long=True)
+@rig.scenario("xfs", "ext4")
 def linked_name_replaced(bench):
     """Both names are one file again after one of them was renamed over."""
     folder = os.fsencode(bench.tree) + b"/x"

@@ -45,17 +45,17 @@ def weigh(bench, count, settings=None):
     return "%d files: RSS %.1f MiB, %d ticks in %d idle seconds" % (covered, size / 1024, used, IDLE_SECONDS)
 
 
-@rig.scenario("xfs", seconds=150)
-def twenty_thousand_files(bench):
-    return weigh(bench, 20000)
-
-
-@rig.scenario("xfs", "ext4", seconds=600, long=True)
+@rig.scenario("xfs", seconds=300)
 def hundred_thousand_files(bench):
     return weigh(bench, 100000)
 
 
-@rig.scenario("xfs", seconds=3000, long=True)
+@rig.scenario("ext4", seconds=300, long=True)
+def hundred_thousand_on_open(bench):
+    return weigh(bench, 100000)
+
+
+@rig.scenario("xfs", seconds=3000, long=True, image=16 << 30)
 def million_files(bench):
     return weigh(bench, 1000000)
 
