@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 
 #define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
-#define EXPLAINED_SLOTS 65536 /* changes whose author is known; forgetting one only leaves a file to be restored by itself */
+#define EXPLAINED_SLOTS 65536 /* changes whose author is known; one forgotten leaves a file to be restored by itself */
 #define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
 #define MUTED_MAX 1024
 /* A file whose writes come closer than this is muted and looked at by timer. */
@@ -430,7 +430,7 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
         known.size = size_of_version(g, d->before, known.size);
     }
     d->known = &known;
-    /* Whoever opens it to write waits for a copy; so it was cut by path (docs/decisions/0004), or by one who held it long. */
+    /* Who opens it to write waits for a copy: so it was cut by path (docs/decisions/0004), or by one who held it long. */
     g->n.cut_unkept += known.how == PC_HOW_LINK && d->size_after < known.size;
     d->op = PC_OP_MODIFY;
     d->closed = closed;
@@ -747,7 +747,7 @@ static void lost_events(struct pc_guard *g)
     }
 }
 
-/* Is a file that was written under a name outside still in its guarded folder, too (a hard link), or was it moved out? */
+/* A file written under a name outside: is it still in its guarded folder, too (a hard link), or was it moved out? */
 static bool still_there(const struct pc_volume *v, const struct pc_known *k)
 {
     _close_ int dir = k->gone ? -1 : pc_fh_open(v->tree_fd, &k->parent, O_PATH | O_DIRECTORY);
@@ -816,7 +816,7 @@ static int is_that_version(void *arg, const struct pc_version_info *i)
     return w->found;
 }
 
-/* An earlier version again, time and all: a rollback or restore that was cut short put it there, after the last walk. */
+/* An earlier version again, time and all: a rollback or restore that was cut short put it there. */
 static bool put_back(struct pc_guard *g, const struct deed *d, const struct was *now)
 {
     struct was w = *now;

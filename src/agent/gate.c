@@ -669,7 +669,7 @@ static void say_not_copied(struct pc_guard *g, int err)
              pc_strerror(err));
 }
 
-/* The next finished copy. Small ones overtake a large one that is still being made; the ring's head follows in order. */
+/* The next finished copy. Small ones overtake a large one still being made; the ring's head follows in order. */
 static bool take_copy(struct pc_gate *q, struct copy_job *out)
 {
     bool got = false;

@@ -541,7 +541,7 @@ static int adopt_member(void *arg, pid_t pid)
     if (add_member(p->s, pid) < 0)
         return 1;
     p->s->member[p->s->members - 1].in_group = true;
-    /* Under this guard it has another number; what it still does (closing its files when it is ended) is the incident's. */
+    /* Under this guard it has another number; what it still does (closing its files at its end) is the incident's. */
     if (actor)
         (void)pc_store_incident_add_process(p->g->store, p->s->inc.id, pc_acts_process(p->g, actor));
     if (actor && !beneath_roots(p->g, p->s, actor) && p->s->roots < ROOTS_MAX)

@@ -3,8 +3,8 @@
 
     actor.py METHOD --outside DIR [--pause S]      then on standard input: NAME NUL NAME NUL ... NUL NUL newline
 
-Prepares (a "held" method opens the files, "outside-link" links them), prints "ready", waits for a line, destroys the files in
-the order given and prints how many it destroyed. What it writes is random, as ciphertext would be.
+Prepares (a "held" method opens the files, "outside-link" links them), prints "ready", waits for a line, destroys the
+files in the order given and prints how many it destroyed. What it writes is random, as ciphertext would be.
 """
 import argparse
 import ctypes

@@ -1,4 +1,4 @@
-"""A folder with every kind of file a rollback must bring back: owners, modes, ACLs, attributes, times, holes, links, names."""
+"""A folder with all that a rollback must bring back: owners, modes, ACLs, attributes, times, holes, links, names."""
 import os
 import random
 import stat

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Opens the given files for writing, over and over, changing nothing; prints the longest open in ms when its input ends."""
+"""Opens files for writing again and again, changing nothing. Prints the longest open (ms) when its input ends."""
 import os
 import sys
 import threading

@@ -1,7 +1,7 @@
 """Runs scenarios against a guard that is really running on a real file system of its own, each under a hard time limit.
 
-Owns: the list of scenarios of the program that imports it, one child process a scenario, and the end of everything a scenario
-started (this process adopts orphans, so nothing escapes it). Must not know what a scenario does.
+Owns: the list of scenarios of the program that imports it, one child process a scenario, and the end of everything that
+was started (this process adopts orphans, so nothing escapes it). Must not know what a scenario does.
 """
 import argparse
 import ctypes
@@ -33,7 +33,7 @@ class Skip(Exception):
 
 
 def scenario(*file_systems, seconds=60, long=False, image=host.IMAGE_BYTES):
-    """Registers a function(Bench) to be run once on each file system (an image of so many bytes), for at most so many seconds."""
+    """Registers a function(Bench), to be run on each file system (an image of so many bytes) within so many seconds."""
     def register(function):
         for fs in file_systems:
             SCENARIOS.append({"name": "%s-%s" % (function.__name__.replace("_", "-"), fs), "fs": fs, "run": function,
@@ -75,8 +75,8 @@ class Guard(host.Guard):
         self.log_path = os.path.join(bench.dir, "guard.log")
         self.start_at = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         self.log = open(self.log_path, "ab")
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, env=self.env,
-                                        start_new_session=True)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
+                                        env=self.env, start_new_session=True)
 
     def configure(self, settings):
         with open(self.config, "w", encoding="utf-8") as out:
@@ -251,7 +251,8 @@ def run_child(case, logs, out):
                 tail = [g.log_text()[-1500:] for g in bench.guards[-1:]]
                 where = traceback.extract_tb(error.__traceback__)
                 place = [f for f in where if f.filename.startswith(HERE)][-1]
-                verdict, why = "fail", "%s (%s:%d)\n%s" % (error, os.path.basename(place.filename), place.lineno, "".join(tail))
+                line = "%s:%d" % (os.path.basename(place.filename), place.lineno)
+                verdict, why = "fail", "%s (%s)\n%s" % (error, line, "".join(tail))
     except Skip as reason:
         verdict, why = "skip", str(reason)
     except (Failure, OSError, subprocess.SubprocessError) as error:
@@ -291,7 +292,8 @@ def main(about):
     options.add_argument("--logs", help="keep the guard's logs in this folder")
     options.add_argument("--out", help="results as JSON")
     args = options.parse_args()
-    chosen = [c for c in SCENARIOS if (args.long or not c["long"]) and (not args.fs or c["fs"] in args.fs.split(",")) and
+    chosen = [c for c in SCENARIOS if (args.long or not c["long"]) and
+              (not args.fs or c["fs"] in args.fs.split(",")) and
               (not args.only or any(word in c["name"] for word in args.only))]
     if args.list:
         print("\n".join(c["name"] for c in chosen))

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Whatever happens to the guard or its disk, the host goes on: no open waits longer than a second, and guarding comes back."""
+"""Whatever happens to the guard or its disk, the host goes on: no open waits over a second, and guarding comes back."""
 import contextlib
 import os
 import signal
@@ -199,7 +199,7 @@ def few_descriptors(bench):
 
 
 def fill_up(bench, leave):
-    """Leaves next to no room on the file system: what an actor needs to overwrite blocks that are shared with the vault."""
+    """Leaves next to no room on the file system: what an actor needs to overwrite blocks shared with the vault."""
     hog = os.open(os.path.join(bench.outside, "hog"), os.O_WRONLY | os.O_CREAT)
     size = 64 << 20
     while size >= 4096:
@@ -285,7 +285,8 @@ def read_only_and_back(bench):
     guard = bench.start_guard()
     guard.wait_quiet()
     before = bench.look()
-    remount = lambda how: subprocess.run(["mount", "-o", "remount," + how, bench.mount], check=True, timeout=20)  # noqa: E731
+    def remount(how):
+        subprocess.run(["mount", "-o", "remount," + how, bench.mount], check=True, timeout=20)
     remount("ro")
     eventually("status says read-only", lambda: "read-only" in guard.warnings(), 5)
     remount("rw")

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Whatever way a file is destroyed, it comes back: every write path, every kind of file, on every file system.
 
-The guard only observes in most of these, so that the actor destroys everything it wants to and everything must come back.
+In most of these the guard convicts late, so that the actor destroys much before it is frozen, and all must come back.
 """
 import os
 import subprocess
@@ -14,8 +14,9 @@ from rig import check
 ON_BTRFS = ("write", "copy-file-range", "truncate", "rename-over", "outside-link", "held-mapping")
 # Convicted only when this many are destroyed: a strict test of what is preserved, and still a real freeze.
 LATE = "[judge]\nmin-files = 12\nconvict-score = 50\n[action]\ngate = no\n"
-PATHS = ("write", "pwritev2", "mmap", "mmap-after-close", "direct", "copy-file-range", "sendfile", "splice", "truncate", "ftruncate",
-         "o-trunc", "replace", "unlink", "rename-over", "exchange", "punch", "rename-and-write", "outside-link")
+PATHS = ("write", "pwritev2", "mmap", "mmap-after-close", "direct", "copy-file-range", "sendfile", "splice",
+         "truncate", "ftruncate", "o-trunc", "replace", "unlink", "rename-over", "exchange", "punch",
+         "rename-and-write", "outside-link")
 # What a permission event for opens cannot see coming (docs/decisions/0004): truncate_on_open, below.
 NOT_ON_OPEN = ("truncate",)
 
@@ -57,7 +58,8 @@ def one_path(bench, method, before_guard=False):
     how = bring_back(bench, guard, before)
     # One file at a time, nobody can know that two names were one file.
     times = bench.check_same(before, how, () if how == "rollback" else ("links",))
-    check(files.holes(paths[10]) <= sparse + (256 << 10), "holes were filled: %d, then %d", sparse, files.holes(paths[10]))
+    room = files.holes(paths[10])
+    check(room <= sparse + (256 << 10), "holes were filled: %d, then %d", sparse, room)
     return "%s of %d files%s; %d folder times differ" % (how, damaged, ", frozen" if frozen else "", times)
 
 
@@ -192,7 +194,8 @@ def over_the_copy_limit(bench):
 def io_uring(bench):
     """The drill writes through io_uring; what it destroyed before it was stopped comes back."""
     drill = [os.path.join(rig.host.BUILD, "portcullis"), "drill", "--path", "uring"]
-    made = subprocess.run(drill + ["--prepare-only", "--files", "60", "--dir", bench.tree, "--seed", "7"], env=bench.environment(),
+    made = subprocess.run(drill + ["--prepare-only", "--files", "60", "--dir", bench.tree, "--seed", "7"],
+                          env=bench.environment(),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False)
     if made.returncode == 4:
         raise rig.Skip("no io_uring here: " + made.stdout.decode("utf-8", "replace")[-200:])
@@ -203,10 +206,12 @@ def io_uring(bench):
     guard.wait_quiet()
     state = os.path.join(bench.scratch, "drill-state")
     run = subprocess.Popen(drill + ["--run-only", folder, "--state-file", state, "--keep"], env=bench.environment(),
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           start_new_session=True)
     try:
         rig.eventually("the drill is frozen", lambda: run.poll() is not None or guard.incidents())
-        check(guard.incidents(), "not frozen; the drill says: %s", run.stderr.read()[-400:] if run.poll() is not None else "")
+        said = run.stderr.read()[-400:] if run.poll() is not None else ""
+        check(guard.incidents(), "not frozen; the drill says: %s", said)
         for incident in guard.incidents():
             guard.command("end", str(incident["id"]))
         check(judge_damage(before, bench.look()) >= 10, "fewer than 10 files were destroyed")

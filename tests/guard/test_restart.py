@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""The worker dies at the worst moments: in the middle of an attack, of a rollback, of preserving; nothing is lost by it."""
+"""The worker dies at the worst moments: in the middle of an attack, of a rollback, of a walk; nothing is lost."""
 import os
 import signal
+import subprocess
 import time
 
 import files
@@ -12,7 +13,7 @@ from rig import check
 def come_back(bench, guard, before):
     """Everything an owner would do to have all files back: the incidents, then single files for what is left.
 
-    Returns how many were restored singly, and how many nobody could: on ext4, what is overwritten in the moment without a guard.
+    Returns how many were restored singly, and how many could not be: on ext4, what is overwritten without a guard.
     """
     for incident in guard.incidents():
         guard.command("end", str(incident["id"]))
@@ -31,7 +32,8 @@ def come_back(bench, guard, before):
         for path in row.get("links", ()):
             before.pop(path, None)
     now = bench.look()
-    differ = [d for d in rig.judge.lost({p: r for p, r in now.items() if p in before}, before)[0] if not d.endswith(": links")]
+    kept = {p: r for p, r in now.items() if p in before}
+    differ = [d for d in rig.judge.lost(kept, before)[0] if not d.endswith(": links")]
     check(not differ, "rollback and restore: %s", differ[:8])
     return single, len(unkept)
 
@@ -54,8 +56,8 @@ def killed_in_an_attack(bench):
     damaged = rig.judge.damage(before, bench.look())["damaged"]
     check(damaged < len(paths) - 12, "%d of %d files were destroyed: nothing was stopped", damaged, len(paths))
     single, unkept = come_back(bench, guard, before)
-    check(not unkept or "kept no old content" in guard.warnings(), "%d files are lost and status does not say so", unkept)
-    return "%d damaged, %d restored singly, %d overwritten while there was no guard (on-open)" % (damaged, single, unkept)
+    check(not unkept or "kept no old content" in guard.warnings(), "%d are lost and status does not say so", unkept)
+    return "%d damaged, %d restored singly, %d overwritten while there was no guard" % (damaged, single, unkept)
 
 
 @rig.scenario("xfs", "ext4", "btrfs", seconds=90)
@@ -73,8 +75,8 @@ def killed_in_a_rollback(bench):
     interrupted = 0
     for wait in (0.01, 0.03, 0.06, 0.1):
         old = guard.worker()
-        rolling = rig.subprocess.Popen([os.path.join(rig.host.BUILD, "portcullis"), "rollback", str(incident["id"]), "--state",
-                                        guard.state], stdout=rig.subprocess.DEVNULL, stderr=rig.subprocess.DEVNULL, env=guard.env)
+        words = [os.path.join(rig.host.BUILD, "portcullis"), "rollback", str(incident["id"]), "--state", guard.state]
+        rolling = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=guard.env)
         time.sleep(wait)
         os.kill(old, signal.SIGKILL)
         interrupted += rolling.wait(30) != 0

@@ -17,7 +17,8 @@ GROUPS = "/etc/group"
 def stranger(bench, words, gid=STRANGER, seconds=20):
     """Runs a program as a user without any rights: (status, output)."""
     done = subprocess.run(["setpriv", "--reuid", str(STRANGER), "--regid", str(gid), "--clear-groups", *words],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, env=bench.environment(), check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, env=bench.environment(),
+                          check=False)
     return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
@@ -60,8 +61,8 @@ def vault_is_closed(bench):
         check(b"PermissionError" in done.stderr, "%s could be opened: %s", path, done.stderr[-200:])
     eventually("denied opens are counted", lambda: guard.json("status")["events"]["vault_denied"] >= 3)
     eventually("denied opens are logged", lambda: "denied access to the vault" in guard.log_text())
-    attempts = subprocess.run(["rm", "-rf", os.path.join(bench.mount, VAULT)], stderr=subprocess.PIPE, timeout=20, check=False,
-                              env=bench.environment())
+    attempts = subprocess.run(["rm", "-rf", os.path.join(bench.mount, VAULT)], stderr=subprocess.PIPE, timeout=20,
+                              check=False, env=bench.environment())
     check(attempts.returncode != 0, "rm -rf of the vault worked")
 
 
@@ -84,8 +85,10 @@ def vault_denials_are_evidence(bench):
     """Somebody who tries again and again to get into the vault is frozen."""
     _, objects = start_twice(bench)
     guard = bench.start_guard("[guard]\nmode = ahead\n")
-    loop = "import os,sys,time\nfor p in sys.argv[1:] * 200:\n try: os.open(p, os.O_RDONLY)\n except OSError: time.sleep(0.01)"
-    actor = subprocess.Popen([rig.sys.executable, "-c", loop, *objects], env=bench.environment(), start_new_session=True)
+    loop = ("import os,sys,time\nfor p in sys.argv[1:] * 200:\n"
+            " try: os.open(p, os.O_RDONLY)\n except OSError: time.sleep(0.01)")
+    actor = subprocess.Popen([rig.sys.executable, "-c", loop, *objects], env=bench.environment(),
+                             start_new_session=True)
     incident = guard.wait_incident()
     check(incident["actor"]["pid"] == actor.pid, "somebody else was frozen: %s", incident["actor"])
     guard.command("end", str(incident["id"]))
@@ -112,7 +115,7 @@ def lost_index(bench):
 
 @rig.scenario("xfs", "ext4", seconds=90)
 def damaged_index(bench):
-    """A damaged index is put aside, said, and made again; what was destroyed while nobody guarded comes back by restore."""
+    """A damaged index is put aside and made again; what was destroyed while nobody guarded comes back by restore."""
     paths, _ = start_twice(bench)
     before = bench.look()
     with open(os.path.join(bench.dir, "state", "index.db"), "r+b") as index:
