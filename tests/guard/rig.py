@@ -272,10 +272,12 @@ def run_case(case, logs):
         os._exit(0)
     os.close(writing)
     limit = started + case["seconds"] + 20
-    while time.monotonic() < limit and os.waitpid(pid, os.WNOHANG)[0] == 0:
-        time.sleep(0.02)
+    try:
+        while time.monotonic() < limit and os.waitpid(pid, os.WNOHANG)[0] == 0:
+            time.sleep(0.02)
+    finally:
+        end_everything()  # also when this run itself is ended
     late = time.monotonic() >= limit
-    end_everything()
     with open(reading, "rb") as said:
         verdict, _, why = said.read().decode().partition(" ")
     if late or verdict not in ("pass", "fail", "skip"):
