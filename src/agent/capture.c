@@ -177,6 +177,8 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
     struct pc_captures *c = g->captures;
     uint32_t i = find(c, vol, fh);
     if (i) {
+        if (!c->entry[i].creator)
+            c->entry[i].creator = creator; /* the walk found it first, its event tells who made it */
         rename_entry(&c->entry[i], dir, name);
         if (!hot)
             hurry(c, i);

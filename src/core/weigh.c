@@ -323,7 +323,13 @@ static struct pc_match match(const struct pc_weighing *w, uint32_t maker)
 static bool is_still_made(const struct pc_weighing *w, const struct pc_finding *f)
 {
     const struct pc_act *act = w->act;
-    if (act->op != PC_OP_MODIFY || f->score < PC_DAMAGE_SCORE || !is_new_and_own(w->j, act, w->actor))
+    if (act->op != PC_OP_MODIFY || f->score < PC_DAMAGE_SCORE)
+        return false;
+    /* File servers and databases lay out files of their own and write zeros over them; only ciphertext is held against it. */
+    bool blanked = f->evidence & PC_EV_EMPTIED && !(f->evidence & (PC_EV_RANDOMISED | PC_EV_ENCODED | PC_EV_ENCRYPTED_BOX));
+    if (blanked && made_by_kin(&w->j->lin, maker_of(w->j, act), w->actor))
+        return true;
+    if (!is_new_and_own(w->j, act, w->actor))
         return false;
     bool grows = act->size_after > act->size_before;
     bool boxed = pc_kind_flags(f->kind_before) & PC_KF_ARCHIVE && pc_kind_flags(f->kind_after) & PC_KF_ARCHIVE;
