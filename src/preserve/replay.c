@@ -250,13 +250,6 @@ static void replay_nameless(struct pc_plan *p, uint32_t f, uint64_t id, const st
     p->files[f].at = PC_NONE;
 }
 
-/* Does this version hold content by itself? A link only does while nobody writes to the file. */
-static bool is_kept(struct pc_plan *p, uint64_t version)
-{
-    struct pc_ver v;
-    return version && pc_ver_get(p->s, version, &v) == 0 && v.how != PC_HOW_LINK;
-}
-
 static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
 {
     struct pc_plan *p = arg;
@@ -268,8 +261,6 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
     int r = pc_plan_file(p, a->vol, &a->fh, &f);
     if (r == 0 && own_work(p, f, a))
         return 0;
-    if (r == 0 && p->files[f].own && fresh && !is_kept(p, a->before))
-        p->files[f].created = true; /* its own, and no content of it was ever preserved: as if made just now */
     if (r == 0)
         r = place_of(p, a, &at);
     if (r == 0 && moves)
