@@ -119,11 +119,13 @@ act() {
 }
 
 drill() {
-    local state=$WORK/drill.progress last id drill_pid
+    local state=$WORK/drill.progress last id drill_pid folder
     step "1. A drill: 18 processes damage 704 files a second (the fastest LockBit measured)"
     last=$(newest_incident)
     # It works in a folder of its own, inside the guarded one, and its damage is reversible by itself.
-    setsid "$BUILD/portcullis" drill --dir "$DEMO" --files 600 --processes 18 --rate 704 --state-file "$state" >"$WORK/drill.log" 2>&1 &
+    folder=$("$BUILD/portcullis" drill --prepare-only --dir "$DEMO" --files 600 2>"$WORK/drill.log" | head -n 1)
+    sleep 1 # the guard preserves new files within a second
+    setsid "$BUILD/portcullis" drill --run-only "$folder" --processes 18 --rate 704 --settle 0 --state-file "$state" >"$WORK/drill.log" 2>&1 &
     drill_pid=$!
     if ! id=$(wait_incident "$last" 30); then
         bad "the drill was not frozen"
