@@ -15,6 +15,10 @@ static const char *const names[] = {
     [PC_E_REFUSED - PC_E_BASE] = "refused by a safety rule",
     [PC_E_UNVERIFIED - PC_E_BASE] = "result could not be verified",
     [PC_E_STATE - PC_E_BASE] = "not possible in this state",
+    [PC_E_SIGNATURE - PC_E_BASE] = "wrong signature",
+    [PC_E_NAMESPACE - PC_E_BASE] = "signed for another purpose (namespace)",
+    [PC_E_KEY - PC_E_BASE] = "another key, or a key too weak to be trusted",
+    [PC_E_PRESENCE - PC_E_BASE] = "the hardware key was not touched",
 };
 
 const char *pc_strerror(int err)

@@ -19,6 +19,10 @@ enum pc_err {
     PC_E_REFUSED,     /* a safety rule forbids it */
     PC_E_UNVERIFIED,  /* done, but checking the result failed */
     PC_E_STATE,       /* not possible in this state (for example: released already) */
+    PC_E_SIGNATURE,   /* well formed, but not this key's signature over these bytes */
+    PC_E_NAMESPACE,   /* signed for another purpose (SSHSIG namespace) */
+    PC_E_KEY,         /* not the key that was asked for, or one too weak to be trusted */
+    PC_E_PRESENCE,    /* a hardware key signed without anybody touching it */
     PC_E_LAST
 };
 
