@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 
 #define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
-#define EXPLAINED_SLOTS 65536 /* changes whose author is known; one forgotten leaves a file to be restored by itself */
 #define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
 #define MUTED_MAX 1024
 /* A file whose writes come closer than this is muted and looked at by timer. */
@@ -50,7 +49,6 @@ struct pc_acts {
     struct cleared cleared[CLEARED_SLOTS];
     pc_actor written[SET_SLOTS];
     struct seen seen[SEEN_SLOTS];
-    uint64_t explained[EXPLAINED_SLOTS];
     struct muted muted[MUTED_MAX];
     uint32_t muted_count;
     uint8_t before[PC_CONTENT_BUDGET + PC_WINDOWS_MAX], after[PC_CONTENT_BUDGET + PC_WINDOWS_MAX];
@@ -237,43 +235,11 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
 
 /* ---- whose change it was ---- */
 
-static uint64_t change_key(const struct pc_fh *fh, uint64_t before)
+/* On record when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing it. */
+static enum pc_change change_of(struct pc_guard *g, const struct deed *d)
 {
-    return (pc_fh_hash(fh) + before * 0x9e3779b97f4a7c15ULL) | 1;
-}
-
-static void explain(struct pc_acts *a, const struct pc_fh *fh, uint64_t before)
-{
-    uint64_t key = change_key(fh, before);
-    a->explained[key / 2 % EXPLAINED_SLOTS] = key;
-}
-
-/* Seen when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing it. */
-static bool explained(const struct pc_acts *a, const struct pc_fh *fh, uint64_t before)
-{
-    uint64_t key = change_key(fh, before);
-    return a->explained[key / 2 % EXPLAINED_SLOTS] == key;
-}
-
-static int explain_act(void *arg, const struct pc_act_rec *rec)
-{
-    struct pc_guard *g = arg;
-    if (rec->before)
-        explain(g->acts, &rec->fh, rec->before);
-    return 0;
-}
-
-static int explain_incident(void *arg, const struct pc_incident *inc)
-{
-    struct pc_guard *g = arg;
-    if (!inc->rolled_back)
-        (void)pc_store_incident_acts(g->store, inc->id, explain_act, g);
-    return 0;
-}
-
-void pc_acts_remember(struct pc_guard *g)
-{
-    (void)pc_store_incidents(g->store, explain_incident, g);
+    int r = pc_store_change_of(g->store, d->v->id, &d->fh, d->before, g->run_base);
+    return r < 0 ? PC_CHANGE_UNSEEN : (enum pc_change)r; /* a failed index shows in status; then rather told twice */
 }
 
 /* The same process doing the same to the same version again adds nothing to what a rollback needs. */
@@ -301,7 +267,7 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
     if (recorded_lately(g, d, process, o->finding.score))
         return;
     /* The last close of a process that was ended arrives when nobody knows the process any more. */
-    if (!actor && d->op == PC_OP_MODIFY && explained(g->acts, &d->fh, d->before))
+    if (!actor && d->op == PC_OP_MODIFY && change_of(g, d) != PC_CHANGE_UNSEEN)
         return;
     struct pc_act_rec rec = {.time_ns = pc_real_ns(),
                              .actor = process,
@@ -321,7 +287,8 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
         snprintf(rec.new_name, sizeof rec.new_name, "%s", d->new_name);
     if (pc_store_record_act(g->store, &rec, NULL) == 0)
         g->n.acts++;
-    explain(g->acts, &rec.fh, rec.before);
+    if (incident && pc_stop_incident_of(g, actor)) /* few: what was under way. The rollback needs them, whatever becomes of us */
+        (void)pc_store_flush(g->store);
 }
 
 static void clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o)
@@ -835,7 +802,8 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
                      .before = known->version,
                      .op = PC_OP_MODIFY};
     struct stat st;
-    if (explained(g->acts, fh, known->version))
+    enum pc_change change = change_of(g, &d);
+    if (change == PC_CHANGE_SEEN)
         return;
     if (!d.dir || stat_live(v, fh, &st) < 0)
         return;
@@ -854,7 +822,8 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
         return; /* another name of it, or other metadata: nothing was done to what it holds */
     if (!same && put_back(g, &d, &now))
         return;
-    record(g, &d, &o);
+    if (change == PC_CHANGE_UNSEEN)
+        record(g, &d, &o);
     if (o.finding.score < 50)
         return;
     g->n.damaged_unseen++;

@@ -284,7 +284,8 @@ static int open_store(struct pc_guard *g, bool *rebuild)
 {
     struct pc_store_opts o;
     store_opts(g, &o);
-    return pc_store_open(g->state_dir, &o, &g->store, rebuild);
+    int r = pc_store_open(g->state_dir, &o, &g->store, rebuild);
+    return r == 0 ? pc_store_new_run(g->store, g->started_real_ns, &g->run_base) : r;
 }
 
 static int complain(const char *what, int err, const char *hint)
@@ -368,7 +369,6 @@ static int open_all(struct pc_guard *g)
     for (struct pc_volume *v = g->volume; rebuild && v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id && pc_store_rebuild(g->store, v->id) < 0)
             fprintf(stderr, "portcullisd: the index of %s could not be rebuilt\n", v->point);
-    pc_acts_remember(g);
     return pc_stop_adopt(g);
 }
 
@@ -656,7 +656,6 @@ int pc_guard_run(struct pc_guard *g)
     g->self = getpid();
     g->drained = true;
     g->started_real_ns = pc_real_ns();
-    g->run_base = g->started_real_ns / PC_NS_PER_S << 32;
     g->watch_fd = g->cnproc_fd = g->mounts_fd = g->epoll_fd = -1;
     if (getrandom(&g->random_state, sizeof g->random_state, 0) != (ssize_t)sizeof g->random_state)
         return complain("random numbers", -errno, "");

@@ -173,8 +173,6 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len);
 void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e);
 /* A file found changed by the scan: nobody was seen doing it. */
 void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known);
-/* After a start: which changes the incidents that are not rolled back already account for. */
-void pc_acts_remember(struct pc_guard *g);
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
 /* Looks again at files that are written without ever being closed. */
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);

@@ -4,6 +4,7 @@
  */
 #include "preserve/acts.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <errno.h>
@@ -113,6 +114,22 @@ static int ask(struct pc_store *s, sqlite3_stmt *st)
     return r;
 }
 
+int pc_store_change_of(struct pc_store *s, int vol, const struct pc_fh *fh, uint64_t version, uint64_t run)
+{
+    int r = 0;
+    sqlite3_stmt *st = version ? pc_index_stmt(&s->ix, PC_SQL_ACT_OF_CHANGE, &r) : NULL;
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, vol);
+    pc_bind_fh(st, 2, fh);
+    pc_bind_u64(st, 3, version);
+    pc_bind_u64(st, 4, run);
+    r = pc_index_row(&s->ix, st);
+    int change = r > 0 ? sqlite3_column_int(st, 0) : r; /* no act at all: a row with NULL, read as 0 */
+    sqlite3_reset(st);
+    return change;
+}
+
 int pc_acts_by_others(struct pc_store *s, int vol, const struct pc_fh *fh, uint64_t incident, uint64_t after)
 {
     int r = 0;
@@ -169,6 +186,21 @@ int pc_store_put_process(struct pc_store *s, const struct pc_process *p)
     pc_bind_bytes(st, 10, p->exe_sha256);
     r = pc_index_run(&s->ix, st);
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
+}
+
+int pc_store_new_run(struct pc_store *s, uint64_t now_real_ns, uint64_t *first)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_PROC_MAX, &r);
+    if (!st)
+        return r;
+    r = pc_index_row(&s->ix, st);
+    uint64_t last = r > 0 ? pc_column_u64(st, 0) >> 32 : 0, now = now_real_ns / PC_NS_PER_S;
+    sqlite3_reset(st);
+    if (r < 0)
+        return r;
+    *first = (now > last ? now : last + 1) << 32;
+    return 0;
 }
 
 static void read_process(sqlite3_stmt *st, struct pc_process *p)

@@ -95,7 +95,11 @@
       "SELECT id,time,actor,op,dir,vol,fh,parent,name,nparent,nname,before,score,evidence FROM act WHERE incident=?1 " \
       "AND id>?2 ORDER BY id")                                                                                         \
     X(ACT_OTHERS,                                                                                                      \
-      "SELECT 1 FROM act WHERE vol=?1 AND fh=?2 AND incident<>?3 AND id>?4 AND op IN (1,5) LIMIT 1")                   \
+      "SELECT 1 FROM act WHERE vol=?1 AND fh=?2 AND incident<>?3 AND id>?4 AND op IN (1,5) "                           \
+      "AND (actor<>0 OR score<50) LIMIT 1")                                                                            \
+    X(ACT_OF_CHANGE,                                                                                                   \
+      "SELECT 1+max(a.actor=0 OR a.actor>=?4 OR EXISTS(SELECT 1 FROM incident i WHERE i.id=a.incident AND i.rolled=0))" \
+      "  FROM act a WHERE a.before=?3 AND a.before>0 AND +a.vol=?1 AND +a.fh=?2")                                       \
     X(ACT_MADE, "SELECT 1 FROM act WHERE vol=?1 AND fh=?2 AND incident<>?3 LIMIT 1")                                   \
     X(ACT_IN_FOLDER,                                                                                                   \
       "SELECT 1 FROM act WHERE vol=?1 AND parent=?2 AND incident<>?3 AND time>=?4 AND op<>1 AND op<>6 LIMIT 1")        \
@@ -104,6 +108,7 @@
       "INSERT INTO process(id,parent,pid,uid,start,exe,argv,cgroup,user,sha) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) "  \
       "ON CONFLICT(id) DO UPDATE SET parent=?2,pid=?3,uid=?4,start=?5,exe=?6,argv=?7,cgroup=?8,user=?9,sha=?10")       \
     X(PROC_GET, "SELECT id,parent,pid,uid,start,exe,argv,cgroup,user,sha FROM process WHERE id=?1")                    \
+    X(PROC_MAX, "SELECT max(id) FROM process")                                                                         \
     X(PROC_OF_INC,                                                                                                     \
       "SELECT p.id,p.parent,p.pid,p.uid,p.start,p.exe,p.argv,p.cgroup,p.user,p.sha FROM member m "                     \
       "JOIN process p ON p.id=m.process WHERE m.incident=?1 ORDER BY p.id")                                            \

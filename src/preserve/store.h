@@ -141,7 +141,17 @@ struct pc_act_rec {
     uint32_t evidence;
 };
 int pc_store_record_act(struct pc_store *s, const struct pc_act_rec *a, uint64_t *act);
-/* Processes that acted (or are ancestors of one that did). id is unique over restarts: use (boot time << 20 | counter). */
+/*
+ * Whether the change of this version of this file is on record already: enum pc_change, or an error. `run` is the first
+ * process number of this run of the guard (see struct pc_process); what nobody was seen doing counts as seen.
+ */
+enum pc_change {
+    PC_CHANGE_UNSEEN,  /* no act takes this version */
+    PC_CHANGE_EARLIER, /* a process of an earlier run did it, and no incident claims it */
+    PC_CHANGE_SEEN,    /* of this run, or of an incident that is not rolled back */
+};
+int pc_store_change_of(struct pc_store *s, int vol, const struct pc_fh *fh, uint64_t version, uint64_t run);
+/* Processes that acted (or are ancestors of one that did). id is unique over restarts: see pc_store_new_run. */
 struct pc_process {
     uint64_t id, parent; /* parent 0: not recorded */
     pid_t pid;
@@ -151,6 +161,11 @@ struct pc_process {
     char exe_sha256[65];
 };
 int pc_store_put_process(struct pc_store *s, const struct pc_process *p); /* insert or update */
+/*
+ * A number for this run of the guard: its processes are numbered from *first on, above all that are on record. (Two runs
+ * may begin within one second, or the clock may be set back; a number used twice would give acts to a stranger.)
+ */
+int pc_store_new_run(struct pc_store *s, uint64_t now_real_ns, uint64_t *first);
 
 enum pc_incident_state { PC_INC_FROZEN = 1, PC_INC_RELEASED, PC_INC_ENDED, PC_INC_ROLLED_BACK };
 struct pc_incident {

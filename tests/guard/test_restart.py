@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The worker dies at the worst moments: in the middle of an attack, of a rollback, of a walk; nothing is lost."""
 import os
+import re
 import signal
 import subprocess
 import time
@@ -89,6 +90,41 @@ def killed_in_a_rollback(bench):
     bench.check_same(before, "once more")
     check(interrupted, "no rollback was interrupted")
     return "%d of 4 interrupted" % interrupted
+
+
+@rig.scenario("xfs", "ext4", seconds=90)
+def killed_after_a_verdict(bench):
+    """Whose work it was is known for each of many files, whatever of it had been preserved when the guard died."""
+    folder = os.path.join(os.fsencode(bench.tree), b"many")
+    os.mkdir(folder)
+    paths = [files.write(os.path.join(folder, b"%d.txt" % n), b"number %d, and some words\n" % n * 40) for n in range(1000)]
+    before = bench.look()
+    guard = bench.start_guard("[judge]\nmin-files = 950\nconvict-score = 50\n[action]\ngate = no\n")
+    guard.wait_quiet()
+    actor = rig.Actor(bench, "write", paths)
+    actor.go()
+    incident = guard.wait_incident()
+    old = guard.worker()
+    os.kill(old, signal.SIGKILL)
+    guard.wait_worker_other_than(old)
+    actor.kill()
+    # Its very last writes may have been seen by nobody: those, and no others, come back singly.
+    unseen = set(re.findall(r"damaged-unseen: (\S+) was", guard.log_text()))
+    seen = {row["path"] for row in guard.json("incident", str(incident["id"]))["files"]}
+    check(len(seen) >= 950, "the incident has %d files", len(seen))
+    check(not seen & unseen, "told as unseen: %s", sorted(seen & unseen)[:8])
+    guard.command("end", str(incident["id"]))
+    status, text = guard.command("rollback", str(incident["id"]))
+    check(status == 0, "status %d: %s", status, text[-800:])
+    for path in unseen:
+        status, text = guard.command("restore", path)
+        check(bench.fs == "ext4" or status == 0, "restore %s: %s", path, text[-300:])
+        if status != 0:
+            before.pop(os.path.relpath(path, bench.tree))
+    now = bench.look()
+    differ = rig.judge.lost({path: row for path, row in now.items() if path in before}, before)[0]
+    check(not differ, "rollback: %s", differ[:8])
+    return "%d of %d came back singly" % (len(unseen), len(seen))
 
 
 @rig.scenario("xfs", "ext4", seconds=60)

@@ -256,6 +256,35 @@ static void others_work_is_kept(void **state)
     }
 }
 
+/* The walk after a restart finds the attack's last writes: destroyed, by nobody that was seen. An edit is another matter. */
+static void destruction_by_nobody_is_nobodys_work(void **state)
+{
+    struct fixture *f = *state;
+    struct actor bad = {f, 1, 1};
+    put_file(f, "report", "original");
+    put_file(f, "edited", "original too");
+    capture_tree(f);
+    for (int last = 0; last < 2; last++) {
+        const char *name = last ? "edited" : "report";
+        struct pc_act_rec found = {.time_ns = pc_real_ns(), .op = 1, .vol = f->vol, .score = last ? 0 : 90};
+        act_write(&bad, name, "ENCRYPTED", 9, -1);
+        found.fh = fh_of(f, name);
+        found.parent = fh_of(f, ".");
+        snprintf(found.name, sizeof found.name, "%s", name);
+        put_file(f, name, "ENCRYPTED TO ITS END");
+        assert_int_equal(pc_store_record_act(f->s, &found, NULL), 0);
+        capture(f, name);
+    }
+    struct pc_plan *p = NULL;
+    assert_int_equal(pc_plan_make(f->s, convict(&bad), &p), 0);
+    assert_int_equal(pc_plan_apply(p, NULL, NULL), PC_E_UNVERIFIED);
+    for (uint32_t i = 0; i < pc_plan_count(p); i++) {
+        const struct pc_step *st = pc_plan_step(p, i);
+        assert_int_equal(st->result, strstr(st->path, "edited") ? PC_E_CHANGED : 0);
+    }
+    pc_plan_free(p);
+}
+
 static void flags_acls_and_capabilities(void **state)
 {
     struct fixture *f = *state;
@@ -422,6 +451,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, up, down)
     const struct CMUnitTest tests[] = {
         T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(flags_acls_and_capabilities),
+        T(destruction_by_nobody_is_nobodys_work),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
         T(what_went_aside_goes_with_the_retention),
     };

@@ -234,6 +234,58 @@ static void acts_belong_to_incidents(void **state)
     assert_int_equal(pc_store_incident_get(f->s, 99, &got), PC_E_NOTFOUND);
 }
 
+/* What a walk finds changed must not be told as nobody's doing when the one who did it is on record. */
+static void change_has_an_author(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t run = 100;
+    struct pc_act_rec a = {.time_ns = 5, .op = 1, .vol = f->vol, .name = "f", .score = 90};
+    struct pc_fh other;
+    pc_fh_set(&a.fh, 1, "abcd", 4);
+    pc_fh_set(&a.parent, 1, "dir", 3);
+    pc_fh_set(&other, 1, "efgh", 4);
+    for (uint64_t version = 1; version <= 20000; version++) { /* none of them is forgotten, however many there are */
+        a.before = version;
+        a.actor = run + version % 7;
+        assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+    }
+    for (uint64_t version = 1; version <= 20000; version++)
+        assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, version, run), PC_CHANGE_SEEN);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 20001, run), PC_CHANGE_UNSEEN);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &other, 7, run), PC_CHANGE_UNSEEN);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 0, run), PC_CHANGE_UNSEEN);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 7, run + 7), PC_CHANGE_EARLIER);
+    struct pc_incident inc = {.started_ns = 1, .state = PC_INC_ENDED, .root = run, .summary = "words"};
+    assert_int_equal(pc_store_incident_open(f->s, &inc), 0);
+    assert_int_equal(pc_store_incident_add_process(f->s, inc.id, run), 0);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 7, run + 7), PC_CHANGE_SEEN);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 8, run + 7), PC_CHANGE_EARLIER);
+    inc.rolled_back = true;
+    assert_int_equal(pc_store_incident_update(f->s, &inc), 0);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 7, run + 7), PC_CHANGE_EARLIER);
+    a.actor = 0;
+    a.before = 20002;
+    assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+    assert_int_equal(pc_store_change_of(f->s, f->vol, &a.fh, 20002, run + 7), PC_CHANGE_SEEN);
+}
+
+static void process_numbers_are_used_once(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t second = 1000000000;
+    uint64_t first = 0, again = 0;
+    assert_int_equal(pc_store_new_run(f->s, 5000 * second, &first), 0);
+    assert_true(first == 5000ULL << 32);
+    struct pc_process p = {.id = first + 3, .pid = 1234};
+    assert_int_equal(pc_store_put_process(f->s, &p), 0);
+    assert_int_equal(pc_store_new_run(f->s, 5000 * second + 7, &again), 0); /* the same second */
+    assert_true(again > p.id && (uint32_t)again == 0);
+    assert_int_equal(pc_store_new_run(f->s, 17 * second, &again), 0); /* the clock was set back */
+    assert_true(again > p.id);
+    assert_int_equal(pc_store_new_run(f->s, 6000 * second, &again), 0);
+    assert_true(again == 6000ULL << 32);
+}
+
 static void survives_restart_and_damage(void **state)
 {
     struct fixture *f = *state;
@@ -434,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only),
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
+        T(change_has_an_author), T(process_numbers_are_used_once),
         T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
         T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(history_lists_versions),
         T(vault_is_closed_to_others), T(read_only_is_said_not_fatal),
