@@ -2,7 +2,7 @@
  * Owns the answers to `portcullis`: one handler a command, in the table at the end. Reads the guard's state and makes
  * JSON of it (CONTROL.md); what changes something is done by stop.c and the store.
  */
-#include "agent/guard.h"
+#include "agent/answers.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -18,21 +18,6 @@
 #include <sys/stat.h>
 
 #define FILES_PER_ANSWER 2000
-#define VERSIONS_PER_ANSWER 2000
-
-static json_t *time_json(uint64_t real_ns)
-{
-    if (!real_ns)
-        return json_null();
-    char text[32];
-    pc_format_time(real_ns, text, sizeof text);
-    return json_string(text);
-}
-
-static json_t *text_json(const char *text)
-{
-    return text && *text ? json_string(text) : json_null();
-}
 
 /* Printable words separated by newlines (procfs.h) to an array. */
 static json_t *argv_json(const char *words)
@@ -316,11 +301,6 @@ static int list_note(void *arg, uint64_t time_ns, const char *text)
     return json_array_append_new(l->array, json_pack("{s:o, s:s}", "time", time_json(time_ns), "text", text));
 }
 
-static uint64_t number_arg(const json_t *args, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(args, name));
-}
-
 static void answer_incident(void *ctx, const json_t *args, struct pc_reply *reply)
 {
     struct pc_guard *g = ctx;
@@ -389,10 +369,15 @@ static void answer_end(void *ctx, const json_t *args, struct pc_reply *reply)
 
 /* ---- rollback ---- */
 
-static json_t *step_json(const struct pc_step *s, bool planned)
+const char *pc_answer_step_kind(uint8_t kind)
 {
     static const char *const kinds[] = {"", "restore", "recreate", "move-back", "set-aside", "metadata", "nothing"};
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", s->kind < sizeof kinds / sizeof kinds[0] ? kinds[s->kind] : "other",
+    return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : "other";
+}
+
+static json_t *step_json(const struct pc_step *s, bool planned)
+{
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", pc_answer_step_kind(s->kind),
                      "path", s->path, "from", text_json(s->from), "ok", planned ? json_null() : json_boolean(s->result == 0),
                      "why", text_json(s->why));
 }
@@ -428,7 +413,7 @@ static void show_plan(struct rolling *r, const struct pc_plan *plan)
 }
 
 /* The rollback worked beside the events (they are our own), so the folders are walked to bring the index up to date. */
-static void look_everywhere(struct pc_guard *g)
+void pc_answer_look_everywhere(struct pc_guard *g)
 {
     for (uint32_t i = 0; i < g->folders; i++) {
         if (g->folder[i].vol < 0)
@@ -463,7 +448,7 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
     if (!dry) {
         if (r == 0 && !undo)
             r = pc_stop_rolled_back(g, id);
-        look_everywhere(g);
+        pc_answer_look_everywhere(g);
         pc_event(g->log, r == 0 ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, undo ? "rollback-undone" : "rollback",
                  &(struct pc_event_about){.incident = id, .outcome = r == 0 ? "success" : "failure"},
                  "incident %" PRIu64 " %s: %u of %u steps verified, %u failed", id, undo ? "rollback undone" : "rolled back",
@@ -478,111 +463,6 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
                                        (json_int_t)roll.failed, "unchanged", (json_int_t)roll.unchanged));
 }
 
-/* ---- history, restore ---- */
-
-struct place {
-    int vol;
-    struct pc_fh parent;
-    char path[PATH_MAX];
-    const char *name;
-};
-
-/* Where a path lies, also when the file (not its folder) is gone. */
-static int find_place(struct pc_guard *g, const char *shown, struct place *p)
-{
-    ssize_t n = pc_unescape_name(shown, p->path, sizeof p->path);
-    char *slash = n < 0 ? NULL : strrchr(p->path, '/');
-    if (!slash || p->path[0] != '/' || !slash[1])
-        return -EINVAL;
-    p->name = slash + 1;
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%.*s", slash == p->path ? 1 : (int)(slash - p->path), p->path);
-    _close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
-    if (!v)
-        return PC_E_NOTFOUND;
-    p->vol = v->id;
-    return pc_fh_of_fd(fd, &p->parent);
-}
-
-static int list_version(void *arg, const struct pc_version_info *v)
-{
-    static const char *const hows[] = {"", "clone", "copy", "link", "length", "metadata", "ranges"};
-    struct listing *l = arg;
-    char mode[16], shown[4 * PATH_MAX];
-    snprintf(mode, sizeof mode, "%04o", (unsigned)(v->mode & 07777));
-    pc_escape_name(v->path, strlen(v->path), shown, sizeof shown);
-    struct pc_process p;
-    bool has_actor = v->actor && pc_store_get_process(l->g->store, v->actor, &p) == 0;
-    json_array_append_new(l->array,
-                          json_pack("{s:I, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:s}", "version", (json_int_t)v->version, "time",
-                                    time_json(v->time_ns), "size", (json_int_t)v->size, "mtime", time_json((uint64_t)v->mtime_ns),
-                                    "mode", mode, "how", v->how < sizeof hows / sizeof hows[0] ? hows[v->how] : "other",
-                                    "current", v->current, "actor", has_actor ? text_json(p.exe) : json_null(), "path", shown));
-    return json_array_size(l->array) >= VERSIONS_PER_ANSWER;
-}
-
-static const char *text_arg(const json_t *args, const char *name)
-{
-    const char *text = json_string_value(json_object_get(args, name));
-    return text ? text : "";
-}
-
-static void answer_history(void *ctx, const json_t *args, struct pc_reply *reply)
-{
-    struct listing l = {.g = ctx, .array = json_array()};
-    struct place p;
-    int r = find_place(l.g, text_arg(args, "path"), &p);
-    if (r == 0)
-        r = pc_store_history(l.g->store, p.vol, &p.parent, p.name, p.path, list_version, &l);
-    if (r >= 0) {
-        pc_reply_done(reply, l.array);
-        return;
-    }
-    json_decref(l.array);
-    pc_reply_fail(reply, PC_CODE_FAILED, "%s: %s", text_arg(args, "path"),
-                  r == PC_E_NOTFOUND ? "not in a guarded folder" : pc_strerror(r));
-}
-
-/* Where a restored copy goes: a folder that exists and a name that does not. */
-static int open_target(const char *shown, char *path, size_t cap, const char **name)
-{
-    ssize_t n = pc_unescape_name(shown, path, cap);
-    char *slash = n < 0 ? NULL : strrchr(path, '/');
-    if (!slash || path[0] != '/' || !slash[1])
-        return -EINVAL;
-    *name = slash + 1;
-    *slash = 0;
-    int fd = open(path[0] ? path : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-static void answer_restore(void *ctx, const json_t *args, struct pc_reply *reply)
-{
-    struct pc_guard *g = ctx;
-    struct place p;
-    struct pc_step step = {0};
-    char to_path[PATH_MAX];
-    const char *to = text_arg(args, "to"), *to_name = NULL;
-    _close_ int to_fd = *to ? open_target(to, to_path, sizeof to_path, &to_name) : -1;
-    int r = *to && to_fd < 0 ? to_fd : find_place(g, text_arg(args, "path"), &p);
-    if (r == 0)
-        r = pc_restore_path(g->store, p.vol, &p.parent, p.name, p.path, number_arg(args, "at"), to_fd, to_name, &step);
-    if (r < 0) {
-        pc_reply_fail(reply, PC_CODE_FAILED, "%s: %s", text_arg(args, "path"), step.why[0] ? step.why : pc_strerror(r));
-        return;
-    }
-    look_everywhere(g);
-    pc_event(g->log, PC_LEVEL_NOTICE, "restore", &(struct pc_event_about){.file_path = p.path, .outcome = "success"},
-             "%s restored by uid %u", p.path, pc_reply_uid(reply));
-    pc_reply_done(reply, json_pack("{s:s, s:s, s:I, s:n, s:b, s:o}", "path", text_arg(args, "path"), "to",
-                                   *to ? to : text_arg(args, "path"), "version", (json_int_t)step.version, "time", "ok",
-                                   step.result == 0, "why", text_json(step.why)));
-}
-
 const struct pc_command pc_guard_commands[] = {
     {"status", true, {{0}}, answer_status},
     {"incidents", true, {{0}}, answer_incidents},
@@ -590,7 +470,11 @@ const struct pc_command pc_guard_commands[] = {
     {"rollback", false, {{"id", PC_ARG_NUMBER, true}, {"dry_run", PC_ARG_BOOL, false}, {"undo", PC_ARG_BOOL, false}}, answer_rollback},
     {"release", false, {{"id", PC_ARG_NUMBER, true}}, answer_release},
     {"end", false, {{"id", PC_ARG_NUMBER, true}}, answer_end},
-    {"history", true, {{"path", PC_ARG_TEXT, true}}, answer_history},
-    {"restore", false, {{"path", PC_ARG_TEXT, true}, {"at", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}}, answer_restore},
+    {"history", true, {{"path", PC_ARG_TEXT, true}}, pc_answer_history},
+    {"restore", false, {{"path", PC_ARG_TEXT, true}, {"at", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}}, pc_answer_restore},
+    {"deleted",
+     false,
+     {{"path", PC_ARG_TEXT, true}, {"since", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}, {"dry_run", PC_ARG_BOOL, false}},
+     pc_answer_deleted},
     {0},
 };

@@ -1,4 +1,4 @@
-/* `portcullis history` and `portcullis restore`: one file's past. */
+/* `portcullis history`: one file's past. */
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/render.h"
@@ -42,46 +42,4 @@ int pc_cmd_history(struct pc_cli *cli, const struct pc_cli_args *args)
     }
     json_decref(list);
     return status;
-}
-
-/* The request, or NULL after saying why not. */
-static json_t *restore_request(const struct pc_cli *cli, const struct pc_cli_args *args, int *status)
-{
-    _free_ char *path = NULL, *to = NULL;
-    uint64_t at = 0;
-    *status = pc_cli_path(args->word[0], &path);
-    if (*status == 0 && args->value[0])
-        *status = pc_cli_moment(args->value[0], cli->now_ns, &at);
-    if (*status == 0 && args->value[1])
-        *status = pc_cli_path(args->value[1], &to);
-    if (*status)
-        return NULL;
-    json_t *request = json_pack("{s:s, s:s, s:I}", "cmd", "restore", "path", path, "at", (json_int_t)at);
-    if (request && to)
-        json_object_set_new(request, "to", json_string(to));
-    return request;
-}
-
-int pc_cmd_restore(struct pc_cli *cli, const struct pc_cli_args *args)
-{
-    int status;
-    json_t *request = restore_request(cli, args, &status), *r;
-    if (status == 0)
-        status = pc_cli_ask(cli, request, NULL, NULL, &r);
-    if (status)
-        return status;
-    bool ok = pc_truth_of(r, "ok");
-    if (cli->json) {
-        status = pc_put_json(r);
-    } else if (ok) {
-        char moment[40];
-        pc_say(cli, PC_GREEN, "Restored and verified: ");
-        pc_put(cli, PC_PLAIN, pc_text_of(r, "to") ? pc_text_of(r, "to") : pc_text_of(r, "path"));
-        printf(", as it was at %s\n", pc_moment(pc_time_of(r, "time"), moment));
-    } else {
-        const char *path = pc_text_of(r, "path"), *why = pc_text_of(r, "why");
-        status = pc_cli_fail(PC_EXIT_FAILED, "%s: not restored: %s", path ? path : args->word[0], why ? why : "no reason given");
-    }
-    json_decref(r);
-    return ok ? status : PC_EXIT_FAILED;
 }

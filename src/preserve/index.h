@@ -84,6 +84,20 @@
       "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired>0 AND v.alloc>0 AND NOT EXISTS("                        \
       "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND a.before>0 AND i.state IN (1,2,3)) "            \
       "ORDER BY v.retired LIMIT 64")                                                                                   \
+    X(GONE_PAGE,                                                                                                       \
+      "SELECT v.id,v.retired,v.retired_by,f.parent,f.name,f.fh FROM version v JOIN file f ON f.id=v.file "             \
+      "WHERE v.vol=?1 AND v.retired>0 AND v.retired>=?2 AND v.retired<=?3 AND NOT(v.retired=?3 AND v.id>=?4) "         \
+      "AND f.gone=1 AND f.current=v.id AND v.retired>=(SELECT w.retired FROM file o JOIN version w ON w.id=o.current " \
+      "WHERE o.vol=f.vol AND o.parent=f.parent AND o.name=f.name AND o.gone=1 ORDER BY o.id DESC LIMIT 1) "            \
+      "ORDER BY v.retired DESC,v.id DESC LIMIT 64")                                                                    \
+    X(LEFT_PAGE,                                                                                                       \
+      "SELECT a.before,a.time,a.actor,a.parent,a.name,a.fh,a.id FROM act a JOIN file f ON f.vol=a.vol AND f.fh=a.fh "  \
+      "WHERE +a.vol=?1 AND a.id<?3 AND a.op IN(3,5) AND a.time>=?2 "                                                   \
+      "AND NOT(f.gone=1 AND f.parent=a.parent AND f.name=a.name) AND a.id=(SELECT max(b.id) FROM act b "               \
+      "WHERE b.vol=a.vol AND b.parent=a.parent AND b.name=a.name AND b.op IN(3,5)) ORDER BY a.id DESC LIMIT 64")       \
+    X(FIRST_DAMAGE,                                                                                                    \
+      "SELECT before FROM act WHERE vol=?1 AND fh=?2 AND time>=?3 AND op=1 AND score>=50 AND before>0 "                \
+      "ORDER BY id LIMIT 1")                                                                                           \
     X(VER_PINNED,                                                                                                      \
       "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=?1 AND a.before>0 AND i.state IN (1,2,3) LIMIT 1")       \
     X(ACT_ADD,                                                                                                         \

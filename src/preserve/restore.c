@@ -5,6 +5,7 @@
 #include "preserve/apply.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "preserve/content.h"
 #include "preserve/meta.h"
@@ -19,7 +20,9 @@ struct wish {
     struct pc_store *s;
     int dir; /* folder of the place; -1: it is gone */
     const char *name;
-    uint64_t at_ns, version;
+    uint64_t at_ns, version, time_ns;
+    uint64_t first_ns; /* the oldest version's time, 0: there is none */
+    bool unkept;       /* there was one, but its content cannot be had */
     int err;
 };
 
@@ -28,27 +31,59 @@ static int choose(void *arg, const struct pc_version_info *i)
 {
     struct wish *w = arg;
     const char *why;
+    w->first_ns = i->time_ns;
     if (w->at_ns && i->time_ns > w->at_ns)
         return 0;
     if (!w->at_ns && w->dir >= 0) {
         int r = pc_compare(w->s, w->dir, w->name, i->version, &why);
+        w->unkept = w->unkept || r == PC_E_NOTFOUND;
         if (r == PC_SAME || r == PC_SAME_CONTENT || r == PC_E_NOTFOUND)
-            return 0; /* the same, or its content is no longer held */
+            return 0;
         if (r < 0 && r != -ENOENT) {
             w->err = r;
             return 1;
         }
     }
     w->version = i->version;
+    w->time_ns = i->time_ns;
     return 1;
 }
 
-/* To another file system: by hand, whole, under a hidden name first. */
-static int copy_out(struct pc_store *s, uint64_t version, int to_dir, const char *to_name)
+/* Why there is nothing to restore: "not found" says too little to somebody who has just lost a file. */
+static void explain(const struct wish *w, int r, bool in_place, char *out, size_t cap)
+{
+    char first[40] = "";
+    if (w->first_ns)
+        pc_format_time(w->first_ns, first, sizeof first);
+    if (r == PC_E_NOTFOUND && !w->first_ns)
+        snprintf(out, cap, "no version of it was ever kept");
+    else if (r == PC_E_NOTFOUND && w->at_ns && !w->version)
+        snprintf(out, cap, "nothing was kept of that time: the oldest version is of %s", first);
+    else if (r == PC_E_NOTFOUND && (w->version || w->unkept))
+        snprintf(out, cap, "its old content was not kept");
+    else if (r == PC_E_NOTFOUND)
+        snprintf(out, cap, "no kept version differs from what is there now");
+    else if (r == -ENOENT && in_place && w->dir < 0)
+        snprintf(out, cap, "its folder is gone: restore --deleted brings a whole folder back, --to this file alone");
+    else
+        snprintf(out, cap, "%s", pc_strerror(r));
+}
+
+static int link_out(const struct pc_meta *m, int to_dir, const char *to_name)
+{
+    if (symlinkat(m->target.data ? m->target.data : "", to_dir, to_name) < 0)
+        return -errno;
+    _close_ int fd = openat(to_dir, to_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : pc_meta_apply_unlocked(fd, m);
+}
+
+int pc_copy_out(struct pc_store *s, uint64_t version, int to_dir, const char *to_name)
 {
     _meta_free_ struct pc_meta m;
     pc_meta_init(&m);
     int r = pc_ver_meta(s, version, &m);
+    if (r == 0 && S_ISLNK(m.mode))
+        return link_out(&m, to_dir, to_name);
     if (r == 0 && !S_ISREG(m.mode))
         r = PC_E_UNSUPPORTED;
     if (r < 0)
@@ -101,9 +136,7 @@ static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t ver
     return r;
 }
 
-/* The same folder seen through the vault's own mount: only there a rename from the vault is possible. -EXDEV:
- * elsewhere. */
-static int through_vault(const struct pc_volume *v, int to_dir)
+int pc_through_vault(const struct pc_volume *v, int to_dir)
 {
     struct stat a, b;
     struct pc_fh fh;
@@ -120,8 +153,8 @@ static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version
         return home < 0 ? -ENOENT : swap_version_in(s, v, version, home, name);
     if (!pc_name_ok(to_name))
         return -EINVAL;
-    _close_ int dir = through_vault(v, to_dir);
-    return dir >= 0 ? swap_version_in(s, v, version, dir, to_name) : copy_out(s, version, to_dir, to_name);
+    _close_ int dir = pc_through_vault(v, to_dir);
+    return dir >= 0 ? swap_version_in(s, v, version, dir, to_name) : pc_copy_out(s, version, to_dir, to_name);
 }
 
 int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path,
@@ -143,9 +176,12 @@ int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, con
         r = r > 0 ? PC_E_UNVERIFIED : r;
     }
     if (done) {
-        *done = (struct pc_step){.kind = PC_STEP_RESTORE, .version = w.version, .result = r};
+        *done = (struct pc_step){.kind = PC_STEP_RESTORE, .version = w.version, .result = r, .time_ns = w.time_ns};
         snprintf(done->path, sizeof done->path, "%s", path);
-        snprintf(done->why, sizeof done->why, "%s", why ? why : r < 0 ? pc_strerror(r) : "");
+        if (r < 0 && !why)
+            explain(&w, r, to_dirfd < 0, done->why, sizeof done->why);
+        else
+            snprintf(done->why, sizeof done->why, "%s", why ? why : "");
     }
     return r < 0 ? r : pc_index_maybe_commit(&s->ix);
 }

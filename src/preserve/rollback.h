@@ -21,6 +21,7 @@ struct pc_step {
     uint64_t version;  /* what will be there */
     int result;        /* after apply: 0 verified, else an error */
     char why[160];     /* after apply: words for the error */
+    uint64_t time_ns;  /* pc_restore_path: when that version was preserved (CLOCK_REALTIME) */
 };
 int pc_plan_make(struct pc_store *s, uint64_t incident, struct pc_plan **out);
 uint32_t pc_plan_count(const struct pc_plan *p);
@@ -43,7 +44,10 @@ void pc_plan_free(struct pc_plan *p);
  * PC_E_NOTFOUND: there is none that was not undone. The restored versions stay in the vault until the retention ends.
  */
 int pc_rollback_undo(struct pc_store *s, uint64_t incident, struct pc_plan **out);
-/* One file: the version current at at_ns (0: the newest version that differs from what is there now) to `to`, or back to its own place. */
+/*
+ * One file: the version current at at_ns (0: the newest version that differs from what is there now) to `to`, or back to
+ * its own place. PC_E_NOTFOUND: there is no such version, or its content was not kept; done->why says which.
+ */
 int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path, uint64_t at_ns,
                     int to_dirfd, const char *to_name, struct pc_step *done);
 #endif

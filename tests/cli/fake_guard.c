@@ -86,6 +86,10 @@ static const struct pc_command commands[] = {
     {"end", false, {{"id", PC_ARG_NUMBER, true}}, vanish},
     {"history", true, {{"path", PC_ARG_TEXT, true}}, answer},
     {"restore", false, {{"path", PC_ARG_TEXT, true}, {"at", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}}, answer},
+    {"deleted",
+     false,
+     {{"path", PC_ARG_TEXT, true}, {"since", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}, {"dry_run", PC_ARG_BOOL, false}},
+     answer},
     {0},
 };
 

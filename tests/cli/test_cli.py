@@ -222,6 +222,25 @@ class CommandLine(unittest.TestCase):
         for word in ("2026-11-21T18:03:01.Z", "2026-11-21T18:03:01.1Zx", "10", "-5m", "2026-13-01 10:00"):
             self.bad(2, "not a time", "restore", "/srv/a/1.odt", "--at=" + word)
 
+    def test_restore_deleted(self):
+        r = self.run_it("restore", "--deleted", "/srv/a", "--since", "2026-11-21T18:00:00Z", "--to", "/srv/b")
+        self.assertEqual(r.returncode, 1)  # one could not be brought back
+        self.assertEqual(self.requests()[-1], {"cmd": "deleted", "path": "/srv/a", "since": 1795284000 * 10**9, "to": "/srv/b",
+                                               "dry_run": False})
+        self.assertIn("leave           /srv/a/3.odt: something else stands there now\n", r.stdout)
+        self.assertIn("FAILED restore         /srv/a/4.odt: its old content was not kept\n", r.stdout)
+        self.assertNotIn("1.odt", r.stdout)
+        self.assertIn("Restored and verified: 1 file, 10 bytes; 1 there already; 1 with something else in its place, left; 1 failed.",
+                      r.stdout)
+        r = self.run_it("restore", "--deleted", "/srv/a", "--dry-run", "--json")
+        self.assertEqual(len(json.loads(r.stdout)["steps"]), 4)
+        self.assertEqual(self.requests()[-1]["dry_run"], True)
+        asked = len(self.requests())
+        self.bad(2, "--at is for one file", "restore", "--deleted", "/srv/a", "--at", "1h")
+        self.bad(2, "--since and --dry-run go with --deleted", "restore", "/srv/a", "--since", "1h")
+        self.bad(2, "--since and --dry-run go with --deleted", "restore", "/srv/a", "--dry-run")
+        self.assertEqual(len(self.requests()), asked)
+
     def test_replay_needs_no_guard(self):
         trace, mild = os.path.join(self.top, "day.trace"), os.path.join(self.top, "mild.conf")
         with open(trace, "wb") as f:

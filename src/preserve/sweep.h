@@ -1,0 +1,35 @@
+#ifndef PC_PRESERVE_SWEEP_H
+#define PC_PRESERVE_SWEEP_H
+#include "preserve/deleted.h"
+#include "preserve/internal.h"
+
+/* Inside of a sweep (deleted.c finds, put_back.c puts back). */
+enum { PC_SWEEP_PAGE = 64, PC_SWEEP_DEPTH = 256 };
+
+struct pc_sweep_row {
+    uint64_t version, gone_ns, by;
+    struct pc_fh parent, fh;
+    char name[PC_NAME_CAP];
+};
+
+struct pc_sweep {
+    struct pc_store *s;
+    int vol;
+    struct pc_fh folder;
+    char folder_path[PC_PATH_CAP]; /* on the private mount; "" when it is not known */
+    char beneath[PC_PATH_CAP];
+    uint64_t since_ns;
+    bool left; /* second part: further names of what is gone, and names taken from inodes that live on */
+    int64_t cursor, cursor_ns;
+    struct pc_sweep_row row[PC_SWEEP_PAGE];
+    int rows, at;
+    /* The folder last asked for. */
+    struct pc_fh place_fh;
+    char place[PC_PATH_CAP];
+    int place_result;
+    bool place_known;
+    uint64_t gone[PC_SWEEP_DEPTH]; /* versions of its folders that are gone, the innermost first; 0: not known */
+    uint32_t n_gone;
+    uint64_t rollback; /* journal of what was put back; 0: nothing yet */
+};
+#endif

@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""What was deleted without a verdict comes back with one command: restore --deleted, against a real guard."""
+import os
+import subprocess
+
+import files
+import rig
+from rig import check
+
+
+def encrypt_elsewhere(bench, paths):
+    """Ciphertext outside the guarded folder, then rm: in the folder nothing is seen but deletions."""
+    for number, path in enumerate(paths):
+        subprocess.run(["openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "1", "-pass", "pass:x", "-in", path,
+                        "-out", os.path.join(bench.outside, "%d.enc" % number)], check=True, env=bench.environment())
+        os.unlink(path)
+
+
+@rig.scenario("xfs", "ext4", "btrfs", seconds=120)
+def deleted_comes_back(bench):
+    """Ciphertext elsewhere and rm; then rm -r of a folder: all is listed, and all is back."""
+    tree = os.fsencode(bench.tree)
+    first, second = files.make(tree + b"/first"), files.make(tree + b"/second")
+    before = bench.look()
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    encrypt_elsewhere(bench, [p for p in first if os.path.isfile(p)])
+    subprocess.run(["rm", "-r", tree + b"/second"], check=True, env=bench.environment())
+    guard.wait_quiet()
+    for incident in guard.incidents():
+        check(incident["state"] != "frozen", "frozen: %s", incident["summary"])
+    gone = sorted(set(before) - set(bench.look()))
+    check(len(gone) >= len(second), "only %d are gone", len(gone))
+    listed = guard.json("restore", "--deleted", bench.tree, "--dry-run")
+    check(listed["total"] >= len(gone) and listed["failed"] == 0, "a dry run lists %d of %d, %d not kept", listed["total"],
+          len(gone), listed["failed"])
+    check(sorted(set(before) - set(bench.look())) == gone, "a dry run changed something")
+    # The folder that is gone, brought out to another place.
+    out = os.path.join(bench.outside, "out")
+    os.mkdir(out)
+    told = guard.json("restore", "--deleted", os.path.join(bench.tree, "second"), "--to", out)
+    check(told["failed"] == 0 and told["restored"] >= len(second) - 2, "brought out: %s", told)
+    status, text = guard.command("restore", "--deleted", bench.tree)
+    check(status == 0, "restore --deleted: status %d: %s", status, text[-800:])
+    bench.check_same(before, "restore --deleted", ("links",))
+    told = guard.json("restore", "--deleted", bench.tree)
+    check(told["restored"] == 0 and told["failed"] == 0, "a second time: %s", told)
+    return "%d restored, %d bytes" % (len(gone), listed["bytes"])
+
+
+@rig.scenario("xfs", "ext4")
+def a_single_file_says_why(bench):
+    """restore of one file in a folder that is gone, and of what was never kept."""
+    tree = os.fsencode(bench.tree)
+    files.make(tree + b"/folder")
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    victim = os.path.join(bench.tree, "folder", "plain.txt")
+    with open(victim, "w") as out:
+        out.write("first words\n")
+    guard.wait_quiet()
+    subprocess.run(["rm", "-r", tree + b"/folder"], check=True, env=bench.environment())
+    guard.wait_quiet()
+    status, text = guard.command("restore", victim)
+    check(status == 1 and "its folder is gone: restore --deleted" in text, "%d: %s", status, text)
+    back = os.path.join(bench.outside, "back.txt")
+    status, text = guard.command("restore", victim, "--to", back)
+    check(status == 0 and ", as it was at 20" in text, "%d: %s", status, text)
+    with open(back) as now:
+        check(now.read() == "first words\n", "other content")
+    check(len(guard.json("history", victim)) >= 1, "no history in a folder that is gone")
+    status, text = guard.command("restore", os.path.join(bench.tree, "never"))
+    check(status == 1 and "no version of it was ever kept" in text, "%d: %s", status, text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(rig.main(__doc__))
