@@ -87,8 +87,7 @@ bool pc_path_beneath(const char *path, const char *dir)
     return strncmp(path, dir, n) == 0 && (path[n] == 0 || path[n] == '/');
 }
 
-/* Length of a valid UTF-8 sequence at p (1..4), or 0. Rejects overlong forms and surrogates (RFC 3629). */
-static size_t utf8_len(const unsigned char *p, size_t left)
+size_t pc_utf8_len(const unsigned char *p, size_t left)
 {
     if (p[0] < 0x80)
         return 1;
@@ -116,7 +115,7 @@ size_t pc_escape_name(const char *in, size_t len, char *out, size_t cap)
     size_t used = 0, end = 0;
     for (size_t i = 0; i < len;) {
         char esc[5];
-        size_t n = utf8_len(p + i, len - i);
+        size_t n = pc_utf8_len(p + i, len - i);
         size_t put_len;
         if (n == 0 || p[i] < 0x20 || p[i] == 0x7f) {
             snprintf(esc, sizeof esc, "\\x%02x", p[i]);

@@ -12,6 +12,8 @@ int pc_parse_size(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 int pc_parse_duration(const char *s, uint64_t min_ns, uint64_t max_ns, uint64_t *out);
 /* True when path is dir itself or lies beneath it; both absolute, without trailing slash except "/" itself. */
 bool pc_path_beneath(const char *path, const char *dir);
+/* Length of the valid UTF-8 sequence at p (1..4; left > 0), or 0. Rejects overlong forms and surrogates (RFC 3629). */
+size_t pc_utf8_len(const unsigned char *p, size_t left);
 /*
  * Makes any file name printable and unambiguous: backslash, control bytes and invalid UTF-8 become \\ or \xNN.
  * out is always NUL-terminated; returns the length the whole result would need.
