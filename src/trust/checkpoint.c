@@ -1,6 +1,6 @@
 /*
- * Owns checkpoints: their text, who must have signed them, and what may follow one. Hosts hand it what the server sent; the server
- * what it is about to sign. Trusts no byte; must not keep or compare times with a clock (it has none).
+ * Owns checkpoints: their text, who must have signed them, and what may follow one. Hosts hand it what the server sent;
+ * the server what it is about to sign. Trusts no byte; must not keep or compare times with a clock (it has none).
  */
 #include "trust/checkpoint.h"
 
@@ -101,7 +101,8 @@ int pc_checkpoint_parse(const char *text, size_t len, struct pc_checkpoint *out)
 
 int pc_checkpoint_format(const struct pc_checkpoint *c, struct pc_buf *out)
 {
-    if (c->origin[0] == 0 || strchr(c->origin, '\n') || c->size > PC_MERKLE_SIZE_MAX || c->time < 0 || check_empty(c) < 0)
+    if (c->origin[0] == 0 || strchr(c->origin, '\n') || c->size > PC_MERKLE_SIZE_MAX || c->time < 0 ||
+        check_empty(c) < 0)
         return PC_E_SYNTAX;
     char root[PC_BASE64_SIZE(PC_HASH_LEN)];
     pc_base64_encode(c->root, PC_HASH_LEN, root);
@@ -129,8 +130,8 @@ static bool counts(const struct pc_vkey *log, const struct pc_vkey *witnesses, s
     return true;
 }
 
-static int check_witnesses(const struct pc_note *note, const struct pc_vkey *log, const struct pc_vkey *witnesses, size_t n,
-                           unsigned needed)
+static int check_witnesses(const struct pc_note *note, const struct pc_vkey *log, const struct pc_vkey *witnesses,
+                           size_t n, unsigned needed)
 {
     unsigned good = 0;
     for (size_t i = 0; i < n; i++) {

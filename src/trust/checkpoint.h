@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * Checkpoints (C2SP tlog-checkpoint): what a log says its tree is, as the text of a signed note. Ours carry one extension
- * line, "time SECONDS": when the log signed (PROTOCOL.md section 2).
+ * Checkpoints (C2SP tlog-checkpoint): what a log says its tree is, as the text of a signed note. Ours carry one
+ * extension line, "time SECONDS": when the log signed (PROTOCOL.md section 2).
  *
  *     ORIGIN
  *     SIZE
@@ -37,9 +37,9 @@ int pc_checkpoint_parse(const char *text, size_t len, struct pc_checkpoint *out)
 int pc_checkpoint_format(const struct pc_checkpoint *c, struct pc_buf *out);
 
 /*
- * Everything that makes a checkpoint believable by itself: a well-formed note, signed by the log (whose key's name is the
- * origin), and cosigned by at least `needed` of the witnesses. Of witnesses with the same public key only the
- * first is asked, and the log's own key is no witness. Lines by unknown keys are ignored; a wrong signature by the log or a
+ * Everything that makes a checkpoint believable by itself: a well-formed note, signed by the log (whose key's name is
+ * the origin), and cosigned by at least `needed` of the witnesses. Of witnesses with the same public key only the first
+ * is asked, and the log's own key is no witness. Lines by unknown keys are ignored; a wrong signature by the log or a
  * witness spoils the note.
  *
  * Errors of pc_note_parse, pc_note_verify and pc_checkpoint_parse, and: PC_E_REFUSED: too few witnesses; PC_E_KEY: the
@@ -49,10 +49,10 @@ int pc_checkpoint_open(const char *note, size_t len, const struct pc_vkey *log, 
                        size_t n_witnesses, unsigned needed, struct pc_checkpoint *out);
 
 /*
- * Is `next` the same log as `last`, only longer or equal, as the consistency proof shows? last->size 0: nothing seen yet
- * of a log; everything of the same origin follows (and n must be 0). 0: yes. PC_E_KEY: another origin. PC_E_CHANGED:
- * smaller than what was seen, or not its continuation: evidence of two histories, to be kept. PC_E_SYNTAX: the proof has the wrong
- * number of hashes.
+ * Is `next` the same log as `last`, only longer or equal, as the consistency proof shows? last->size 0: nothing seen
+ * yet of a log; everything of the same origin follows (and n must be 0). 0: yes. PC_E_KEY: another origin.
+ * PC_E_CHANGED: smaller than what was seen, or not its continuation: evidence of two histories, to be kept.
+ * PC_E_SYNTAX: the proof has the wrong number of hashes.
  */
 int pc_checkpoint_follows(const struct pc_checkpoint *last, const struct pc_checkpoint *next,
                           const uint8_t (*proof)[PC_HASH_LEN], size_t n);

@@ -38,8 +38,8 @@ static int same(const uint8_t a[PC_HASH_LEN], const uint8_t b[PC_HASH_LEN])
 /* --- checking proofs ---------------------------------------------------------------------------------------------- */
 
 /*
- * A way up from a node towards the root: `node` is its number on its level, `last` the number of the rightmost node there
- * (which may stand for an incomplete subtree). At the root both are 0.
+ * A way up from a node towards the root: `node` is its number on its level, `last` the number of the rightmost node
+ * there (which may stand for an incomplete subtree). At the root both are 0.
  */
 struct climb {
     uint64_t node, last;

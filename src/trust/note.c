@@ -134,7 +134,8 @@ static int cosigned_message(struct pc_buf *b, int64_t time, const char *text, si
 }
 
 /* One line's signature over the text, by a key of the line's name and id. */
-static int verify_plain(const struct pc_note *note, const uint8_t *sig, size_t len, const struct pc_vkey *key, int64_t *time)
+static int verify_plain(const struct pc_note *note, const uint8_t *sig, size_t len, const struct pc_vkey *key,
+                        int64_t *time)
 {
     (void)time;
     if (len != ED25519_LEN)
@@ -142,7 +143,8 @@ static int verify_plain(const struct pc_note *note, const uint8_t *sig, size_t l
     return ed25519_verify(key->key, sig, note->text, note->text_len);
 }
 
-static int verify_timed(const struct pc_note *note, const uint8_t *sig, size_t len, const struct pc_vkey *key, int64_t *time)
+static int verify_timed(const struct pc_note *note, const uint8_t *sig, size_t len, const struct pc_vkey *key,
+                        int64_t *time)
 {
     if (len != 8 + ED25519_LEN || sig[0] & 0x80)
         return PC_E_SIGNATURE;
@@ -157,7 +159,8 @@ static int verify_timed(const struct pc_note *note, const uint8_t *sig, size_t l
     return r;
 }
 
-typedef int verify_line(const struct pc_note *note, const uint8_t *sig, size_t len, const struct pc_vkey *key, int64_t *time);
+typedef int verify_line(const struct pc_note *note, const uint8_t *sig, size_t len, const struct pc_vkey *key,
+                        int64_t *time);
 
 static bool is_by(const struct pc_note_sig *s, const struct pc_vkey *key)
 {

@@ -16,7 +16,7 @@
  */
 #define PC_NOTE_MAX (256u << 10) /* bytes of a whole note */
 #define PC_NOTE_SIGS_MAX 64
-#define PC_NOTE_SIG_MAX 8192     /* bytes of one signature; the largest kind in use (ML-DSA-44) has 2432 */
+#define PC_NOTE_SIG_MAX 8192 /* bytes of one signature; the largest kind in use (ML-DSA-44) has 2432 */
 
 /* One signature line, inside the note's bytes. base64 is well formed and holds at least the key id. */
 struct pc_note_sig {
@@ -40,9 +40,9 @@ struct pc_note {
 int pc_note_parse(const char *note, size_t len, struct pc_note *out);
 
 /*
- * Is the text signed by this key? Lines by other keys are ignored, also such with the same name or the same id. Of lines
- * with both, every one must verify: a wrong signature by a known key spoils the note. key->alg is PC_SIG_ED25519, or
- * PC_E_UNSUPPORTED. 0: yes. PC_E_NOTFOUND: no line by this key. PC_E_SIGNATURE: a line that does not verify.
+ * Is the text signed by this key? Lines by other keys are ignored, also such with the same name or the same id. Of
+ * lines with both, every one must verify: a wrong signature by a known key spoils the note. key->alg is PC_SIG_ED25519,
+ * or PC_E_UNSUPPORTED. 0: yes. PC_E_NOTFOUND: no line by this key. PC_E_SIGNATURE: a line that does not verify.
  * -ENOMEM.
  */
 int pc_note_verify(const struct pc_note *note, const struct pc_vkey *key);

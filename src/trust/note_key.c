@@ -1,6 +1,6 @@
 /*
- * Owns the keys of signed notes: names, ids, text forms. Settings, trust files and key files hand it text. Must not draw
- * random numbers: seeds come from the caller.
+ * Owns the keys of signed notes: names, ids, text forms. Settings, trust files and key files hand it text. Must not
+ * draw random numbers: seeds come from the caller.
  */
 #include "trust/note_key.h"
 
@@ -19,10 +19,11 @@
 
 /* All that Unicode calls white space, in UTF-8; so that a name is one word wherever it is printed. */
 static const char *const spaces[] = {
-    "\t", "\n", "\v", "\f", "\r", " ", "\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80",
-    "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
-    "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf",
-    "\xe2\x81\x9f", "\xe3\x80\x80",
+    "\t",           "\n",           "\v",           "\f",           "\r",           " ",
+    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82",
+    "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88",
+    "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f",
+    "\xe3\x80\x80",
 };
 
 static bool is_space(const char *p, size_t n)

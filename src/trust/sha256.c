@@ -1,8 +1,8 @@
 /*
  * Owns the one call into OpenSSL's SHA-256. Everything else in trust hashes through pc_sha256.
  *
- * It uses the SHA256_* functions and not EVP_Digest: those allocate and look the algorithm up on every call, so they can
- * fail, and a hash of a log entry that "failed" has no safe value. These work on memory of ours and cannot fail.
+ * It uses the SHA256_* functions and not EVP_Digest: those allocate and look the algorithm up on every call, so they
+ * can fail, and a hash of a log entry that "failed" has no safe value. These work on memory of ours and cannot fail.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "trust/sha256.h"

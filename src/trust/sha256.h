@@ -11,6 +11,7 @@ struct pc_bytes {
     size_t len;
 };
 
-/* SHA-256 (FIPS 180-4) of the n parts, one after the other, as if they were one. Cannot fail. out may overlap no part. */
+/* SHA-256 (FIPS 180-4) of the n parts, one after the other, as if they were one. Cannot fail. out may overlap no part.
+ */
 void pc_sha256(const struct pc_bytes *parts, size_t n, uint8_t out[PC_HASH_LEN]);
 #endif

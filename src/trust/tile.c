@@ -151,7 +151,7 @@ int pc_tile_node(void *tiles, unsigned level, uint64_t index, uint8_t out[PC_HAS
     int r = src->load(src->ctx, &t, hashes);
     if (r < 0)
         return r;
-    uint8_t (*part)[PC_HASH_LEN] = hashes + first % PC_TILE_WIDTH;
+    uint8_t(*part)[PC_HASH_LEN] = hashes + first % PC_TILE_WIDTH;
     for (unsigned n = 1u << up; n > 1; n /= 2)
         for (unsigned i = 0; i < n / 2; i++)
             pc_merkle_node(part[2 * i], part[2 * i + 1], part[i]);

@@ -32,8 +32,8 @@ struct pc_tile {
 int pc_tile_path_parse(const char *path, struct pc_tile *out);
 int pc_tile_path_format(const struct pc_tile *tile, char *out, size_t cap);
 /*
- * How wide hash tile (level, index) is in a tree of `size` leaves; for level 0 also the width of the entry bundle. 0 when
- * that tree has no such tile.
+ * How wide hash tile (level, index) is in a tree of `size` leaves; for level 0 also the width of the entry bundle. 0
+ * when that tree has no such tile.
  */
 unsigned pc_tile_width(uint64_t size, unsigned level, uint64_t index);
 
@@ -50,13 +50,15 @@ struct pc_tiles {
 /* PC_E_RANGE: the node is not complete in a tree of that size. Needs 8 KiB of stack. */
 int pc_tile_node(void *tiles, unsigned level, uint64_t index, uint8_t out[PC_HASH_LEN]);
 
-/* --- entry bundles: entries one after the other, each after its length as a 16-bit big-endian number ---------------- */
+/* --- entry bundles: entries one after the other, each after its length as a 16-bit big-endian number ----------------
+ */
 
 #define PC_ENTRY_MAX 65535
 /* Appends one entry. PC_E_RANGE: longer than PC_ENTRY_MAX; else as pc_buf_add. */
 int pc_entries_add(struct pc_buf *bundle, const void *entry, size_t len);
 /*
- * The next entry at the cursor, as bytes inside the caller's memory. 1: *entry is set. 0: the end. PC_E_SYNTAX: cut off.
+ * The next entry at the cursor, as bytes inside the caller's memory. 1: *entry is set. 0: the end. PC_E_SYNTAX: cut
+ * off.
  */
 int pc_entries_next(struct pc_cur *c, struct pc_bytes *entry);
 /*

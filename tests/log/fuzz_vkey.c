@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[n] = 0;
     if (pc_vkey_parse(text, &pub) == 0 && (pc_vkey_format(&pub, again, sizeof again) < 0 || strcmp(text, again) != 0))
         abort();
-    if (pc_skey_parse(text, &secret) == 0 && (pc_skey_format(&secret, again, sizeof again) < 0 || strcmp(text, again) != 0))
+    if (pc_skey_parse(text, &secret) == 0 &&
+        (pc_skey_format(&secret, again, sizeof again) < 0 || strcmp(text, again) != 0))
         abort();
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * Checkpoints: their text, who must have signed, what may follow. Known answer: a checkpoint of sum.golang.org of 2025 and the
- * inclusion of one module version in it, as published in transparency-dev's tlog-verify.
+ * Checkpoints: their text, who must have signed, what may follow. Known answer: a checkpoint of sum.golang.org of 2025
+ * and the inclusion of one module version in it, as published in transparency-dev's tlog-verify.
  */
 #include "base/base64.h"
 #include "base/err.h"
@@ -59,9 +59,11 @@ static void a_published_log(void **state)
         assert_int_equal(pc_base64_decode(go_proof[i], strlen(go_proof[i]), 0, proof[i], PC_HASH_LEN), PC_HASH_LEN);
     pc_merkle_leaf(go_entry, sizeof go_entry - 1, leaf);
     assert_int_equal(pc_merkle_verify_inclusion(43930254, c.size, leaf, CONST(proof), GO_PROOF, c.root), 0);
-    assert_int_equal(pc_merkle_verify_inclusion(43930255, c.size, leaf, CONST(proof), GO_PROOF, c.root), PC_E_UNVERIFIED);
+    assert_int_equal(pc_merkle_verify_inclusion(43930255, c.size, leaf, CONST(proof), GO_PROOF, c.root),
+                     PC_E_UNVERIFIED);
     pc_merkle_leaf(go_entry, sizeof go_entry - 2, leaf);
-    assert_int_equal(pc_merkle_verify_inclusion(43930254, c.size, leaf, CONST(proof), GO_PROOF, c.root), PC_E_UNVERIFIED);
+    assert_int_equal(pc_merkle_verify_inclusion(43930254, c.size, leaf, CONST(proof), GO_PROOF, c.root),
+                     PC_E_UNVERIFIED);
     /* For pc_checkpoint_open the key's name must be the origin, which that log's is not. */
     assert_int_equal(pc_checkpoint_open(go_note, sizeof go_note - 1, &key, NULL, 0, 0, &c), PC_E_KEY);
 }
@@ -132,7 +134,8 @@ static void what_is_printed_is_read(void **state)
     pc_buf_init(&b, 4096);
     memset(c.root, 0x5a, sizeof c.root);
     assert_int_equal(pc_checkpoint_format(&c, &b), 0);
-    assert_string_equal(b.data, "portcullis.example/log\n7\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\ntime 1763750000\n");
+    assert_string_equal(b.data,
+                        "portcullis.example/log\n7\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\ntime 1763750000\n");
     assert_int_equal(pc_checkpoint_parse(b.data, b.len, &again), 0);
     assert_memory_equal(&again, &c, sizeof c);
     c.time = 0;

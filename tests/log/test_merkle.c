@@ -139,7 +139,8 @@ static void every_leaf_is_included(void **state)
             assert_true(pc_merkle_verify_inclusion(i, size, nodes[0][(i + 1) % size == i ? 7 : (i + 1) % LEAVES],
                                                    CONST(proof), n, roots[size]) < 0);
             assert_true(pc_merkle_verify_inclusion(i, size, nodes[0][i], CONST(proof), n, roots[size - 1]) < 0);
-            assert_true(n == 0 || pc_merkle_verify_inclusion(i, size, nodes[0][i], CONST(proof), n - 1, roots[size]) < 0);
+            assert_true(n == 0 ||
+                        pc_merkle_verify_inclusion(i, size, nodes[0][i], CONST(proof), n - 1, roots[size]) < 0);
             memset(proof[n], 0, PC_HASH_LEN);
             assert_true(pc_merkle_verify_inclusion(i, size, nodes[0][i], CONST(proof), n + 1, roots[size]) < 0);
         }

@@ -1,4 +1,5 @@
-/* Tiles: paths with one spelling, widths of the specification's examples, a tree read back from its tiles, entry bundles. */
+/* Tiles: paths with one spelling, widths of the specification's examples, a tree read back from its tiles, entry
+ * bundles. */
 #include "base/err.h"
 #include "trust/tile.h"
 
@@ -154,10 +155,12 @@ static void proofs_out_of_tiles(void **state)
     assert_memory_equal(root, root_of_all, PC_HASH_LEN);
     for (uint64_t i = 0; i < TREE; i += 997) {
         assert_int_equal(pc_merkle_inclusion_proof(i, TREE, pc_tile_node, &tiles, proof, PC_MERKLE_PROOF_MAX, &n), 0);
-        assert_int_equal(pc_merkle_verify_inclusion(i, TREE, level0[i], (const uint8_t(*)[PC_HASH_LEN])proof, n, root), 0);
+        assert_int_equal(pc_merkle_verify_inclusion(i, TREE, level0[i], (const uint8_t(*)[PC_HASH_LEN])proof, n, root),
+                         0);
     }
     assert_int_equal(pc_merkle_consistency_proof(700, TREE, pc_tile_node, &tiles, proof, PC_MERKLE_PROOF_MAX, &n), 0);
-    assert_int_equal(pc_merkle_verify_consistency(700, TREE, root_of_700, root, (const uint8_t(*)[PC_HASH_LEN])proof, n), 0);
+    assert_int_equal(
+        pc_merkle_verify_consistency(700, TREE, root_of_700, root, (const uint8_t(*)[PC_HASH_LEN])proof, n), 0);
     assert_true(loads > 100);
     /* Not complete in this tree, or in any. */
     assert_int_equal(pc_tile_node(&tiles, 0, TREE, root), PC_E_RANGE);
@@ -207,7 +210,7 @@ static void entries(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_paths), cmocka_unit_test(bad_paths), cmocka_unit_test(widths),
+        cmocka_unit_test(good_paths),          cmocka_unit_test(bad_paths), cmocka_unit_test(widths),
         cmocka_unit_test(proofs_out_of_tiles), cmocka_unit_test(entries),
     };
     return cmocka_run_group_tests(tests, build, NULL);

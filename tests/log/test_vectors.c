@@ -1,6 +1,6 @@
 /*
- * The proofs of transparency-dev/merkle, good and mutated (tests/vectors/merkle): every file must get the answer that it
- * wants. Argument: the testdata folder.
+ * The proofs of transparency-dev/merkle, good and mutated (tests/vectors/merkle): every file must get the answer that
+ * it wants. Argument: the testdata folder.
  */
 #include "base/base64.h"
 #include "base/cleanup.h"
@@ -63,8 +63,9 @@ static int inclusion(const json_t *v)
     if (to_proof(json_object_get(v, "proof"), &proof) < 0 || to_hash(json_object_get(v, "leafHash"), leaf) < 0 ||
         to_hash(json_object_get(v, "root"), root) < 0)
         return PC_E_SYNTAX;
-    return pc_merkle_verify_inclusion(to_number(json_object_get(v, "leafIdx")), to_number(json_object_get(v, "treeSize")),
-                                      leaf, (const uint8_t(*)[PC_HASH_LEN])proof.hash, proof.n, root);
+    return pc_merkle_verify_inclusion(to_number(json_object_get(v, "leafIdx")),
+                                      to_number(json_object_get(v, "treeSize")), leaf,
+                                      (const uint8_t(*)[PC_HASH_LEN])proof.hash, proof.n, root);
 }
 
 static int consistency(const json_t *v)
@@ -74,8 +75,8 @@ static int consistency(const json_t *v)
     if (to_proof(json_object_get(v, "proof"), &proof) < 0 || to_hash(json_object_get(v, "root1"), root1) < 0 ||
         to_hash(json_object_get(v, "root2"), root2) < 0)
         return PC_E_SYNTAX;
-    return pc_merkle_verify_consistency(to_number(json_object_get(v, "size1")), to_number(json_object_get(v, "size2")), root1,
-                                        root2, (const uint8_t(*)[PC_HASH_LEN])proof.hash, proof.n);
+    return pc_merkle_verify_consistency(to_number(json_object_get(v, "size1")), to_number(json_object_get(v, "size2")),
+                                        root1, root2, (const uint8_t(*)[PC_HASH_LEN])proof.hash, proof.n);
 }
 
 struct tally {
@@ -95,7 +96,8 @@ static void run_file(const char *path, struct tally *t)
     }
     int r = json_object_get(v, "leafIdx") ? inclusion(v) : consistency(v);
     if ((r < 0) != json_is_true(want)) {
-        fprintf(stderr, "%s: answered %d (%s), wanted %s\n", path, r, pc_strerror(r), json_is_true(want) ? "an error" : "none");
+        fprintf(stderr, "%s: answered %d (%s), wanted %s\n", path, r, pc_strerror(r),
+                json_is_true(want) ? "an error" : "none");
         t->wrong++;
     }
     r < 0 ? t->bad++ : t->good++;
