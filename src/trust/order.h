@@ -1,129 +1,101 @@
 #ifndef PC_TRUST_ORDER_H
 #define PC_TRUST_ORDER_H
 /*
- * Orders, bundles, rings: the rules of PROTOCOL.md 1.6 - 1.10, each rule one check with its own word, in one table. Pure: the
- * caller (runner, server, command line) brings the bytes, the time and what it remembers, and keeps what it is told to remember.
+ * Orders (PROTOCOL.md 1.6): the document, the table of actions, the words of refusal. Pure. What a host does with one is bundle.h's.
  */
-#include "trust/checkpoint.h"
-#include "trust/trustfile.h"
+#include "trust/class.h"
+#include "trust/envelope.h"
 
-#define PC_ORDER_HOSTS_MAX 20000
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PC_ORDER_LIST_MAX 256       /* hosts in a `hosts` list; more of them have a `hosts_root` */
+#define PC_ORDER_HOSTS_MAX 1000000  /* hosts of an order */
 #define PC_RINGS_MAX 32
+#define PC_RING_EARLY_MAX 1000      /* hosts of a ring that another follows: their reports must fit one frame */
 #define PC_SEQUENCE_GAP 10000
+#define PC_SAYS_MAX 1000
+#define PC_WINDOW_MAX (30 * 86400)
+#define PC_WINDOW_STANDING_MAX (400 * 86400)
+#define PC_FUTURE_GRACE 300 /* seconds that an order may come before its time */
 
-enum pc_check { /* PROTOCOL 1.9, in order; pc_check_word() gives the word */
-    PC_CHECK_OK, PC_CHECK_SYNTAX, PC_CHECK_TENANT, PC_CHECK_ACTION, PC_CHECK_CLASS, PC_CHECK_COUNT, PC_CHECK_CAP,
-    PC_CHECK_NOT_ME, PC_CHECK_SIGNATURE, PC_CHECK_QUORUM, PC_CHECK_EXPIRED, PC_CHECK_FUTURE, PC_CHECK_WINDOW,
-    PC_CHECK_DWELL, PC_CHECK_LOG, PC_CHECK_CONSISTENCY, PC_CHECK_REPLAYED, PC_CHECK_SEQUENCE, PC_CHECK_SEQUENCE_GAP,
-    PC_CHECK_HALTED, PC_CHECK_STALE, PC_CHECK_RING, PC_CHECKS
+enum pc_check { /* PROTOCOL 1.9, in its order; pc_check_word() gives the word */
+    PC_CHECK_OK,
+    PC_CHECK_SYNTAX, PC_CHECK_ACTION, PC_CHECK_CLASS, PC_CHECK_COUNT, PC_CHECK_WINDOW, /* the document by itself */
+    PC_CHECK_TENANT, PC_CHECK_CAP, PC_CHECK_NOT_ME, PC_CHECK_REPLAYED, PC_CHECK_SIGNATURE, PC_CHECK_QUORUM, PC_CHECK_EXPIRED,
+    PC_CHECK_FUTURE, PC_CHECK_DWELL, PC_CHECK_LOG, PC_CHECK_CONSISTENCY, PC_CHECK_SEQUENCE, PC_CHECK_SEQUENCE_GAP, PC_CHECK_HALTED,
+    PC_CHECK_STALE, PC_CHECK_RING, /* at the start */
+    PC_CHECK_MEMORY,               /* the checker ran out of memory: no verdict, ask again */
+    PC_CHECKS
 };
-const char *pc_check_word(enum pc_check c);
-const char *pc_check_text(enum pc_check c); /* one sentence for people */
+const char *pc_check_word(enum pc_check c); /* "not-me"; "" for OK. Static. */
+const char *pc_check_text(enum pc_check c); /* one sentence for people. Static. */
+/* The check with this word, or -1. */
+int pc_check_find(const char *word);
 
-struct pc_host_ref {
-    char name[PC_NAME_MAX + 1];
-    char id[PC_HOST_ID_LEN + 1];
-};
-/* "NAME#HOSTID". PC_E_SYNTAX. */
-int pc_host_ref_parse(const char *text, struct pc_host_ref *out);
-
+struct pc_field;
 struct pc_action { /* one row of the table of 1.6 */
     const char *name;
-    unsigned classes; /* bits 1 << enum pc_class */
-    int (*check)(const void *params /* json_t * */, char *why, size_t why_len);
+    unsigned classes;  /* bits 1 << enum pc_class */
+    const char *brief; /* what it does, for people */
+    const struct pc_field *fields;
+    int (*check)(const void *params, const void *read, char *why, size_t why_len);
 };
-const struct pc_action *pc_action_find(const char *name);
+const struct pc_action *pc_action_find(const char *name); /* or NULL */
 const struct pc_action *pc_actions(size_t *n);
+/* Are these the parameters (json_t *, an object) of the action? 0; PC_E_SYNTAX with the reason in why (may be NULL); -ENOMEM. */
+int pc_action_check(const struct pc_action *a, const void *params, char *why, size_t why_len);
 
 struct pc_order {
-    char id[33], tenant[PC_NAME_MAX + 1], action[32], says[1001], sha256[PC_SHA256_HEX + 1];
+    char id[PC_ID_LEN + 1], tenant[PC_NAME_MAX + 1], action[32], says[PC_SAYS_MAX + 1], sha256[PC_SHA256_HEX + 1];
     enum pc_class class_;
-    void *params;                    /* json_t *, owned */
-    uint32_t hosts;
-    struct pc_host_ref *host;        /* owned */
-    int64_t not_before, expires;     /* unix seconds */
+    const struct pc_action *row; /* of action */
+    void *params;                /* json_t *, owned */
+    uint32_t hosts;              /* how many: `count` */
+    bool rooted;                 /* the hosts are the leaves beneath root; else they are listed in host */
+    uint8_t root[32];
+    struct pc_host_ref *host;    /* owned; NULL when rooted */
+    int64_t not_before, expires; /* unix seconds */
     uint64_t sequence;
-    uint32_t dwell;                  /* seconds; UINT32_MAX: the trust file's */
-    uint32_t rings;                  /* >= 1 */
+    uint32_t dwell;              /* seconds; UINT32_MAX: the trust file's */
+    uint32_t rings;              /* >= 1 */
     struct { uint32_t hosts, soak; } ring[PC_RINGS_MAX];
     uint32_t halt_failures, halt_incidents;
-    bool standing;
+    bool standing;               /* class B */
     struct { uint8_t days; uint16_t from, until; uint32_t every; } when; /* days: bit 0 monday; minutes of the day; seconds */
 };
-/* Parses and checks all that needs no memory, key or clock (syntax, action, class, count). */
+/*
+ * Parses and checks all that needs no memory, key or clock: PC_CHECK_SYNTAX, ACTION, CLASS, COUNT, WINDOW, or MEMORY. On success *out owns
+ * what it holds. The reason in words goes to why (may be NULL).
+ */
 enum pc_check pc_order_parse(const void *doc, size_t len, struct pc_order *out, char *why, size_t why_len);
 void pc_order_clear(struct pc_order *o);
-/* Index in hosts, or -1. Both name and id must be equal. */
-int64_t pc_order_position(const struct pc_order *o, const struct pc_host_ref *me);
+/* Ring of the host at this position (0 .. hosts - 1); rings when there is no such position. */
 uint32_t pc_order_ring_of(const struct pc_order *o, uint32_t position);
+/* Position of the first host of ring k <= rings; with k == rings: hosts. */
+uint32_t pc_order_ring_start(const struct pc_order *o, uint32_t k);
 
-/* What a host remembers between orders; the runner keeps it on disk. */
-struct pc_memory {
-    struct pc_host_ref me;
-    uint64_t sequence;               /* highest accepted */
-    struct pc_checkpoint checkpoint; /* last accepted; size 0: none */
-    int64_t checkpoint_time;         /* its time line; 0: none */
-    bool (*known)(void *ctx, const char *order_sha256);  /* accepted before */
-    bool (*halted)(void *ctx, const char *order_sha256);
-    void *ctx;
-};
-struct pc_bundle; /* a parsed bundle of 1.8; opaque; holds its order */
-enum pc_check pc_bundle_parse(const char *json, size_t len, struct pc_bundle **out, char *why, size_t why_len);
-void pc_bundle_free(struct pc_bundle *b);
-const struct pc_order *pc_bundle_order(const struct pc_bundle *b);
-const struct pc_envelope *pc_bundle_envelope(const struct pc_bundle *b);
-
-/* Every check of 1.9 up to `halted`, in the table's order. On PC_CHECK_OK: *checkpoint (if the bundle has one) is what the caller must remember.
- * On PC_CHECK_CONSISTENCY the caller keeps both checkpoint texts as evidence. A look-alike of an accepted order answers PC_CHECK_REPLAYED. */
-enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *t, const struct pc_revoked *r, const struct pc_memory *m,
-                              int64_t now, struct pc_checkpoint *checkpoint, int64_t *checkpoint_time, struct pc_approvers *approvers,
-                              char *why, size_t why_len);
-/* The bundle's checkpoint text (NULL: none). */
-const char *pc_bundle_checkpoint_text(const struct pc_bundle *b);
-
-/* A checkpoint frame (3.1 type 7): signature, witnesses, consistency with memory. */
-enum pc_check pc_checkpoint_accept(const char *json, size_t len, const struct pc_trust *t, const struct pc_memory *m,
-                                   struct pc_checkpoint *out, int64_t *time, char *why, size_t why_len);
-/* A continue (1.10) for ring `ring` of an accepted order. */
-enum pc_check pc_continue_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t, const struct pc_memory *m,
-                                uint32_t ring, struct pc_checkpoint *out, int64_t *time, char *why, size_t why_len);
-/* The standing order's own bounds: is `local` (broken-down local time) inside days and hours, and `every` over since `last_run`? */
-struct tm;
-bool pc_standing_open(const struct pc_order *o, const struct tm *local, int64_t now, int64_t last_run);
-/* Whether an order may start now: dwell over (waited: seconds since acceptance by a clock that does not jump), not expired, not revoked below
- * quorum (approvers are counted again), checkpoint fresh, ring open. */
-struct pc_start_facts { int64_t now; uint64_t waited; bool ring_open, halted; };
-enum pc_check pc_order_may_start(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t, const struct pc_revoked *r,
-                                 const struct pc_memory *m, const struct pc_start_facts *f, char *why, size_t why_len);
-
-/* Hosts' documents (1.11): builders, malloc'd JSON text without envelope. */
-struct pc_result {
-    const char *tenant, *order_sha256, *look; /* one of the two */
+/* Where a host is among the hosts of an order with a root: the leaf "NAME#HOSTID", its index and the proof (PROTOCOL 1.8, `place`). */
+#define PC_PLACE_PROOF_MAX 20 /* 2^20 > PC_ORDER_HOSTS_MAX */
+struct pc_place {
     struct pc_host_ref host;
-    uint64_t run;
-    const char *outcome;
-    int exit, signal; /* -1: none */
-    const void *output;
-    size_t output_len; /* what is kept, <= 256 KiB */
-    char output_sha256[PC_SHA256_HEX + 1];
-    bool truncated;
-    const void *data; /* json_t * or NULL; borrowed */
-    int64_t started, ended;
-    struct pc_checkpoint checkpoint;
+    uint32_t index;
+    uint32_t n;
+    uint8_t proof[PC_PLACE_PROOF_MAX][32];
 };
-int pc_result_format(const struct pc_result *r, char **json, size_t *len);
-int pc_ack_format(const char *tenant, const struct pc_host_ref *host, const char *order_sha256, enum pc_check verdict, const char *text,
-                  int64_t time, const struct pc_checkpoint *seen, char **json, size_t *len);
-struct pc_ring_report {
-    char tenant[PC_NAME_MAX + 1], order_sha256[PC_SHA256_HEX + 1], outcome[16];
-    struct pc_host_ref host;
-    uint32_t ring, incidents;
-    int64_t started, ended, soaked;
-};
-int pc_ring_report_format(const struct pc_ring_report *r, char **json, size_t *len);
-int pc_ring_report_parse(const void *doc, size_t len, struct pc_ring_report *out);
+/* Position of a host (name and id must both be equal), or -1. place: what came along for it; may be NULL for a list, which needs none. */
+int64_t pc_order_position(const struct pc_order *o, const struct pc_host_ref *host, const struct pc_place *place);
+/* The tree over hosts in their order (borrowed: they must live as long). n >= 1. PC_E_LIMIT, -ENOMEM. */
+struct pc_host_tree;
+int pc_host_tree_new(const struct pc_host_ref *hosts, uint32_t n, struct pc_host_tree **out);
+void pc_host_tree_free(struct pc_host_tree *t); /* NULL is fine */
+const uint8_t *pc_host_tree_root(const struct pc_host_tree *t);
+int pc_host_tree_place(const struct pc_host_tree *t, uint32_t index, struct pc_place *out); /* PC_E_RANGE */
 
-/* RFC 3339 UTC with whole seconds, both ways. */
-int pc_time_parse(const char *text, int64_t *out);
-void pc_time_format(int64_t t, char out[24]);
+/*
+ * The standing order's own bounds: is this moment of the host's local time (weekday: 0 monday .. 6 sunday; minute of the day) inside days and
+ * hours, and is `every` over since last_run (unix seconds; 0: never)?
+ */
+bool pc_standing_open(const struct pc_order *o, unsigned weekday, unsigned minute, int64_t now, int64_t last_run);
 #endif

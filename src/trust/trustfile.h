@@ -4,7 +4,9 @@
  * The trust file (PROTOCOL.md 1.3), revocations (1.4), the server statement (1.5) and the one question all of them and every order
  * end in: which distinct owners, holding this class, not revoked, signed these bytes?
  */
+#include "trust/class.h"
 #include "trust/envelope.h"
+#include "trust/note_key.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,8 +14,7 @@
 
 #define PC_OWNERS_MAX 64
 #define PC_WITNESSES_MAX 16
-
-enum pc_class { PC_CLASS_A, PC_CLASS_B, PC_CLASS_C, PC_CLASS_S, PC_CLASS_T, PC_CLASSES };
+#define PC_VERSION_STEP_MAX 1000 /* a new trust file is at most so much newer than the pinned one */
 
 struct pc_sshkey;
 struct pc_owner {
@@ -32,9 +33,9 @@ struct pc_trust {
     uint32_t threshold[PC_CLASSES]; /* A: 0 */
     uint32_t cap[PC_CLASSES];       /* hosts an order may name; classes without a cap: UINT32_MAX */
     uint32_t dwell, silence;        /* seconds */
-    char log[512];                  /* the log's verifier key, text */
+    struct pc_vkey log;             /* its name is the log's origin */
     uint32_t witnesses, witnesses_needed;
-    char witness[PC_WITNESSES_MAX][512];
+    struct pc_vkey witness[PC_WITNESSES_MAX];
     char sha256[PC_SHA256_HEX + 1];
 };
 /* Parses and checks every rule of 1.3. On failure says which rule in why (may be NULL). */
@@ -73,6 +74,4 @@ struct pc_server_statement {
 int pc_server_statement_open(const struct pc_trust *t, const struct pc_revoked *r, uint64_t above_version,
                              const struct pc_envelope *e, struct pc_server_statement *out, const char **word);
 void pc_server_statement_clear(struct pc_server_statement *s);
-
-const char *pc_class_letter(enum pc_class c);
 #endif

@@ -24,15 +24,16 @@ may() {
 may base base
 may core base core
 may trust base trust
+may wire base wire
 may kern base kern
 may preserve base preserve
 may proc base proc
 may agent base core kern preserve proc agent
 may cli/drill base cli/drill cli/drill.h
-may cli base core trust kern preserve agent cli
+may cli base core trust wire kern preserve agent cli
 
 # The pure layers do no I/O and read no clock: these headers have no business there (snprintf does: symbols tell).
-for file in $(find "$src/core" "$src/trust" -name '*.[ch]' | sort); do
+for file in $(find "$src/core" "$src/trust" "$src/wire" -name '*.[ch]' | sort); do
     wrong=$(grep -En '#[[:space:]]*include <(unistd|fcntl|dirent|time|pthread|signal|poll|sys/(stat|socket|ioctl|mman|time|syscall|file|wait))\.h>' "$file" || true)
     [ -z "$wrong" ] || complain "$file: $wrong: a pure layer does no I/O"
 done
@@ -46,10 +47,10 @@ calls() {
 }
 io='open(at)?(64)?|creat(64)?|p?read(64)?|p?write(v)?(64)?|f(open|read|write|puts|printf|gets|close)(64)?|__f?printf_chk|close|socket|connect|send.*|recv.*|ioctl|stat.*|fstat.*|unlink.*|rename.*|clock_gettime|gettimeofday|time|getrandom|rand(om)?|usleep|nanosleep|pthread_.*|getenv|RAND_.*'
 programs='exit|_exit|abort|puts|putchar|printf|__printf_chk|__vprintf_chk|perror|syslog|err[xc]?|warnx?|sd_.*'
-for layer in core trust; do
+for layer in core trust wire; do
     calls $layer "$io" "a pure layer does no I/O, reads no clock, draws no random numbers"
 done
-for layer in base core trust kern preserve proc; do
+for layer in base core trust wire kern preserve proc; do
     calls $layer "$programs" "only programs log or exit"
 done
 exit $bad

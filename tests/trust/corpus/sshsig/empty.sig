@@ -1,3 +1,0 @@
------BEGIN SSH SIGNATURE-----
-
------END SSH SIGNATURE-----

@@ -1,3 +1,0 @@
------BEGIN SSH SIGNATURE-----
-U1NIU0lHAAAAAf////8=
------END SSH SIGNATURE-----
