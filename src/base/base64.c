@@ -1,4 +1,7 @@
-/* Owns base64. Bytes in, bytes out; what the bytes mean is the caller's affair. Not constant in time: not for secrets. */
+/*
+ * Owns base64. Bytes in, bytes out; what the bytes mean is the caller's affair. Not constant in time: not for
+ * secrets.
+ */
 #include "base/base64.h"
 
 #include "base/err.h"
@@ -69,7 +72,8 @@ static size_t encode(const uint8_t *data, size_t len, const char *alphabet, bool
     size_t n = 0;
     for (size_t i = 0; i < len; i += 3) {
         size_t have = len - i < 3 ? len - i : 3;
-        uint32_t bits = (uint32_t)data[i] << 16 | (have > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (have > 2 ? data[i + 2] : 0);
+        uint32_t bits =
+            (uint32_t)data[i] << 16 | (have > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (have > 2 ? data[i + 2] : 0);
         for (size_t k = 0; k <= have; k++)
             out[n++] = alphabet[bits >> (18 - 6 * k) & 63];
         for (size_t k = have; pad && k < 3; k++)

@@ -61,6 +61,7 @@
     X(VER_LIST,                                                                                                        \
       "SELECT v.id,v.time,v.size,v.actor,v.how,v.mode,v.mtime,f.current=v.id AND f.gone=0 FROM version v "             \
       "JOIN file f ON f.id=v.file WHERE v.file IN (SELECT id FROM file WHERE vol=?1 AND parent=?2 AND name=?3 "        \
+      "UNION SELECT id FROM file WHERE vol=?1 AND fh=?4 "                                                              \
       "UNION SELECT f2.id FROM act a JOIN file f2 ON f2.vol=a.vol AND f2.fh=a.fh "                                     \
       "WHERE a.vol=?1 AND a.parent=?2 AND a.name=?3) ORDER BY v.time DESC,v.id DESC")                                  \
     X(VER_BEFORE, "SELECT id FROM version WHERE file=?1 AND time<?2 ORDER BY id DESC LIMIT 1")                         \

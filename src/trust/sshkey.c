@@ -24,17 +24,40 @@
 
 static const struct pc_sshkey_kind kinds[] = {
     {.names = {"ssh-ed25519"}, .label = "ED25519", .label_is_name = true, .family = PC_FAMILY_ED25519},
-    {.names = {"sk-ssh-ed25519@openssh.com"}, .label = "ED25519-SK", .label_is_name = true, .hardware = true,
+    {.names = {"sk-ssh-ed25519@openssh.com"},
+     .label = "ED25519-SK",
+     .label_is_name = true,
+     .hardware = true,
      .family = PC_FAMILY_ED25519},
-    {.names = {"ecdsa-sha2-nistp256"}, .label = "ECDSA", .family = PC_FAMILY_ECDSA, .curve = "nistp256", .group = "P-256",
+    {.names = {"ecdsa-sha2-nistp256"},
+     .label = "ECDSA",
+     .family = PC_FAMILY_ECDSA,
+     .curve = "nistp256",
+     .group = "P-256",
      .digest = "SHA256"},
-    {.names = {"ecdsa-sha2-nistp384"}, .label = "ECDSA", .family = PC_FAMILY_ECDSA, .curve = "nistp384", .group = "P-384",
+    {.names = {"ecdsa-sha2-nistp384"},
+     .label = "ECDSA",
+     .family = PC_FAMILY_ECDSA,
+     .curve = "nistp384",
+     .group = "P-384",
      .digest = "SHA384"},
-    {.names = {"ecdsa-sha2-nistp521"}, .label = "ECDSA", .family = PC_FAMILY_ECDSA, .curve = "nistp521", .group = "P-521",
+    {.names = {"ecdsa-sha2-nistp521"},
+     .label = "ECDSA",
+     .family = PC_FAMILY_ECDSA,
+     .curve = "nistp521",
+     .group = "P-521",
      .digest = "SHA512"},
-    {.names = {"sk-ecdsa-sha2-nistp256@openssh.com", "webauthn-sk-ecdsa-sha2-nistp256@openssh.com"}, .label = "ECDSA-SK",
-     .hardware = true, .family = PC_FAMILY_ECDSA, .curve = "nistp256", .group = "P-256", .digest = "SHA256"},
-    {.names = {"ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"}, .label = "RSA", .label_is_name = true, .family = PC_FAMILY_RSA},
+    {.names = {"sk-ecdsa-sha2-nistp256@openssh.com", "webauthn-sk-ecdsa-sha2-nistp256@openssh.com"},
+     .label = "ECDSA-SK",
+     .hardware = true,
+     .family = PC_FAMILY_ECDSA,
+     .curve = "nistp256",
+     .group = "P-256",
+     .digest = "SHA256"},
+    {.names = {"ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"},
+     .label = "RSA",
+     .label_is_name = true,
+     .family = PC_FAMILY_RSA},
 };
 
 static const struct pc_sshkey_kind *find_kind(struct pc_span name, bool in_blob)
@@ -50,7 +73,7 @@ static const struct pc_sshkey_kind *find_kind(struct pc_span name, bool in_blob)
     return NULL;
 }
 
-/* --- one function a family: reads the numbers after the type name, writes them canonically, makes the EVP key ------- */
+/* --- one function a family: reads the numbers after the type name, writes them canonically, makes the EVP key ---- */
 
 static int read_ed25519(struct pc_sshkey *key, struct pc_cur *c)
 {
@@ -67,7 +90,8 @@ static EVP_PKEY *make_pkey(const char *type, OSSL_PARAM_BLD *bld)
     EVP_PKEY *pkey = NULL;
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-    if (params && ctx && EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+    if (params && ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
         pkey = NULL;
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
@@ -75,16 +99,16 @@ static EVP_PKEY *make_pkey(const char *type, OSSL_PARAM_BLD *bld)
 }
 
 /*
- * The sanity of coordinates that OpenSSH asks for: each longer than half of the order, and below it. That the point is on
- * the curve was checked when it was read; all these curves have cofactor 1, so that it is in the right group.
+ * The sanity of coordinates that OpenSSH asks for: each longer than half of the order, and below it. That the point is
+ * on the curve was checked when it was read; all these curves have cofactor 1, so that it is in the right group.
  */
 static bool has_sane_coordinates(const EVP_PKEY *pkey, struct pc_span point)
 {
     int half = (int)(point.len - 1) / 2;
     BIGNUM *order = NULL, *x = BN_bin2bn(point.p + 1, half, NULL), *y = BN_bin2bn(point.p + 1 + half, half, NULL);
     bool sane = x && y && EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_ORDER, &order) == 1 &&
-        BN_num_bits(x) > BN_num_bits(order) / 2 && BN_num_bits(y) > BN_num_bits(order) / 2 && BN_sub_word(order, 1) == 1 &&
-        BN_cmp(x, order) < 0 && BN_cmp(y, order) < 0;
+        BN_num_bits(x) > BN_num_bits(order) / 2 && BN_num_bits(y) > BN_num_bits(order) / 2 &&
+        BN_sub_word(order, 1) == 1 && BN_cmp(x, order) < 0 && BN_cmp(y, order) < 0;
     BN_free(x);
     BN_free(y);
     BN_free(order);
@@ -148,7 +172,8 @@ static int read_application(struct pc_sshkey *key, struct pc_cur *c)
     if (r < 0)
         return r;
     /* The blob is complete: its memory stays where it is. */
-    key->application = (struct pc_span){(const uint8_t *)key->blob.data + key->blob.len - application.len, application.len};
+    key->application =
+        (struct pc_span){(const uint8_t *)key->blob.data + key->blob.len - application.len, application.len};
     return 0;
 }
 
@@ -173,7 +198,7 @@ int pc_sshkey_parse_blob(const uint8_t *blob, size_t len, struct pc_sshkey **out
         return PC_E_LIMIT;
     pc_cur_init(&c, blob, len);
     struct pc_span type = pc_ssh_text(&c);
-    if (c.failed)
+    if (c.failed || !type.len)
         return PC_E_SYNTAX;
     const struct pc_sshkey_kind *kind = find_kind(type, true);
     if (!kind)
@@ -238,7 +263,7 @@ int pc_sshkey_parse_line(const char *line, size_t len, struct pc_sshkey **out)
     _free_ uint8_t *blob = malloc(PC_BASE64_RAW_SIZE(text.len));
     if (!blob)
         return -ENOMEM;
-    ssize_t n = pc_base64_decode((const char *)text.p, text.len, 0, blob, PC_BASE64_RAW_SIZE(text.len));
+    ssize_t n = pc_base64_decode((const char *)text.p, text.len, PC_BASE64_SPACE, blob, PC_BASE64_RAW_SIZE(text.len));
     if (n < 0)
         return (int)n;
     r = pc_sshkey_parse_blob(blob, (size_t)n, &key);

@@ -6,8 +6,8 @@
 
 /*
  * Public keys as OpenSSH writes them: ssh-ed25519, ecdsa-sha2-nistp256/384/521, ssh-rsa, and the hardware kinds
- * sk-ssh-ed25519@openssh.com and sk-ecdsa-sha2-nistp256@openssh.com. What OpenSSH 9.2 reads as one of them is read, with
- * its leniencies (other names for a type, leading zeros), except keys that are too weak to be anybody's word:
+ * sk-ssh-ed25519@openssh.com and sk-ecdsa-sha2-nistp256@openssh.com. What OpenSSH 9.2 reads as one of them is read,
+ * with its leniencies (other names for a type, leading zeros), except keys that are too weak to be anybody's word:
  *   - RSA under 3072 bits (ssh-keygen takes 1024), with an even modulus, or with an exponent that is even or 1;
  *   - DSA and certificates, which are not supported.
  * A key never changes after it was parsed: any number of threads may use it.
@@ -23,8 +23,8 @@ struct pc_sshkey;
 /*
  * "ssh-ed25519 AAAA... comment": one line of a .pub file, or of authorized_keys without options. Blanks before it, a
  * missing comment and one line end are fine. 0 and *out, to be freed; PC_E_SYNTAX (not a key, or its two type names
- * differ), PC_E_TRAILING (bytes after the key, or a second line), PC_E_UNSUPPORTED (a kind of key that is not in the list
- * above), PC_E_KEY (too weak), PC_E_LIMIT (longer than PC_SSHKEY_LINE_MAX), -ENOMEM.
+ * differ), PC_E_TRAILING (bytes after the key, or a second line), PC_E_UNSUPPORTED (a kind of key that is not in the
+ * list above), PC_E_KEY (too weak), PC_E_LIMIT (longer than PC_SSHKEY_LINE_MAX), -ENOMEM.
  */
 int pc_sshkey_parse_line(const char *line, size_t len, struct pc_sshkey **out);
 /* The bytes that are base64 in such a line (RFC 4253 section 6.6). Errors as above. */
@@ -32,7 +32,10 @@ int pc_sshkey_parse_blob(const uint8_t *blob, size_t len, struct pc_sshkey **out
 /* NULL is fine. */
 void pc_sshkey_free(struct pc_sshkey *key);
 
-/* True when it is the same key, however it was written: same kind, same numbers, same application for a hardware key. */
+/*
+ * True when it is the same key, however it was written: same kind, same numbers, same application for a hardware
+ * key.
+ */
 bool pc_sshkey_equal(const struct pc_sshkey *a, const struct pc_sshkey *b);
 /* "ssh-ed25519", "sk-ssh-ed25519@openssh.com": the name in a .pub file. Static. */
 const char *pc_sshkey_type(const struct pc_sshkey *key);

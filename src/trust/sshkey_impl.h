@@ -36,7 +36,9 @@ struct pc_sk_details {
 
 /*
  * Checks a signature blob (type name, signature, and for hardware keys flags and counter) of key over data. 0 and
- * *details (all zero for other keys); PC_E_SYNTAX, PC_E_TRAILING, PC_E_UNSUPPORTED (RSA with SHA-1), PC_E_SIGNATURE, -ENOMEM.
+ * *details (all zero for other keys); PC_E_SYNTAX, PC_E_TRAILING, PC_E_UNSUPPORTED (RSA with SHA-1), PC_E_SIGNATURE,
+ * -ENOMEM.
  */
-int pc_sshkey_verify(const struct pc_sshkey *key, struct pc_span blob, struct pc_span data, struct pc_sk_details *details);
+int pc_sshkey_verify(const struct pc_sshkey *key, struct pc_span blob, struct pc_span data,
+                     struct pc_sk_details *details);
 #endif

@@ -98,7 +98,8 @@ static int decode(const char *armored, size_t len, struct pc_sshsig **out, size_
     struct pc_sshsig *sig = calloc(1, sizeof *sig + PC_BASE64_RAW_SIZE(text.len));
     if (!sig)
         return -ENOMEM;
-    ssize_t n = pc_base64_decode((const char *)text.p, text.len, PC_BASE64_SPACE, sig->raw, PC_BASE64_RAW_SIZE(text.len));
+    ssize_t n =
+        pc_base64_decode((const char *)text.p, text.len, PC_BASE64_SPACE, sig->raw, PC_BASE64_RAW_SIZE(text.len));
     if (n < 0) {
         free(sig);
         return (int)n;

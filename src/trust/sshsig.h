@@ -3,8 +3,9 @@
 #include "trust/sshkey.h"
 
 /*
- * SSH signatures as `ssh-keygen -Y sign` makes them (OpenSSH's PROTOCOL.sshsig), with the keys of sshkey.h. The answer is
- * that of OpenSSH 9.2 `ssh-keygen -Y verify` for one key and any well or badly formed file, except where we are stricter:
+ * SSH signatures as `ssh-keygen -Y sign` makes them (OpenSSH's PROTOCOL.sshsig), with the keys of sshkey.h. The answer
+ * is that of OpenSSH 9.2 `ssh-keygen -Y verify` for one key and any well or badly formed file, except where we are
+ * stricter:
  *
  *   - keys that sshkey.h refuses (RSA under 3072 bits or with a useless exponent, DSA, certificates);
  *   - Ed25519 signatures whose number S is not reduced: RFC 8032 forbids them, OpenSSH 9.2 takes those below 2^253;
@@ -28,17 +29,13 @@ struct pc_sshsig_info {
 };
 
 /*
- * Checks that `armored` is a signature by `key` over the msg_len bytes of msg, made for namespace ns (not empty). info may
- * be NULL. A hardware key must have been touched. Returns 0, or
- *   PC_E_SYNTAX       not a signature file, or a field in it is malformed
- *   PC_E_TRAILING     bytes after the end of the signature or of a field in it
- *   PC_E_UNSUPPORTED  a later version, or an algorithm that is not supported (pc_sshsig_algorithm says which)
- *   PC_E_NAMESPACE    made for another namespace
- *   PC_E_KEY          made with another key, or with one that is too weak
- *   PC_E_SIGNATURE    not a signature over this message
- *   PC_E_PRESENCE     a hardware key made it without being touched
- *   PC_E_LIMIT        longer than PC_SSHSIG_ARMOUR_MAX
- *   -EINVAL (no key, empty namespace), -ENOMEM
+ * Checks that `armored` is a signature by `key` over the msg_len bytes of msg, made for namespace ns (not empty). info
+ * may be NULL. A hardware key must have been touched. Returns 0, or PC_E_SYNTAX       not a signature file, or a field
+ * in it is malformed PC_E_TRAILING     bytes after the end of the signature or of a field in it PC_E_UNSUPPORTED  a
+ * later version, or an algorithm that is not supported (pc_sshsig_algorithm says which) PC_E_NAMESPACE    made for
+ * another namespace PC_E_KEY          made with another key, or with one that is too weak PC_E_SIGNATURE    not a
+ * signature over this message PC_E_PRESENCE     a hardware key made it without being touched PC_E_LIMIT        longer
+ * than PC_SSHSIG_ARMOUR_MAX -EINVAL (no key, empty namespace), -ENOMEM
  */
 int pc_sshsig_verify(const char *armored, size_t len, const void *msg, size_t msg_len, const char *ns,
                      const struct pc_sshkey *key, struct pc_sshsig_info *info);
@@ -64,7 +61,10 @@ void pc_sshsig_free(struct pc_sshsig *sig);
 const char *pc_sshsig_hash(const struct pc_sshsig *sig);
 /* The key that it names; the signature's own. */
 const struct pc_sshkey *pc_sshsig_signer(const struct pc_sshsig *sig);
-/* digest: of the message. flags: 0 or PC_SSHSIG_UNTOUCHED. Errors as above; -EINVAL also for a digest of wrong length. */
+/*
+ * digest: of the message. flags: 0 or PC_SSHSIG_UNTOUCHED. Errors as above; -EINVAL also for a digest of wrong
+ * length.
+ */
 int pc_sshsig_verify_digest(const struct pc_sshsig *sig, const uint8_t *digest, size_t digest_len, const char *ns,
                             const struct pc_sshkey *key, unsigned flags, struct pc_sshsig_info *info);
 #endif

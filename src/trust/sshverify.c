@@ -21,7 +21,7 @@
 /* What a signature blob holds. */
 struct parts {
     struct pc_span type, sig;
-    uint8_t flags;      /* from here: hardware keys only */
+    uint8_t flags; /* from here: hardware keys only */
     uint32_t counter;
     bool webauthn;
     struct pc_span origin, client, extensions; /* webauthn */
@@ -95,7 +95,9 @@ static int check_ecdsa(const struct pc_sshkey *key, const struct parts *p, struc
 static int check_rsa(const struct pc_sshkey *key, const struct parts *p, struct pc_span data)
 {
     size_t size = (size_t)EVP_PKEY_get_size(key->pkey);
-    const char *digest = pc_span_is(p->type, "rsa-sha2-512") ? "SHA512" : pc_span_is(p->type, "rsa-sha2-256") ? "SHA256" : NULL;
+    const char *digest = pc_span_is(p->type, "rsa-sha2-512") ? "SHA512"
+        : pc_span_is(p->type, "rsa-sha2-256")                ? "SHA256"
+                                                             : NULL;
     if (!digest)
         return PC_E_UNSUPPORTED;
     if (p->sig.len > size)
@@ -175,7 +177,8 @@ static int check_parts(const struct pc_sshkey *key, const struct parts *p, struc
     return by_family[key->kind->family](key, p, (struct pc_span){(const uint8_t *)wrapped.data, wrapped.len});
 }
 
-int pc_sshkey_verify(const struct pc_sshkey *key, struct pc_span blob, struct pc_span data, struct pc_sk_details *details)
+int pc_sshkey_verify(const struct pc_sshkey *key, struct pc_span blob, struct pc_span data,
+                     struct pc_sk_details *details)
 {
     struct parts p;
     int r = split(key, blob, &p);

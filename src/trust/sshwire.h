@@ -23,8 +23,8 @@ struct pc_span pc_ssh_string(struct pc_cur *c);
 /* A string that is text. As in OpenSSH, one NUL at its end is cut off and one anywhere else is an error. */
 struct pc_span pc_ssh_text(struct pc_cur *c);
 /*
- * A non-negative mpint of at most 16384 bits, without its leading zeros: no bytes for 0. As in OpenSSH, needless leading
- * zeros are forgiven.
+ * A non-negative mpint of at most 16384 bits, without its leading zeros: no bytes for 0. As in OpenSSH, needless
+ * leading zeros are forgiven.
  */
 struct pc_span pc_ssh_mpint(struct pc_cur *c);
 

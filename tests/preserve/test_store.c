@@ -441,6 +441,13 @@ static void history_lists_versions(void **state)
     struct pc_fh dir = fh_of(f, ".");
     assert_int_equal(pc_store_history(f->s, f->vol, &dir, "doc", "/p/doc", count_versions, &n), 0);
     assert_int_equal(n, 2);
+    assert_int_equal(linkat(f->root, "doc", f->root, "second-name", 0), 0);
+    n = 0;
+    assert_int_equal(pc_store_history(f->s, f->vol, &dir, "second-name", "/p/doc", count_versions, &n), 0);
+    assert_int_equal(n, 2); /* the same inode, which the index knows by its first name */
+    n = 0;
+    assert_int_equal(pc_store_history(f->s, f->vol, &dir, "nothing", "/p/doc", count_versions, &n), 0);
+    assert_int_equal(n, 0);
 }
 
 static void read_only_is_said_not_fatal(void **state)

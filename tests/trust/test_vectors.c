@@ -1,4 +1,5 @@
-/* The signatures of OpenSSH's own regression tests: six kinds are good, and bad as soon as anything about them is wrong. */
+/* The signatures of OpenSSH's own regression tests: six kinds are good, and bad as soon as anything about them is
+ * wrong. */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "files.h"
@@ -20,12 +21,23 @@ static const struct vector {
     uint32_t counter;
 } vectors[] = {
     {.name = "ed25519", .type = "ssh-ed25519", .label = "ED25519"},
-    {.name = "ed25519_sk", .type = "sk-ssh-ed25519@openssh.com", .label = "ED25519-SK", .hardware = true, .counter = COUNTER},
-    {.name = "ecdsa", .type = "ecdsa-sha2-nistp256", .label = "ECDSA"},
-    {.name = "ecdsa_sk", .type = "sk-ecdsa-sha2-nistp256@openssh.com", .label = "ECDSA-SK", .hardware = true,
+    {.name = "ed25519_sk",
+     .type = "sk-ssh-ed25519@openssh.com",
+     .label = "ED25519-SK",
+     .hardware = true,
      .counter = COUNTER},
-    {.name = "ecdsa_sk_webauthn", .type = "sk-ecdsa-sha2-nistp256@openssh.com", .label = "ECDSA-SK", .hardware = true,
-     .webauthn = true, .counter = 0x31f},
+    {.name = "ecdsa", .type = "ecdsa-sha2-nistp256", .label = "ECDSA"},
+    {.name = "ecdsa_sk",
+     .type = "sk-ecdsa-sha2-nistp256@openssh.com",
+     .label = "ECDSA-SK",
+     .hardware = true,
+     .counter = COUNTER},
+    {.name = "ecdsa_sk_webauthn",
+     .type = "sk-ecdsa-sha2-nistp256@openssh.com",
+     .label = "ECDSA-SK",
+     .hardware = true,
+     .webauthn = true,
+     .counter = 0x31f},
     {.name = "rsa", .type = "ssh-rsa", .label = "RSA"},
 };
 
@@ -123,7 +135,8 @@ static void test_unsupported(void **state)
     size_t len, pub_len, data_len;
     struct pc_sshkey *key = NULL;
     char algorithm[PC_SSHSIG_ALGORITHM_SIZE];
-    _free_ char *sig = read_vector("mldsa44-ed25519", ".sig", &len), *pub = read_vector("mldsa44-ed25519", ".pub", &pub_len);
+    _free_ char *sig = read_vector("mldsa44-ed25519", ".sig", &len),
+                *pub = read_vector("mldsa44-ed25519", ".pub", &pub_len);
     _free_ char *data = read_vector("signed-data", "", &data_len);
     struct loaded other = load("ed25519");
     assert_int_equal(pc_sshkey_parse_line(pub, pub_len, &key), PC_E_UNSUPPORTED);
@@ -159,10 +172,8 @@ static void test_fingerprints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_wrong_message_or_namespace),
-        cmocka_unit_test(test_other_key),
-        cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_good),         cmocka_unit_test(test_wrong_message_or_namespace),
+        cmocka_unit_test(test_other_key),    cmocka_unit_test(test_unsupported),
         cmocka_unit_test(test_fingerprints),
     };
     return cmocka_run_group_tests_name("sshsig vectors", tests, NULL, NULL);
