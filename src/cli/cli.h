@@ -9,7 +9,8 @@
  * What the subcommands of `portcullis` share: how they are described (one table in main.c makes parser, usage and help),
  * and how the guard is asked. Everything here belongs to one short-lived program: errors are printed where they happen.
  */
-enum pc_exit { PC_EXIT_OK = 0, PC_EXIT_FAILED = 1, PC_EXIT_USAGE = 2, PC_EXIT_NO_GUARD = 3, PC_EXIT_REFUSED = 4 };
+enum pc_exit { PC_EXIT_OK = 0, PC_EXIT_FAILED = 1, PC_EXIT_USAGE = 2, PC_EXIT_NO_GUARD = 3, PC_EXIT_REFUSED = 4,
+               PC_EXIT_BAD_SIGNATURE = 255 /* what ssh-keygen says */ };
 
 struct pc_cli {
     const char *state_dir;
@@ -51,6 +52,7 @@ int pc_cmd_end(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_history(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_restore(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_replay(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_sig(struct pc_cli *cli, const struct pc_cli_args *args);
 
 /* Prints "portcullis: ..." and returns status: `return pc_cli_fail(PC_EXIT_USAGE, "...")`. */
 int pc_cli_fail(enum pc_exit status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

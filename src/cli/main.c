@@ -1,6 +1,6 @@
 /*
  * The command line of Portcullis. Owns the table of subcommands and everything made from it: parsing, usage, help. Does
- * nothing itself: each subcommand is one file, and all but drill and replay are one question to the guard.
+ * nothing itself: each subcommand is one file, and all but drill, replay and sig are one question to the guard.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -40,6 +40,12 @@ static const struct pc_cli_command commands[] = {
     {.name = "replay", .words = "TRACE", .word_count = 1, .brief = "judge a recorded trace again, without the guard",
      .options = {{"--config", "FILE", "under the [judge] settings of this file, not the recorded ones"}},
      .run = pc_cmd_replay},
+    {.name = "sig", .words = "verify", .word_count = 1, .brief = "check a signature of `ssh-keygen -Y sign` over standard input",
+     .options = {{"--namespace", "NS", "what it must have been made for"},
+                 {"--key", "PUB", "file with the public key that must have made it"},
+                 {"--sig", "FILE", "file with the signature"},
+                 {"--max-data", "SIZE", "read no more than this (1T)"}},
+     .run = pc_cmd_sig},
     {0},
 };
 
@@ -61,7 +67,7 @@ static void print_help(FILE *f)
           "  --state DIR        the guard's folder (or PORTCULLIS_STATE; " DEFAULT_STATE ")\n"
           "  --json             print the answer as JSON\n"
           "  --help, --version\n"
-          "\nExit status: 0 done, 1 failed, 2 usage, 3 no guard is running, 4 refused or not allowed.\n",
+          "\nExit status: 0 done, 1 failed, 2 usage, 3 no guard is running, 4 refused or not allowed,\n255 a signature is not good.\n",
           f);
 }
 
