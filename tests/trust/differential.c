@@ -136,7 +136,7 @@ static bool ssh_keygen_says_good(const struct trial *t)
     const char *argv[] = {"ssh-keygen", "-Y", "verify", "-f", "allowed", "-I", "u", "-n", t->ns, "-s", "sig", NULL};
     posix_spawn_file_actions_t files;
     pid_t pid;
-    int status;
+    int status = -1;
     write_trial(t);
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "message", O_RDONLY, 0);
