@@ -25,6 +25,7 @@
 #define HOT_MAX_NS (60 * PC_NS_PER_S)
 #define HOT_SHARE 50
 #define RECENT_SLOTS 4096
+#define TRIES_MAX 100 /* then preserved as it is, or left to the next event */
 #define BUSY_SLOTS 256
 
 struct entry {
@@ -327,6 +328,22 @@ static void again(struct pc_captures *c, uint32_t i, uint64_t now_ns)
     append(c, i);
 }
 
+/*
+ * Come upon by a walk before its own event was read: once it is preserved, that event would look like a further name of
+ * an old file, and a rollback would take it for somebody's who was there first.
+ */
+static bool awaits_event(struct pc_guard *g, const struct entry *e)
+{
+    struct pc_known known;
+    return !e->creator && !g->drained && pc_store_lookup(g->store, e->vol, &e->fh, &known) < 0;
+}
+
+static void later(struct pc_captures *c, uint32_t i, uint64_t now_ns)
+{
+    c->entry[i].due_ns = now_ns + SOON_NS;
+    append(c, i);
+}
+
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
 {
     struct pc_captures *c = g->captures;
@@ -340,6 +357,11 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
         again(c, i, now_ns);
         return true;
     }
+    if (e->tries < TRIES_MAX && awaits_event(g, e)) {
+        e->tries++;
+        later(c, i, now_ns);
+        return true;
+    }
     struct pc_volume *v = pc_volume_by_id(g, e->vol);
     _close_ int fd = v ? open_live(v, &e->fh) : -ENODEV;
     /* Its folder may have been dropped while it waited. */
@@ -348,7 +370,7 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     uint64_t end_ns = pc_mono_ns();
     if (e->hot || (end_ns - now_ns) * HOT_SHARE > HOT_NS)
         note_busy(c, &e->fh, end_ns - now_ns, end_ns);
-    if (r == PC_E_CHANGED && e->tries++ < 100)
+    if (r == PC_E_CHANGED && e->tries++ < TRIES_MAX)
         again(c, i, now_ns);
     else
         drop(c, i);

@@ -153,7 +153,6 @@ static void hold_all(struct pc_guard *g, struct pc_stopped *s)
 struct count {
     uint64_t *seen;
     uint32_t slots, damaged, preserved;
-    uint64_t first_ns; /* of the first damaging act */
 };
 
 static bool first_time(struct count *c, uint64_t key)
@@ -174,8 +173,6 @@ static int count_act(void *arg, const struct pc_act_rec *a)
 {
     struct count *c = arg;
     uint64_t file = pc_fh_hash(&a->fh) | 1;
-    if (a->score >= DAMAGE_SCORE && (!c->first_ns || a->time_ns < c->first_ns))
-        c->first_ns = a->time_ns;
     if (a->score >= DAMAGE_SCORE && first_time(c, file))
         c->damaged++;
     if (a->before && !a->is_dir && first_time(c, file ^ 0x5555555555555554ULL))
@@ -192,8 +189,6 @@ void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc)
     if (pc_store_incident_acts(g->store, inc->id, count_act, &c) >= 0) {
         inc->damaged = c.damaged;
         inc->preserved = c.preserved;
-        if (c.first_ns)
-            inc->started_ns = c.first_ns;
     }
     free(c.seen);
 }
@@ -316,9 +311,20 @@ static void add_members(struct pc_guard *g, struct pc_stopped *s)
                                             pc_acts_process(g, pc_judge_actor_of(g->judge, s->member[i].pid)));
 }
 
+/*
+ * When the attack began, in wall-clock time: with the oldest evidence that stands. (Not with the first act that looked
+ * like damage: what was withdrawn later, a file looked at while it was laid out, is part of nobody's attack.)
+ */
+static uint64_t began_ns(const struct pc_outcome *o, uint64_t verdict_ns)
+{
+    uint64_t now = pc_mono_ns(), ago = o->evidence_since_ns < now ? now - o->evidence_since_ns : 0;
+    return ago < verdict_ns ? verdict_ns - ago : verdict_ns;
+}
+
 static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o, uint64_t verdict_ns)
 {
-    s->inc.started_ns = s->inc.verdict_ns = verdict_ns;
+    s->inc.started_ns = began_ns(o, verdict_ns);
+    s->inc.verdict_ns = verdict_ns;
     s->inc.frozen_ns = pc_real_ns();
     s->inc.state = PC_INC_FROZEN;
     s->inc.root = pc_acts_process(g, s->root[0]);
@@ -361,12 +367,16 @@ static struct pc_stopped *part_of(struct pc_guard *g, pc_actor root)
 }
 
 /* One worker was convicted first, now the whole family is: the incident grows. */
-static void widen(struct pc_guard *g, struct pc_stopped *s, pc_actor root)
+static void widen(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o)
 {
+    pc_actor root = o->roots[0];
+    uint64_t began = began_ns(o, pc_real_ns());
     s->root[s->roots++] = s->root[0];
     s->root[0] = root;
     stop_all(g, s);
     s->inc.root = pc_acts_process(g, root);
+    if (began < s->inc.started_ns)
+        s->inc.started_ns = began;
     s->inc.processes = s->members;
     s->inc.in_flight += pc_gate_in_flight(g, root);
     describe(g, s);
@@ -383,7 +393,7 @@ void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char 
         return; /* evidence that was still in the queue when it was stopped */
     struct pc_stopped *part = part_of(g, o->roots[0]);
     if (part) {
-        widen(g, part, o->roots[0]);
+        widen(g, part, o);
         return;
     }
     uint64_t verdict_ns = pc_real_ns();

@@ -218,12 +218,16 @@ static void convict_children(struct pc_judge *j, uint32_t spared, struct pc_outc
     out->convicted = true;
     out->evidence_score = t.score;
     out->evidence_files = t.files;
+    out->evidence_since_ns = UINT64_MAX;
     const uint32_t room = sizeof out->roots / sizeof out->roots[0];
     for (uint32_t c = node[spared].child; c && out->root_count < room; c = node[c].next) {
         if (!is_suspect_child(&node[c]))
             continue;
         node[c].convicted = true;
         out->roots[out->root_count++] = node[c].id;
+        uint64_t since_ns = pc_ledger_since(&j->ledger, c);
+        if (since_ns < out->evidence_since_ns)
+            out->evidence_since_ns = since_ns;
     }
 }
 
@@ -236,6 +240,7 @@ static void convict_one(struct pc_judge *j, uint32_t slot, struct pc_outcome *ou
     out->roots[0] = n->id;
     out->evidence_score = n->score;
     out->evidence_files = n->files;
+    out->evidence_since_ns = pc_ledger_since(&j->ledger, slot);
 }
 
 static void seek_verdict(struct pc_judge *j, uint32_t actor, struct pc_outcome *out)

@@ -110,6 +110,7 @@ struct pc_outcome {
     pc_actor roots[64];
     uint32_t evidence_files;   /* distinct files counted in the verdict */
     uint32_t evidence_score;
+    uint64_t evidence_since_ns; /* the oldest of it, as pc_act.now_ns; what was withdrawn since does not count */
     struct pc_facts facts; /* what the content told (have is 0 when nothing was read); goes into the trace */
 };
 

@@ -121,14 +121,15 @@ void pc_ledger_add(struct pc_ledger *g, uint32_t owner, const struct pc_blame *b
     bool again = i && b->base && g->entry[i].base == b->base && !(b->evidence & PC_EV_EMPTIED);
     if (i && !again && g->entry[i].score >= b->score)
         return;
+    uint64_t since_ns = i ? g->entry[i].since_ns : b->now_ns;
     if (i)
         drop(g, i);
     if (!b->score)
         return;
     i = take_entry(g);
     struct pc_entry *e = &g->entry[i];
-    *e = (struct pc_entry){.file = b->file, .time_ns = b->now_ns, .base = b->base, .score = b->score,
-                           .evidence = b->evidence, .counts = b->counts};
+    *e = (struct pc_entry){.file = b->file, .time_ns = b->now_ns, .since_ns = since_ns, .base = b->base,
+                           .score = b->score, .evidence = b->evidence, .counts = b->counts};
     uint32_t *head = head_of(g, b->file);
     e->hash_next = *head;
     *head = i;
@@ -166,6 +167,15 @@ void pc_ledger_expire(struct pc_ledger *g, uint64_t now_ns, uint64_t window_ns)
 {
     while (g->oldest && is_old(g->entry[g->oldest].time_ns, now_ns, window_ns))
         drop(g, g->oldest);
+}
+
+uint64_t pc_ledger_since(const struct pc_ledger *g, uint32_t root)
+{
+    uint64_t since_ns = UINT64_MAX;
+    for (uint32_t i = g->oldest; i; i = g->entry[i].age_next)
+        if (g->entry[i].since_ns < since_ns && pc_lineage_is_beneath(g->lin, g->entry[i].owner, root))
+            since_ns = g->entry[i].since_ns;
+    return since_ns;
 }
 
 void pc_ledger_absolve(struct pc_ledger *g, uint32_t root)

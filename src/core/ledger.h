@@ -11,7 +11,8 @@
 
 struct pc_entry {
     uint64_t file, time_ns;
-    uint64_t base; /* the pre-image compared with; 0: not known */
+    uint64_t since_ns; /* when the file was first held against somebody; looking again does not change it */
+    uint64_t base;     /* the pre-image compared with; 0: not known */
     uint32_t owner;
     uint32_t own_next, own_prev, hash_next, age_next, age_prev;
     uint32_t evidence;
@@ -45,6 +46,8 @@ void pc_ledger_lower(struct pc_ledger *g, uint64_t file, uint8_t score);
 /* Forgets that a file was truncated: something meaningful is in it again. */
 void pc_ledger_refilled(struct pc_ledger *g, uint64_t file);
 void pc_ledger_expire(struct pc_ledger *g, uint64_t now_ns, uint64_t window_ns);
+/* When the oldest evidence still held against the subtree of root came about; UINT64_MAX: there is none. */
+uint64_t pc_ledger_since(const struct pc_ledger *g, uint32_t root);
 /* Forgets everything owned in the subtree of root. */
 void pc_ledger_absolve(struct pc_ledger *g, uint32_t root);
 /* Moves what slot owns to its parent (0: forgets it). */

@@ -176,13 +176,16 @@ static void arrive(struct pc_plan *p, uint32_t place, uint32_t f, bool renamed)
     p->files[f].cur = place;
 }
 
-/* A create event also comes for a new hard link of a file that was there before: then it has an older version. */
+/*
+ * A create event also comes for a new hard link of a file that was there before: then it has an older version. (A folder
+ * has one name; a walk may have come upon it, and kept a version, before its own event was read.)
+ */
 static bool existed_before(struct pc_plan *p, const struct pc_act_rec *a)
 {
     struct pc_known k;
     struct pc_ver v;
     int r = 0;
-    if (pc_store_lookup(p->s, a->vol, &a->fh, &k) < 0)
+    if (a->is_dir || pc_store_lookup(p->s, a->vol, &a->fh, &k) < 0)
         return false;
     sqlite3_stmt *st = pc_index_stmt(&p->s->ix, PC_SQL_VER_FIRST_OF_FILE, &r);
     if (!st)

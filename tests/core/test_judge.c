@@ -132,6 +132,37 @@ static void evidence_older_than_the_window_does_not_count(void **state)
     pc_judge_free(j);
 }
 
+/* A file looked at while it was being written seems destroyed, until it is looked at again. */
+static struct pc_outcome look(struct pc_judge *j, uint64_t file, const uint8_t *after, uint64_t at)
+{
+    struct pc_content b = whole(text), a = whole(after);
+    struct pc_act x = {.now_ns = at, .pid = 9, .op = PC_OP_MODIFY, .file = file, .folder = 7, .name_hash = file,
+                       .size_before = LEN, .size_after = LEN, .has_pre_image = true, .base = file + 1000};
+    struct pc_outcome out;
+    assert_int_equal(pc_judge_act(j, &x, &out), PC_NEED_BOTH);
+    x.before = &b;
+    x.after = &a;
+    assert_int_equal(pc_judge_act(j, &x, &out), PC_DECIDED);
+    return out;
+}
+
+static void an_attack_begins_with_evidence_that_stands(void **state)
+{
+    (void)state;
+    struct pc_judge *j = new_judge();
+    pc_judge_fork(j, 0, 9, 0);
+    look(j, 1, noise, SEC);
+    look(j, 1, text, 2 * SEC); /* withdrawn */
+    look(j, 2, noise, 30 * SEC);
+    look(j, 2, noise, 35 * SEC); /* the same again: held since the first time */
+    look(j, 3, noise, 36 * SEC);
+    struct pc_outcome o = look(j, 4, noise, 37 * SEC);
+    assert_true(o.convicted);
+    assert_int_equal(o.evidence_files, 3);
+    assert_int_equal(o.evidence_since_ns, 30 * SEC);
+    pc_judge_free(j);
+}
+
 /* --- packed twins: what is made is the deleted file packed, or unpacked ------------------------------------------ */
 
 struct bytes {
@@ -284,6 +315,7 @@ int main(void)
         cmocka_unit_test(one_process_a_file_convicts_the_shell),
         cmocka_unit_test(deleting_alone_is_nothing),
         cmocka_unit_test(evidence_older_than_the_window_does_not_count),
+        cmocka_unit_test(an_attack_begins_with_evidence_that_stands),
         cmocka_unit_test(unpacking_ones_predecessor_is_harmless),
         cmocka_unit_test(ciphertext_of_a_packed_file_is_not),
         cmocka_unit_test(packing_ones_predecessor_is_harmless),

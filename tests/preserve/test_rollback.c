@@ -285,6 +285,31 @@ static void destruction_by_nobody_is_nobodys_work(void **state)
     pc_plan_free(p);
 }
 
+/* What it had laid out before the attack stays, also where the walk knew the new folder before its own event was read. */
+static void own_earlier_work_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a = {f, 5, 5};
+    assert_int_equal(mkdirat(f->root, "laid-out", 0755), 0);
+    capture(f, "laid-out");
+    struct pc_act_rec made = {.time_ns = pc_real_ns(), .actor = a.id, .op = 2, .is_dir = true, .vol = f->vol};
+    made.fh = fh_of(f, "laid-out");
+    made.parent = fh_of(f, ".");
+    snprintf(made.name, sizeof made.name, "laid-out");
+    assert_int_equal(pc_store_record_act(f->s, &made, NULL), 0);
+    act_create(&a, "laid-out/one", "its own text");
+    act_create(&a, "laid-out/two", "its own text, too");
+    char *laid_out = fingerprint(f);
+    struct pc_incident inc = {.started_ns = pc_real_ns() + 2000000000ULL, .state = PC_INC_FROZEN, .root = a.id};
+    assert_int_equal(pc_store_incident_open(f->s, &inc), 0);
+    assert_int_equal(pc_store_incident_add_process(f->s, inc.id, a.id), 0);
+    apply(f, inc.id, false);
+    char *after = fingerprint(f);
+    same_fingerprint(laid_out, after, "earlier work");
+    free(laid_out);
+    free(after);
+}
+
 static void flags_acls_and_capabilities(void **state)
 {
     struct fixture *f = *state;
@@ -451,7 +476,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, up, down)
     const struct CMUnitTest tests[] = {
         T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(flags_acls_and_capabilities),
-        T(destruction_by_nobody_is_nobodys_work),
+        T(destruction_by_nobody_is_nobodys_work), T(own_earlier_work_stays),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
         T(what_went_aside_goes_with_the_retention),
     };

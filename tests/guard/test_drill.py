@@ -1,0 +1,51 @@
+#!/usr/bin/python3
+"""A drill in one go, under a running guard: it lays out its files, then damages them; a rollback brings all of them back."""
+import json
+import os
+import subprocess
+
+import rig
+from rig import check
+
+PORTCULLIS = os.path.join(rig.host.BUILD, "portcullis")
+
+
+def report(bench, state, *words):
+    done = subprocess.run([PORTCULLIS, "drill", "--json", "--report", state, *words], env=bench.environment(), timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    check(done.returncode in (0, 3, 5), "drill --report: %s", done.stderr[-400:])
+    return json.loads(done.stdout)
+
+
+def drill(bench, guard, *words):
+    """Runs a drill until it is frozen, ends it and rolls every incident back; what the drill itself says of its files."""
+    state = os.path.join(bench.scratch, "drill-state")
+    run = subprocess.Popen([PORTCULLIS, "drill", "--dir", bench.tree, "--state-file", state, *words], env=bench.environment(),
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           start_new_session=True)
+    try:
+        guard.wait_incident(seconds=40)
+        incidents = [row["id"] for row in guard.incidents()]
+        for number in incidents:
+            guard.command("end", str(number))
+        for number in incidents:
+            status, text = guard.command("rollback", str(number))
+            check(status == 0, "rollback of %d: status %d: %s", number, status, text[-800:])
+    finally:
+        run.kill()
+        run.wait(10)
+    return report(bench, state, "--verify")
+
+
+@rig.scenario("xfs", "ext4", seconds=90)
+def in_one_go(bench):
+    """Its files are its own work until it damages them: all are again as it laid them out, the undamaged ones too."""
+    guard = bench.start_guard()
+    said = drill(bench, guard, "--files", "300")
+    now = said["now"]
+    check(now["identical"] == said["files"], "of %d files: %s", said["files"], now)
+    return "%d touched" % said["touched"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(rig.main(__doc__))
