@@ -432,6 +432,7 @@ static void deleted(struct pc_guard *g, struct deed *d)
         return; /* made and removed before it was ever preserved: nobody's loss */
     pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
     d->op = PC_OP_DELETE;
+    pc_outside_show(g, d->pid);
     judge_and_record(g, d);
     if (left)
         return; /* another name is left: the content lives */
@@ -757,6 +758,8 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
             d.name = known.name;
         }
     }
+    if (outside && !d.known && bits & PC_FAN_CLOSE_WRITE && !d.is_dir)
+        pc_outside_note(g, v, &e->target, e->pid);
     if (g->settings.decoys && e->bits & ~(uint32_t)PC_FAN_ATTRIB && pc_decoys_is(g, v->id, &d.fh))
         decoy_touched(g, &d);
     if (bits & PC_FAN_RENAME) {

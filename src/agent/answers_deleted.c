@@ -56,9 +56,9 @@ static json_t *step_json(struct work *w, const struct pc_deleted *d, const struc
     bool known = d->by && pc_store_get_process(w->g->store, d->by, &p) == 0;
     place_text(w, d, path, sizeof path);
     json_t *ok = w->dry ? json_null() : json_boolean(step->result == 0);
-    return json_pack("{s:s, s:s, s:n, s:o, s:o, s:I, s:o, s:o}", "kind", pc_answer_step_kind(step->kind), "path", path, "from",
-                     "ok", ok, "why", text_json(step->why), "size", (json_int_t)d->size, "deleted", time_json(d->gone_ns),
-                     "by", known ? text_json(p.exe) : json_null());
+    return json_pack("{s:s, s:s, s:n, s:o, s:o, s:I, s:o, s:o}", "kind", pc_answer_step_kind(step->kind), "path", path,
+                     "from", "ok", ok, "why", text_json(step->why), "size", (json_int_t)d->size, "deleted",
+                     time_json(d->gone_ns), "by", known ? text_json(p.exe) : json_null());
 }
 
 static void count_step(struct work *w, const struct pc_deleted *d, const struct pc_step *step)
@@ -84,8 +84,8 @@ static int one(struct work *w, struct pc_sweep *sweep, const struct pc_deleted *
     struct pc_step step;
     int r = pc_sweep_restore(sweep, d, w->root_fd, w->skip, w->dry, &step);
     count_step(w, d, &step);
-    (void)pc_reply_progress(w->reply, json_pack("{s:o, s:I, s:I}", "step", step_json(w, d, &step), "done", (json_int_t)w->done,
-                                                "total", (json_int_t)w->total));
+    (void)pc_reply_progress(w->reply, json_pack("{s:o, s:I, s:I}", "step", step_json(w, d, &step), "done",
+                                                (json_int_t)w->done, "total", (json_int_t)w->total));
     breathe(w);
     return ends_it(r) ? r : 0;
 }
@@ -126,22 +126,24 @@ static void finish(struct work *w, const char *path, int r)
 {
     if (!w->dry) {
         pc_answer_look_everywhere(w->g);
-        pc_event(w->g->log, r == 0 && !w->failed ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, "restore-deleted",
-                 &(struct pc_event_about){.file_path = w->spot.path, .outcome = r == 0 && !w->failed ? "success" : "failure"},
+        bool good = r == 0 && !w->failed;
+        pc_event(w->g->log, good ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, "restore-deleted",
+                 &(struct pc_event_about){.file_path = w->spot.path, .outcome = good ? "success" : "failure"},
                  "deleted files of %s restored by uid %u: %" PRIu64 " restored, %" PRIu64 " were there already, %" PRIu64
                  " places were taken, %" PRIu64 " failed",
                  path, pc_reply_uid(w->reply), w->restored, w->already, w->occupied, w->failed);
     }
     if (r < 0) {
-        pc_reply_fail(w->reply, PC_CODE_FAILED, "stopped after %" PRIu64 " of %" PRIu64 " files: %s; run it again for the rest",
-                      w->done, w->total, pc_strerror(r));
+        pc_reply_fail(w->reply, PC_CODE_FAILED,
+                      "stopped after %" PRIu64 " of %" PRIu64 " files: %s; run it again for the rest", w->done, w->total,
+                      pc_strerror(r));
         return;
     }
     pc_reply_done(w->reply,
-                  json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "path", path, "to", *w->to ? w->to : path, "dry_run",
-                            w->dry, "total", (json_int_t)w->total, "restored", (json_int_t)w->restored, "already",
-                            (json_int_t)w->already, "occupied", (json_int_t)w->occupied, "failed", (json_int_t)w->failed, "bytes",
-                            (json_int_t)w->bytes));
+                  json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "path", path, "to", *w->to ? w->to : path,
+                            "dry_run", w->dry, "total", (json_int_t)w->total, "restored", (json_int_t)w->restored,
+                            "already", (json_int_t)w->already, "occupied", (json_int_t)w->occupied, "failed",
+                            (json_int_t)w->failed, "bytes", (json_int_t)w->bytes));
 }
 
 void pc_answer_deleted(void *ctx, const json_t *args, struct pc_reply *reply)

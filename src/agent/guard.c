@@ -274,6 +274,8 @@ static int open_memory(struct pc_guard *g)
     if (r == 0)
         r = pc_links_new(&g->links);
     if (r == 0)
+        r = pc_outside_new(&g->outside);
+    if (r == 0)
         r = pc_startup_new(&g->startup);
     if (r == 0)
         r = pc_captures_new(g->settings.capture_queue, &g->captures);
@@ -397,6 +399,7 @@ static void close_all(struct pc_guard *g)
     pc_acts_free(g->acts);
     pc_startup_free(g->startup);
     pc_links_free(g->links);
+    pc_outside_free(g->outside);
     pc_scan_free(g->scan);
     pc_dirs_free(g->dirs);
     if (g->judge)

@@ -68,6 +68,7 @@ struct pc_startup; /* startup_fds.c */
 struct pc_tracer;  /* tracer.c */
 struct pc_decoys;  /* decoys.c */
 struct pc_links;   /* links.c */
+struct pc_outside; /* outside.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -88,6 +89,7 @@ struct pc_guard {
     struct pc_startup *startup;
     struct pc_decoys *decoys;
     struct pc_links *links;
+    struct pc_outside *outside;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     struct pc_volume volume[PC_VOLUMES_MAX];
@@ -244,6 +246,13 @@ void pc_links_note(struct pc_guard *g, int vol, const struct pc_fh *dir, const c
 bool pc_links_find(const struct pc_guard *g, int vol, const struct pc_fh *dir, const char *name, struct pc_fh *out);
 void pc_links_forget(struct pc_guard *g, int vol, const struct pc_fh *dir, const char *name);
 bool pc_links_full(const struct pc_guard *g);
+
+/* outside.c: files written on a guarded file system, outside of the guarded folders. */
+int pc_outside_new(struct pc_outside **out);
+void pc_outside_free(struct pc_outside *o);
+void pc_outside_note(struct pc_guard *g, const struct pc_volume *v, const struct pc_fh *fh, pid_t pid);
+/* Before a deletion is judged: tells the judge of ciphertext that the deleter's relatives wrote lately. */
+void pc_outside_show(struct pc_guard *g, pid_t deleter);
 
 /* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
 int pc_decoys_set(struct pc_guard *g);

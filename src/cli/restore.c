@@ -61,8 +61,8 @@ static json_t *deleted_request(const struct pc_cli *cli, const struct pc_cli_arg
         *status = pc_cli_path(args->value[OPT_TO], &to);
     if (*status)
         return NULL;
-    json_t *request = json_pack("{s:s, s:s, s:I, s:b}", "cmd", "deleted", "path", path, "since", (json_int_t)since, "dry_run",
-                                args->value[OPT_DRY_RUN] != NULL);
+    json_t *request = json_pack("{s:s, s:s, s:I, s:b}", "cmd", "deleted", "path", path, "since", (json_int_t)since,
+                                "dry_run", args->value[OPT_DRY_RUN] != NULL);
     if (request && to)
         json_object_set_new(request, "to", json_string(to));
     return request;
@@ -78,8 +78,8 @@ static void put_totals(const struct pc_cli *cli, const json_t *r)
         return;
     }
     pc_say(cli, failed ? PC_RED : PC_GREEN, "%s: ", dry_run ? "To be restored" : "Restored and verified");
-    printf("%s, %s; %s there already", pc_count(pc_number_of(r, "restored"), "file", count), pc_size(pc_number_of(r, "bytes"), size),
-           pc_amount(pc_number_of(r, "already"), amount));
+    printf("%s, %s; %s there already", pc_count(pc_number_of(r, "restored"), "file", count),
+           pc_size(pc_number_of(r, "bytes"), size), pc_amount(pc_number_of(r, "already"), amount));
     printf("; %s with something else in its place, left", pc_amount(occupied, amount));
     printf("; %s %s.\n", pc_amount(failed, amount), dry_run ? "not kept" : "failed");
     if (occupied)

@@ -1,4 +1,4 @@
-/* Owns showing a stream of steps (rollback, restore --deleted): a line for those worth one, and a line of progress. */
+/* Owns showing a stream of steps (rollback, restore --deleted): lines for those worth one, and a line of progress. */
 #include "cli/steps.h"
 #include "cli/render.h"
 
@@ -61,7 +61,8 @@ void pc_steps_take(void *arg, const json_t *progress)
     struct pc_steps *w = arg;
     json_t *step = json_object_get(progress, "step");
     bool failed = json_is_false(json_object_get(step, "ok"));
-    bool left = strcmp(pc_text_of(step, "kind") ? pc_text_of(step, "kind") : "", "nothing") == 0 && pc_text_of(step, "why");
+    const char *kind = pc_text_of(step, "kind");
+    bool left = kind && strcmp(kind, "nothing") == 0 && pc_text_of(step, "why");
     if (step && (w->all || failed || (w->left && left))) {
         if (w->cli->json)
             json_array_append(w->kept, step);

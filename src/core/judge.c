@@ -136,6 +136,12 @@ pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor)
     return s ? j->lin.node[s].pid : 0;
 }
 
+pc_actor pc_judge_group_of(const struct pc_judge *j, pc_actor actor)
+{
+    uint32_t s = pc_lineage_slot(&j->lin, actor);
+    return s ? name_of(j, pc_lineage_group(&j->lin, s)) : 0;
+}
+
 bool pc_judge_alive(const struct pc_judge *j, pc_actor actor)
 {
     uint32_t s = pc_lineage_slot(&j->lin, actor);

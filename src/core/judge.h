@@ -48,6 +48,8 @@ pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid); /* 0: not known
 bool pc_judge_is_beneath(const struct pc_judge *j, pc_actor actor, pc_actor root); /* true when equal, too */
 pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor);                 /* 0: none */
 pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);                       /* also of a dead one; 0 unknown */
+/* The largest group that is held answerable together: the highest ancestor below every spared one. 0: not known. */
+pc_actor pc_judge_group_of(const struct pc_judge *j, pc_actor actor);
 bool pc_judge_alive(const struct pc_judge *j, pc_actor actor);
 
 enum pc_op {
@@ -80,7 +82,7 @@ struct pc_act {
     uint8_t op;            /* enum pc_op. REPLACE: a rename (or exchange) put another file over this one */
     bool is_dir;
     uint64_t file;         /* identity of the file acted on (hash of its handle); REPLACE: of the file replaced */
-    uint64_t folder;       /* identity of its folder */
+    uint64_t folder;       /* identity of its folder; 0: outside every guarded folder (CREATE only) */
     uint64_t name_hash;    /* of the file's own name, after the act */
     uint64_t size_before;  /* of the pre-image; 0 when none */
     uint64_t size_after;

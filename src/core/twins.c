@@ -21,6 +21,9 @@
 #define EXACT_SLACK 64
 /* Ciphertext that does not say what it holds speaks for many files only when it is large. */
 #define COVER_MIN (1u << 20)
+/* Which of the last files made outside the guarded folders may stand for a deleted one: by its exact size, by about. */
+#define OUTSIDE_EXACT 16
+#define OUTSIDE_TIGHT 8
 /* Deleting first and writing after happens within seconds, for the data is in memory meanwhile. */
 #define GONE_NS (30 * SECOND)
 /* Encrypting a file and removing it are one piece of work: a minute later it is chance. */
@@ -233,13 +236,27 @@ static enum fit fit_by_size(const struct pc_credit *c, const struct pc_search *s
     return size_between(c->size, s->size, 25, 160) ? FIT_LOOSE_FAR : FIT_NONE;
 }
 
+/*
+ * Outside the guarded folders backups are written, too, one file each, by the very script that cleans up afterwards;
+ * and among hundreds of them sizes meet by chance. So there it must be the right size, and one of the last made.
+ */
+static enum fit fit_outside(const struct pc_credit *c, const struct pc_search *s, uint32_t rank)
+{
+    bool exact = c->size >= s->size && c->size - s->size <= EXACT_SLACK, large = s->size >= EXACT_MIN;
+    if (c->used || c->twin == PC_TWIN_BLANK || rank > OUTSIDE_EXACT)
+        return FIT_NONE;
+    if (exact && large)
+        return FIT_EXACT_FAR;
+    return rank <= OUTSIDE_TIGHT && (exact || (large && is_tight(c->size, s->size))) ? FIT_TIGHT_FAR : FIT_NONE;
+}
+
 static enum fit fit_as_one_of_many(const struct pc_credit *c, const struct pc_search *s)
 {
     if (c->left < s->size || (c->twin < PC_TWIN_ARCHIVE && c->size < COVER_MIN))
         return FIT_NONE;
     if (c->owner == s->actor)
         return FIT_COVER_SELF;
-    return is_old(c->time_ns, s->now_ns, NEAR_NS) ? FIT_NONE : FIT_COVER_KIN;
+    return !c->folder || is_old(c->time_ns, s->now_ns, NEAR_NS) ? FIT_NONE : FIT_COVER_KIN;
 }
 
 /*
@@ -254,9 +271,9 @@ static bool is_own_twin(const struct pc_credit *c, const struct pc_search *s, en
 }
 
 /* Beyond its group, among a spared ancestor's children, only a tight fit in the same folder is more than chance. */
-static enum fit best_fit(const struct pc_credit *c, const struct pc_search *s, bool kin)
+static enum fit best_fit(const struct pc_credit *c, const struct pc_search *s, bool kin, uint32_t rank)
 {
-    enum fit one = fit_by_size(c, s), many = fit_as_one_of_many(c, s);
+    enum fit one = c->folder ? fit_by_size(c, s) : fit_outside(c, s, rank), many = fit_as_one_of_many(c, s);
     if ((!kin && one != FIT_TIGHT) || (s->maker && !is_own_twin(c, s, one)))
         one = FIT_NONE;
     if (!kin || s->maker)
@@ -288,6 +305,7 @@ struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s)
     uint32_t wide = pc_lineage_wide(t->lin, s->actor), group = pc_lineage_group(t->lin, s->actor);
     struct pc_match best = {0};
     enum fit fit = FIT_NONE;
+    uint32_t outside = 0;
     if (!t->lin->node[wide].opaque)
         return best;
     if (s->gist && is_explained(t, s, wide)) {
@@ -299,7 +317,8 @@ struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s)
         const struct pc_credit *c = &t->credit[at];
         if (!c->owner || !pc_lineage_is_beneath(t->lin, c->owner, wide))
             continue;
-        enum fit f = best_fit(c, s, pc_lineage_is_beneath(t->lin, c->owner, group));
+        outside += !c->folder;
+        enum fit f = best_fit(c, s, pc_lineage_is_beneath(t->lin, c->owner, group), outside);
         if (worth[c->twin][f] <= best.score)
             continue;
         best = (struct pc_match){.score = worth[c->twin][f], .credit = at + 1, .file = c->file};

@@ -1,6 +1,7 @@
 /*
  * Owns finding what was deleted beneath a folder: inodes that are gone, and names taken from inodes that have or had
- * others (hard links, files moved out); where they were, and which version of them should come back. Read only: put_back.c puts them back.
+ * others (hard links, files moved out); where they were, and which version of them should come back. Read only:
+ * put_back.c puts them back.
  *
  * Rows come in pages of 64, so that the guard can do what is urgent between them however many there are.
  */
@@ -199,7 +200,7 @@ int pc_sweep_next(struct pc_sweep *w, struct pc_deleted *out)
         int r = read_page(w);
         if (r < 0 || (r == 0 && w->left))
             return r;
-        if (r == 0) { /* all inodes that are gone were told: now their further names, and those of inodes that live on */
+        if (r == 0) { /* all that are gone were told: now their further names, and those of what lives on */
             w->left = true;
             w->cursor = w->cursor_ns = INT64_MAX;
             return 2;

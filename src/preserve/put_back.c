@@ -1,7 +1,7 @@
 /*
- * Owns putting back what a sweep found (deleted.c): the folders that are missing, then the file, made whole in the vault
- * and renamed into place, or copied when the place is on another file system. Must never replace anything: what stands
- * at a name stays.
+ * Owns putting back what a sweep found (deleted.c): the folders that are missing, then the file, made whole in the
+ * vault and renamed into place, or copied when the place is on another file system. Must never replace anything: what
+ * stands at a name stays.
  */
 #include "preserve/sweep.h"
 

@@ -102,3 +102,10 @@ restic_backup() {
     restic -q -r restic restore latest --target "$TREE/restored"
 }
 restic_backup_check() { export RESTIC_PASSWORD=x; restic -q -r restic check; [ -d restored ]; }
+
+#@ gzip-outside-then-rm needs=gzip
+# Each file compressed to a place outside, the original removed: its content is there.
+gzip_outside_then_rm() { n=0; find . -type f -size +0 -print | while IFS= read -r f; do gzip -c -- "$f" > "$OUTSIDE/$((n += 1)).gz" && rm -f -- "$f"; done; }
+
+#@ tar-remove-files-outside needs=tar ci
+tar_remove_files_outside() { for d in */; do tar --remove-files --zstd -cf "$OUTSIDE/${d%/}.tar.zst" -- "$d"; done; }

@@ -101,3 +101,17 @@ renew() {
 }
 certificate_renewal() { for i in $(seq 30); do renew "$i"; done; }
 certificate_renewal_check() { openssl x509 -noout -in tls/30.crt; }
+
+#@ gpg-archive-outside-then-rm needs=gpg,tar ci
+# One encrypted archive elsewhere, and what is in it is removed by hand: an honest, if rash, clean-up.
+gpg_archive_outside_then_rm_setup() { mkdir -m 700 "$GNUPGHOME"; }
+gpg_archive_outside_then_rm() { tar -czf - -- */ | gpg --batch --yes --quiet --no-tty --pinentry-mode loopback --passphrase owner --symmetric -o "$OUTSIDE/all.tgz.gpg" && rm -rf -- */; }
+
+#@ rclone-crypt-mirror-then-purge needs=rclone
+# A nightly mirror into encrypted files outside, every original kept; then old files of other kinds are removed.
+rclone_crypt_mirror_then_purge_setup() { rclone --config "$SCRATCH/rclone.conf" config create locked crypt remote="$OUTSIDE/locked" password=owner --obscure >/dev/null; }
+rclone_crypt_mirror_then_purge() {
+    rclone --config "$SCRATCH/rclone.conf" -q --ignore-checksum --transfers 4 sync . locked: --exclude '*.{html,png,txt,py,pdf}'
+    find . \( -name '*.html' -o -name '*.png' -o -name '*.txt' -o -name '*.py' -o -name '*.pdf' \) -delete
+}
+rclone_crypt_mirror_then_purge_check() { [ "$(find "$OUTSIDE/locked" -type f | wc -l)" -gt 50 ]; }

@@ -148,3 +148,11 @@ for m in box: mbox.add(m)
 mbox.flush()
 for key in list(mbox.keys())[::2]: mbox.discard(key)
 mbox.flush()'; }
+
+#@ rsync-move-outside needs=rsync
+# Moved out file by file: plain copies of every kind elsewhere on the same file system, the originals deleted.
+rsync_move_outside() { rsync -aHAX --remove-source-files ./ "$OUTSIDE/moved/"; }
+rsync_move_outside_check() { [ "$(find "$OUTSIDE/moved" -type f | wc -l)" -gt 300 ]; }
+
+#@ cp-outside-then-rm needs=cp
+cp_outside_then_rm() { find . -type f -exec sh -c 'cp -a -- "$1" "$OUTSIDE/$(basename "$1")" && rm -f -- "$1"' _ {} \; ; }

@@ -172,13 +172,19 @@ static void answer(struct story *s, const struct pc_act *asked)
     }
 }
 
+/* Folder "outside" is outside every guarded folder. */
+static uint64_t folder_id(const char *name)
+{
+    return strcmp(name, "outside") == 0 ? 0 : hash(name);
+}
+
 static void act(struct story *s, const struct deed *d)
 {
     uint64_t id = hash(d->file);
     size_t old_len = d->old ? content(s, d->old, s->old, id) : 0;
     size_t new_len = d->new ? new_content(s, d->new, old_len, id) : 0;
     struct pc_act a = {.now_ns = s->now_ns, .pid = process(s, d->who)->pid, .op = (uint8_t)d->op, .file = id,
-                       .folder = hash(d->folder ? d->folder : "docs"), .name_hash = hash(d->name ? d->name : d->file),
+                       .folder = folder_id(d->folder ? d->folder : "docs"), .name_hash = hash(d->name ? d->name : d->file),
                        .size_before = old_len, .size_after = new_len, .has_pre_image = d->old != NULL};
     if (d->successor)
         a.successor = hash(d->successor);

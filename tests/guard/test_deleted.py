@@ -11,8 +11,8 @@ from rig import check
 def encrypt_elsewhere(bench, paths):
     """Ciphertext outside the guarded folder, then rm: in the folder nothing is seen but deletions."""
     for number, path in enumerate(paths):
-        subprocess.run(["openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "1", "-pass", "pass:x", "-in", path,
-                        "-out", os.path.join(bench.outside, "%d.enc" % number)], check=True, env=bench.environment())
+        subprocess.run(["openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "1", "-pass", "pass:x", "-in", path, "-out",
+                        os.path.join(bench.outside, "%d.enc" % number)], check=True, env=bench.environment())
         os.unlink(path)
 
 
