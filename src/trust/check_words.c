@@ -30,6 +30,7 @@ static const struct {
     [PC_CHECK_STALE] = {"stale", "nothing fresh was heard from the log"},
     [PC_CHECK_RING] = {"ring", "it is not this host's ring yet"},
     [PC_CHECK_MEMORY] = {"memory", "there was no memory to check it: no verdict"},
+    [PC_CHECK_SPACE] = {"space", "the host has no room to write it down: nothing is lost, deliver it again"},
 };
 _Static_assert(PC_ARRAY_SIZE(checks) == PC_CHECKS, "every check has a word");
 

@@ -27,6 +27,7 @@ enum pc_check { /* PROTOCOL 1.9, in its order; pc_check_word() gives the word */
     PC_CHECK_FUTURE, PC_CHECK_DWELL, PC_CHECK_LOG, PC_CHECK_CONSISTENCY, PC_CHECK_SEQUENCE, PC_CHECK_SEQUENCE_GAP, PC_CHECK_HALTED,
     PC_CHECK_STALE, PC_CHECK_RING, /* at the start */
     PC_CHECK_MEMORY,               /* the checker ran out of memory: no verdict, ask again */
+    PC_CHECK_SPACE,                /* the host cannot write it down: no verdict either, deliver it again */
     PC_CHECKS
 };
 const char *pc_check_word(enum pc_check c); /* "not-me"; "" for OK. Static. */

@@ -13,7 +13,7 @@ static const char *const names[PC_FRAME_TYPES] = {
     [PC_FRAME_START] = "start",           [PC_FRAME_LOOK] = "look",       [PC_FRAME_CHECKPOINT] = "checkpoint",
     [PC_FRAME_TRUST] = "trust",           [PC_FRAME_REVOKE] = "revoke",   [PC_FRAME_PING] = "ping",     [PC_FRAME_PONG] = "pong",
     [PC_FRAME_ACK] = "ack",               [PC_FRAME_RESULT] = "result",   [PC_FRAME_RING] = "ring",     [PC_FRAME_SEEN] = "seen",
-    [PC_FRAME_EVENT] = "event",           [PC_FRAME_GOT] = "got",
+    [PC_FRAME_EVENT] = "event",           [PC_FRAME_GOT] = "got",       [PC_FRAME_SERVER] = "server",
 };
 
 const char *pc_frame_name(enum pc_frame_type t)
