@@ -45,7 +45,7 @@ static const struct {
     {PC_E_SYNTAX, "syntax", "Couldn't parse signature"},
     {PC_E_TRAILING, "trailing", "Signature contains trailing data"},
     {PC_E_LIMIT, "limit", "Signature file is too long"},
-    {PC_E_UNSUPPORTED, "unsupported", "Couldn't verify signature: unsupported algorithm"},
+    {PC_E_UNSUPPORTED, "unsupported", "Couldn't verify signature: unsupported version or algorithm"},
     {PC_E_NAMESPACE, "namespace", "Couldn't verify signature: namespace does not match"},
     {PC_E_KEY, "key", "Couldn't verify signature: it was made with another key"},
     {PC_E_SIGNATURE, "signature", "Signature verification failed: incorrect signature"},
@@ -120,7 +120,7 @@ static int read_signature(const char *path, struct answer *a)
     if (r == PC_E_KEY)
         return not_good(a, r, "%s: " TOO_WEAK, path);
     if (r == PC_E_UNSUPPORTED && pc_sshsig_algorithm(text, (size_t)n, algorithm) == 0)
-        return not_good(a, r, "%s: %s (key type %s)", path, reason_words(r), algorithm);
+        return not_good(a, r, "%s: %s (its key type is %s)", path, reason_words(r), algorithm);
     return not_good(a, r, "%s: %s", path, reason_words(r));
 }
 
