@@ -321,6 +321,33 @@ static uint64_t began_ns(const struct pc_outcome *o, uint64_t verdict_ns)
     return ago < verdict_ns ? verdict_ns - ago : verdict_ns;
 }
 
+/*
+ * What a guard that was killed had recorded of them before: without it a rollback would cover only what came after. The
+ * processes are known again by pid and start time, and whatever they had begotten with them.
+ */
+static void claim_earlier(struct pc_guard *g, struct pc_stopped *s)
+{
+    uint64_t now = pc_real_ns(), since = now > g->settings.window_ns ? now - g->settings.window_ns : 0, first = UINT64_MAX;
+    int claimed = 0;
+    if (since > g->started_real_ns)
+        return; /* an earlier guard's evidence is too old to be of this attack */
+    for (uint32_t i = 0; i < s->roots + s->members; i++) {
+        pc_actor actor = i < s->roots ? s->root[i] : pc_judge_actor_of(g->judge, s->member[i - s->roots].pid);
+        uint64_t began = UINT64_MAX;
+        int r = actor ? pc_store_incident_add_earlier(g->store, s->inc.id, pc_acts_process(g, actor), g->run_base, since, &began)
+                      : 0;
+        claimed += r > 0 ? r : 0;
+        first = began < first ? began : first;
+    }
+    if (first < s->inc.started_ns)
+        s->inc.started_ns = first;
+    if (!claimed)
+        return;
+    char text[80];
+    snprintf(text, sizeof text, "%d acts from before the guard's restart belong to it", claimed);
+    note(g, s->inc.id, text);
+}
+
 static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o, uint64_t verdict_ns)
 {
     s->inc.started_ns = began_ns(o, verdict_ns);
@@ -339,6 +366,7 @@ static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struc
         pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
     }
     add_members(g, s);
+    claim_earlier(g, s);
 }
 
 static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const char *first_path)
@@ -382,6 +410,7 @@ static void widen(struct pc_guard *g, struct pc_stopped *s, const struct pc_outc
     describe(g, s);
     pc_acts_add_to_incident(g, s->inc.id, root);
     add_members(g, s);
+    claim_earlier(g, s);
     hold_all(g, s);
     note(g, s->inc.id, "widened to the program that started it");
     update(g, s);

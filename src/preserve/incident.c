@@ -4,6 +4,7 @@
  */
 #include "preserve/internal.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <limits.h>
@@ -85,6 +86,61 @@ int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_
     if (r == 0 && sqlite3_changes(s->ix.db) > 0)
         r = two_numbers(s, PC_SQL_ACT_CLAIM, incident, process);
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
+}
+
+/* The kin of a process in earlier runs, bound; NULL: error. Start times differ by the rounding of clocks. */
+static sqlite3_stmt *kin(struct pc_store *s, enum pc_sql which, const struct pc_process *p, uint64_t run, int *err)
+{
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, which, err);
+    if (!st)
+        return NULL;
+    sqlite3_bind_int(st, 1, p->pid);
+    pc_bind_u64(st, 2, run);
+    pc_bind_u64(st, 3, p->start_ns - PC_NS_PER_S);
+    pc_bind_u64(st, 4, p->start_ns + PC_NS_PER_S);
+    return st;
+}
+
+static int kin_first(struct pc_store *s, const struct pc_process *p, uint64_t run, uint64_t since_ns, uint64_t *out)
+{
+    int r = 0;
+    sqlite3_stmt *st = kin(s, PC_SQL_KIN_FIRST, p, run, &r);
+    if (!st)
+        return r;
+    pc_bind_u64(st, 5, since_ns);
+    r = pc_index_row(&s->ix, st);
+    *out = r > 0 ? pc_column_u64(st, 0) : 0; /* no such act: NULL, read as 0 */
+    sqlite3_reset(st);
+    return r < 0 ? r : 0;
+}
+
+int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run, uint64_t since_ns,
+                                  uint64_t *first_ns)
+{
+    struct pc_process p;
+    uint64_t first = 0;
+    int r = pc_store_get_process(s, process, &p);
+    if (r < 0 || p.pid <= 0 || p.start_ns <= PC_NS_PER_S) /* already gone when it was recorded: it cannot be told again */
+        return r == PC_E_NOTFOUND ? 0 : r;
+    r = kin_first(s, &p, run, since_ns, &first);
+    if (r < 0 || !first)
+        return r;
+    r = pc_index_write(&s->ix);
+    sqlite3_stmt *st = r == 0 ? kin(s, PC_SQL_KIN_MEMBER, &p, run, &r) : NULL;
+    if (!st)
+        return r;
+    pc_bind_u64(st, 5, incident);
+    r = pc_index_run(&s->ix, st);
+    st = r == 0 ? kin(s, PC_SQL_KIN_CLAIM, &p, run, &r) : NULL;
+    if (!st)
+        return r;
+    pc_bind_u64(st, 5, incident);
+    pc_bind_u64(st, 6, first > PC_NS_PER_S ? first - PC_NS_PER_S : 0);
+    r = pc_index_run(&s->ix, st);
+    if (r < 0)
+        return r;
+    *first_ns = first;
+    return sqlite3_changes(s->ix.db);
 }
 
 static int one_incident(struct pc_store *s, enum pc_sql which, uint64_t key, struct pc_incident *out)

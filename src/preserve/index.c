@@ -44,6 +44,7 @@ static const char schema[] =
     "CREATE TABLE process(id INTEGER PRIMARY KEY, parent INT, pid INT, uid INT, start INT, exe BLOB, argv BLOB,"
     " cgroup BLOB, user BLOB, sha BLOB);"
     "CREATE INDEX process_parent ON process(parent);"
+    "CREATE INDEX process_pid ON process(pid);"
     "CREATE TABLE incident(id INTEGER PRIMARY KEY AUTOINCREMENT, started INT, verdict INT, frozen INT, closed INT,"
     " root INT, state INT, rolled INT, damaged INT, preserved INT, inflight INT, processes INT, summary BLOB);"
     "CREATE TABLE member(incident INT, process INT, PRIMARY KEY(incident,process)) WITHOUT ROWID;"
@@ -116,7 +117,8 @@ static int set_up(struct pc_index *ix)
     if (r < 0)
         return r;
     if (version == SCHEMA_VERSION)
-        return exec_sql(ix, "SELECT count(*) FROM volume; SELECT id FROM file LIMIT 1; SELECT id FROM version LIMIT 1;"
+        return exec_sql(ix, "CREATE INDEX IF NOT EXISTS process_pid ON process(pid);" /* came later; nothing depends on it */
+                            "SELECT count(*) FROM volume; SELECT id FROM file LIMIT 1; SELECT id FROM version LIMIT 1;"
                             "SELECT id FROM act LIMIT 1; SELECT id FROM journal LIMIT 1");
     if (version != 0)
         return PC_E_UNSUPPORTED; /* written by a newer Portcullis: never guess, never overwrite */

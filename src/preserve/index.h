@@ -15,6 +15,10 @@
  * checkpoint only, which run when the guard is quiet, and would let power loss damage what it costs minutes to rebuild.
  * What is lost comes back from the objects (pc_store_rebuild).
  */
+/* A process of an earlier run, by pid ?1 and start ?3 to ?4, and its descendants; ?2: first number of this run. */
+#define PC_SQL_KIN                                                                                                     \
+    "kin(id) AS (SELECT id FROM process WHERE pid=?1 AND id<?2 AND start>=?3 AND start<=?4 "                           \
+    "UNION SELECT c.id FROM kin JOIN process c ON c.parent=kin.id) "
 #define PC_SQL_TABLE(X)                                                                                                \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
     X(COMMIT, "COMMIT")                                                                                                \
@@ -123,6 +127,12 @@
       "INSERT INTO process(id,parent,pid,uid,start,exe,argv,cgroup,user,sha) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) "  \
       "ON CONFLICT(id) DO UPDATE SET parent=?2,pid=?3,uid=?4,start=?5,exe=?6,argv=?7,cgroup=?8,user=?9,sha=?10")       \
     X(PROC_GET, "SELECT id,parent,pid,uid,start,exe,argv,cgroup,user,sha FROM process WHERE id=?1")                    \
+    X(KIN_FIRST,                                                                                                       \
+      "WITH RECURSIVE " PC_SQL_KIN "SELECT min(time) FROM act WHERE actor IN kin AND incident=0 AND time>=?5 AND score>=50") \
+    X(KIN_MEMBER,                                                                                                      \
+      "WITH RECURSIVE " PC_SQL_KIN "INSERT OR IGNORE INTO member(incident,process) SELECT ?5,id FROM kin")             \
+    X(KIN_CLAIM,                                                                                                       \
+      "WITH RECURSIVE " PC_SQL_KIN "UPDATE act SET incident=?5 WHERE actor IN kin AND incident=0 AND time>=?6")        \
     X(PROC_MAX, "SELECT max(id) FROM process")                                                                         \
     X(PROC_OF_INC,                                                                                                     \
       "SELECT p.id,p.parent,p.pid,p.uid,p.start,p.exe,p.argv,p.cgroup,p.user,p.sha FROM member m "                     \

@@ -180,6 +180,14 @@ int pc_store_incident_open(struct pc_store *s, struct pc_incident *inc); /* fill
 int pc_store_incident_update(struct pc_store *s, const struct pc_incident *inc);
 /* All past and future acts of this process belong to the incident. */
 int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_t process);
+/*
+ * Adds what the process of this number did in earlier runs of the guard, under other numbers: itself (the same pid, started
+ * at the same time) and whatever descended from it then. Only the attack is added: acts from a second before the first
+ * damaging one (score 50 or more) after since_ns. run: first process number of this run. Returns how many acts were
+ * added, or an error; *first_ns, touched only when there are any, is the time of that damaging act.
+ */
+int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run, uint64_t since_ns,
+                                  uint64_t *first_ns);
 int pc_store_incident_get(struct pc_store *s, uint64_t id, struct pc_incident *out);
 /* Newest first; fn returning non-zero stops. */
 int pc_store_incidents(struct pc_store *s, int (*fn)(void *arg, const struct pc_incident *), void *arg);

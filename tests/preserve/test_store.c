@@ -286,6 +286,56 @@ static void process_numbers_are_used_once(void **state)
     assert_true(again == 6000ULL << 32);
 }
 
+static int count_any(void *arg, const struct pc_act_rec *a)
+{
+    *(uint64_t *)arg += a->time_ns ? 1 : 0;
+    return 0;
+}
+
+/* Known again after a restart by pid and start time, with what it had begotten; its peaceful hours before stay its own. */
+static void what_a_process_did_in_an_earlier_run(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t sec = 1000000000, run = 2000;
+    const struct pc_process procs[] = {
+        {.id = 1001, .pid = 50, .start_ns = 700 * sec},                  /* the shell, in the run before */
+        {.id = 1002, .parent = 1001, .pid = 60, .start_ns = 800 * sec},  /* its child: gone since */
+        {.id = 1003, .parent = 1002, .pid = 61, .start_ns = 801 * sec},  /* and grandchild */
+        {.id = 1004, .pid = 50, .start_ns = 300 * sec},                  /* another one with the shell's pid, long ago */
+        {.id = 2001, .pid = 50, .start_ns = 700 * sec + 3},              /* the shell, in this run */
+        {.id = 2002, .pid = 60, .start_ns = 950 * sec}};                 /* not that child */
+    for (size_t i = 0; i < PC_ARRAY_SIZE(procs); i++)
+        assert_int_equal(pc_store_put_process(f->s, &procs[i]), 0);
+    const struct {
+        uint64_t actor, at_s;
+        uint8_t score;
+        bool belongs;
+    } acts[] = {{1001, 750, 90, false}, /* too long ago to be of this attack */
+                {1001, 810, 0, false},  {1003, 900, 0, false}, {1002, 905, 0, true}, {1003, 906, 90, true},
+                {1001, 907, 0, true},   {1004, 908, 90, false}, {2002, 955, 90, false}};
+    struct pc_act_rec a = {.op = 1, .vol = f->vol, .name = "f"};
+    pc_fh_set(&a.fh, 1, "abcd", 4);
+    pc_fh_set(&a.parent, 1, "dir", 3);
+    uint64_t want = 0, got = 0, first = 0;
+    for (size_t i = 0; i < PC_ARRAY_SIZE(acts); i++) {
+        a.actor = acts[i].actor;
+        a.time_ns = acts[i].at_s * sec;
+        a.score = acts[i].score;
+        want += acts[i].belongs;
+        assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+    }
+    struct pc_incident inc = {.started_ns = 960 * sec, .state = PC_INC_FROZEN, .root = 2001};
+    assert_int_equal(pc_store_incident_open(f->s, &inc), 0);
+    assert_int_equal(pc_store_incident_add_earlier(f->s, inc.id, 2002, run, 800 * sec, &first), 0);
+    assert_int_equal(pc_store_incident_add_earlier(f->s, inc.id, 9999, run, 800 * sec, &first), 0);
+    assert_true(first == 0);
+    assert_int_equal(pc_store_incident_add_earlier(f->s, inc.id, 2001, run, 800 * sec, &first), want);
+    assert_true(first == 906 * sec);
+    assert_int_equal(pc_store_incident_acts(f->s, inc.id, count_any, &got), 0);
+    assert_int_equal(got, want);
+    assert_int_equal(pc_store_incident_add_earlier(f->s, inc.id, 2001, run, 800 * sec, &first), 0); /* once is enough */
+}
+
 static void survives_restart_and_damage(void **state)
 {
     struct fixture *f = *state;
@@ -494,6 +544,7 @@ int main(void)
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only),
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
         T(change_has_an_author), T(process_numbers_are_used_once),
+        T(what_a_process_did_in_an_earlier_run),
         T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
         T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(history_lists_versions),
         T(vault_is_closed_to_others), T(read_only_is_said_not_fatal),
