@@ -24,8 +24,6 @@ size_t pc_escape_name(const char *in, size_t len, char *out, size_t cap);
  * hold NUL bytes), PC_E_SYNTAX for any other backslash, or PC_E_LIMIT.
  */
 int pc_unescape_name(const char *in, char *out, size_t cap);
-/* Length of a valid UTF-8 sequence at p (1..4; left >= 1 bytes), or 0. Rejects overlong forms and surrogates (RFC 3629). */
-size_t pc_utf8_len(const unsigned char *p, size_t left);
 /* Lower-case hex of len bytes into out (2*len+1 bytes). */
 void pc_hex(const void *data, size_t len, char *out);
 /* Reverse of pc_hex. Returns the byte count, or PC_E_SYNTAX / PC_E_LIMIT. */

@@ -1,0 +1,241 @@
+/*
+ * Owns the log's entries (PROTOCOL.md 1.7): what the server writes and what a host demands that an entry says about an order.
+ * That the entry is in the log is log_part.c's.
+ */
+#include "trust/entry.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "trust/parts.h"
+#include "trust/tile.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- making ----------------------------------------------------------------------------------------------------------- */
+
+/* The whole entry around a body, which is taken over (also NULL: -ENOMEM). */
+static int finish(const char *tenant, const char *type, int64_t time, json_t *body, char **out, size_t *len)
+{
+    char when[PC_TIME_SIZE], *text = NULL;
+    size_t n = 0;
+    if (!body)
+        return -ENOMEM;
+    pc_time_format(time, when);
+    int r = pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:o}", "portcullis", "entry/1", "tenant", tenant, "type", type, "time", when,
+                                   "body", body),
+                         &text, &n);
+    if (r < 0)
+        return r;
+    if (n > PC_ENTRY_MAX) {
+        free(text);
+        return PC_E_LIMIT;
+    }
+    *out = text;
+    *len = n;
+    return 0;
+}
+
+/* Hex SHA-256 of each signature's text. */
+static json_t *approvals(const struct pc_envelope *e)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < e->signatures; i++) {
+        char hash[PC_SHA256_HEX + 1];
+        pc_sha256_text(e->signature[i].text, e->signature[i].len, hash);
+        if (json_array_append_new(list, json_string(hash)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* Adds the document to a body; NULL when there is no memory. */
+static json_t *with_document(json_t *body, const struct pc_envelope *e)
+{
+    if (!body || json_object_set_new(body, "document", pc_json_base64_new(e->document, e->len)) == 0)
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static json_t *order_body(const struct pc_order *o, const struct pc_envelope *e)
+{
+    return json_pack("{s:s, s:s, s:o}", "order_sha256", o->sha256, "id", o->id, "approvals", approvals(e));
+}
+
+int pc_entry_order(const struct pc_order *o, const struct pc_envelope *e, int64_t time, char **out, size_t *len)
+{
+    const char *type = o->class_ == PC_CLASS_S ? "stop" : "order";
+    int r = finish(o->tenant, type, time, with_document(order_body(o, e), e), out, len);
+    return r == PC_E_LIMIT ? finish(o->tenant, type, time, order_body(o, e), out, len) : r;
+}
+
+int pc_entry_start(const char *tenant, const char *order_sha256, uint64_t run, int64_t time, char **out, size_t *len)
+{
+    return finish(tenant, "start", time, json_pack("{s:s, s:I}", "order_sha256", order_sha256, "run", (json_int_t)run), out, len);
+}
+
+/* One hash over the reports' hashes: a thousand of them would not fit an entry. */
+static void hash_reports(const uint8_t (*reports)[32], uint32_t n, char out[PC_SHA256_HEX + 1])
+{
+    pc_sha256_text(reports, (size_t)n * 32, out);
+}
+
+int pc_entry_continue(const char *tenant, const char *order_sha256, uint64_t run, uint32_t ring, const uint8_t (*reports)[32], uint32_t n,
+                      int64_t time, char **out, size_t *len)
+{
+    char hash[PC_SHA256_HEX + 1];
+    hash_reports(reports, n, hash);
+    return finish(tenant, "continue", time,
+                  json_pack("{s:s, s:I, s:I, s:I, s:s}", "order_sha256", order_sha256, "run", (json_int_t)run, "ring", (json_int_t)ring, "count",
+                            (json_int_t)n, "reports", hash),
+                  out, len);
+}
+
+int pc_entry_host(const char *tenant, const char *type, const struct pc_host_envelope *e, int64_t time, char **out, size_t *len)
+{
+    json_t *whole = json_pack("{s:{s:o, s:o, s:o}}", "envelope", "document", pc_json_base64_new(e->document, e->len), "key",
+                              pc_json_base64_new(e->key, sizeof e->key), "signature", pc_json_base64_new(e->signature, sizeof e->signature));
+    int r = finish(tenant, type, time, whole, out, len);
+    if (r != PC_E_LIMIT)
+        return r;
+    return finish(tenant, type, time,
+                  json_pack("{s:s, s:o, s:o}", "document_sha256", e->sha256, "key", pc_json_base64_new(e->key, sizeof e->key), "signature",
+                            pc_json_base64_new(e->signature, sizeof e->signature)),
+                  out, len);
+}
+
+static json_t *owners_body(const struct pc_envelope *e)
+{
+    return json_pack("{s:s, s:o}", "sha256", e->sha256, "signatures", approvals(e));
+}
+
+int pc_entry_owners(const char *tenant, const char *type, const struct pc_envelope *e, int64_t time, char **out, size_t *len)
+{
+    int r = finish(tenant, type, time, with_document(owners_body(e), e), out, len);
+    return r == PC_E_LIMIT ? finish(tenant, type, time, owners_body(e), out, len) : r;
+}
+
+/* --- demanding -------------------------------------------------------------------------------------------------------- */
+
+struct entry {
+    char tenant[PC_NAME_MAX + 1], type[32];
+    int64_t time;
+    const json_t *body;
+};
+static const struct pc_field entry_fields[] = {
+    {"tenant", PC_FIELD_NAME, offsetof(struct entry, tenant), 0, 0, false},
+    {"type", PC_FIELD_TEXT, offsetof(struct entry, type), 1, 31, false},
+    {"time", PC_FIELD_TIME, offsetof(struct entry, time), 0, 0, false},
+    {"body", PC_FIELD_OBJECT, offsetof(struct entry, body), 0, 0, false},
+    {0},
+};
+struct body {
+    char order_sha256[PC_SHA256_HEX + 1], id[PC_ID_LEN + 1], reports[PC_SHA256_HEX + 1];
+    const json_t *approvals, *document;
+    uint64_t run, ring, count;
+};
+#define BODY(member) offsetof(struct body, member)
+static const struct pc_field order_fields[] = {
+    {"order_sha256", PC_FIELD_HEX, BODY(order_sha256), 0, PC_SHA256_HEX, false},
+    {"id", PC_FIELD_HEX, BODY(id), 0, PC_ID_LEN, false},
+    {"approvals", PC_FIELD_ARRAY, BODY(approvals), 1, PC_SIGNATURES_MAX, false},
+    {"document", PC_FIELD_STRING, BODY(document), 4, PC_ENTRY_MAX, true},
+    {0},
+};
+static const struct pc_field start_fields[] = {
+    {"order_sha256", PC_FIELD_HEX, BODY(order_sha256), 0, PC_SHA256_HEX, false},
+    {"run", PC_FIELD_U64, BODY(run), 1, PC_JSON_NUMBER_MAX, false},
+    {0},
+};
+static const struct pc_field continue_fields[] = {
+    {"order_sha256", PC_FIELD_HEX, BODY(order_sha256), 0, PC_SHA256_HEX, false},
+    {"run", PC_FIELD_U64, BODY(run), 0, PC_JSON_NUMBER_MAX, false},
+    {"ring", PC_FIELD_U64, BODY(ring), 1, PC_RINGS_MAX, false},
+    {"count", PC_FIELD_U64, BODY(count), 0, PC_ORDER_HOSTS_MAX, false},
+    {"reports", PC_FIELD_HEX, BODY(reports), 0, PC_SHA256_HEX, false},
+    {0},
+};
+
+/* An entry of this type about this order. What is borrowed lives as long as *root. */
+static int open_entry(const struct pc_log_part *p, const char *type, const struct pc_order *o, const struct pc_field *fields,
+                      struct body *out, json_t **root, struct pc_why why)
+{
+    struct entry entry = {0};
+    if (!p->entry)
+        return pc_why(why, PC_E_REFUSED, "it came without the log's proof");
+    int r = pc_document_read(p->entry, p->entry_len, PC_DOCUMENT_SMALL_MAX, "entry/1", entry_fields, &entry, root, why);
+    if (r == 0)
+        r = pc_fields_read(entry.body, "entry", fields, out, why);
+    if (r < 0)
+        return r == -ENOMEM ? r : PC_E_REFUSED;
+    if (strcmp(entry.tenant, o->tenant) != 0 || strcmp(entry.type, type) != 0 || strcmp(out->order_sha256, o->sha256) != 0)
+        return pc_why(why, PC_E_REFUSED, "the log entry is about something else");
+    return 0;
+}
+
+static bool names_approval(const json_t *list, const char *hash)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *named = json_string_value(json_array_get(list, i));
+        if (named && strcmp(named, hash) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int same_document(const json_t *document, const struct pc_envelope *e, struct pc_why why)
+{
+    _free_ char *bytes = NULL;
+    size_t n = 0;
+    int r = pc_json_base64(document, PC_DOCUMENT_SMALL_MAX, &bytes, &n);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0 || n != e->len || memcmp(bytes, e->document, n) != 0)
+        return pc_why(why, PC_E_REFUSED, "the log entry holds another document");
+    return 0;
+}
+
+int pc_entry_is_order(const struct pc_log_part *p, const struct pc_order *o, const struct pc_envelope *e, struct pc_why why)
+{
+    struct body body = {0};
+    _json_ json_t *root = NULL;
+    int r = open_entry(p, o->class_ == PC_CLASS_S ? "stop" : "order", o, order_fields, &body, &root, why);
+    if (r < 0)
+        return r;
+    if (strcmp(body.id, o->id) != 0)
+        return pc_why(why, PC_E_REFUSED, "the log entry names another id");
+    for (uint32_t i = 0; i < e->signatures; i++) {
+        char hash[PC_SHA256_HEX + 1];
+        pc_sha256_text(e->signature[i].text, e->signature[i].len, hash);
+        if (!names_approval(body.approvals, hash))
+            return pc_why(why, PC_E_REFUSED, "an approval is not in the log entry");
+    }
+    return body.document ? same_document(body.document, e, why) : 0;
+}
+
+int pc_entry_is_start(const struct pc_log_part *p, const struct pc_order *o, uint64_t run, struct pc_why why)
+{
+    struct body body = {0};
+    _json_ json_t *root = NULL;
+    int r = open_entry(p, "start", o, start_fields, &body, &root, why);
+    return r < 0 || body.run == run ? r : pc_why(why, PC_E_REFUSED, "the log entry is about another run");
+}
+
+int pc_entry_is_continue(const struct pc_log_part *p, const struct pc_order *o, uint64_t run, uint32_t ring,
+                         const uint8_t (*reports)[32], uint32_t n, struct pc_why why)
+{
+    struct body body = {0};
+    char hash[PC_SHA256_HEX + 1];
+    _json_ json_t *root = NULL;
+    int r = open_entry(p, "continue", o, continue_fields, &body, &root, why);
+    if (r < 0)
+        return r;
+    hash_reports(reports, n, hash);
+    if (body.run != run || body.ring != ring || body.count != n || strcmp(body.reports, hash) != 0)
+        return pc_why(why, PC_E_REFUSED, "the log entry is about another ring, or other reports");
+    return 0;
+}
