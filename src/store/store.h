@@ -1,11 +1,19 @@
 #ifndef PC_STORE_STORE_H
 #define PC_STORE_STORE_H
 /*
- * What the server keeps, behind one table of functions: SQLite (sqlite.c) for one server, PostgreSQL (postgres.c) when several server processes share a
- * fleet. Everything in here is the attacker's if the server is taken: nothing a host believes may depend on it. One conformance suite runs over both.
+ * What the server keeps, behind one table of functions: SQLite for one server, PostgreSQL when several server processes
+ * share a fleet. Everything in here is the attacker's if the server is taken: nothing a host believes may depend on it.
+ * One conformance suite runs over both (tests/store).
  *
- * An open store belongs to one thread. Texts handed to callbacks live until the callback returns. Errors: PC_E_NOTFOUND, PC_E_CHANGED (a
- * compare-and-set lost: read again, try again), PC_E_STATE, -EIO (the database says no; pc_store_error tells why), -ENOSPC, PC_E_CORRUPT.
+ * An open store belongs to one thread; a process may open the same one several times. Strings are valid UTF-8, else
+ * -EINVAL. What is handed to a callback lives until the callback returns; a callback that returns non-zero ends the
+ * listing, and a negative value is returned. A callback may use the store.
+ *
+ * Operations outside begin .. commit are a transaction of their own; inside they join it. Errors:
+ *   PC_E_NOTFOUND, PC_E_CHANGED, PC_E_STATE: refused, nothing was done, the transaction goes on.
+ *   -EAGAIN: another process was in the way (deadlock); -EIO: the database says no, or is gone; -ENOSPC, -ENOMEM,
+ * -EBUSY, PC_E_CORRUPT: an open transaction is lost. Roll back; do all of it again if that makes sense. A lost
+ * connection is made anew at the next begin, or operation outside a transaction. error() tells more.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,14 +27,14 @@ struct pc_store_host {
     char agent[32], address[64];
     int64_t enrolled, last_seen; /* unix seconds */
     bool online;
-    char server[40];             /* which server process holds its link; "" none */
+    char server[40]; /* which server process holds its link; "" none */
     uint64_t sequence, checkpoint_size;
 };
 struct pc_store_order {
     char sha256[65], id[33], action[32], class_[2], state[16];
     uint64_t sequence, log_index; /* log_index UINT64_MAX: not logged yet */
     int64_t created, expires;
-    uint32_t approvals, needed, hosts;
+    uint32_t approvals, needed, hosts; /* approvals: how many texts are kept; order_add ignores it */
 };
 struct pc_store_order_host {
     char sha256[65], host_id[33], host[65], state[16], why[32], outcome[16];
@@ -38,76 +46,120 @@ struct pc_store_blob {
     const void *data;
     size_t len;
 };
-
-/* One entry to append, with its leaf hash; the store gives it its place. */
+/* A node of the log's Merkle tree. */
 struct pc_store_node {
     uint8_t level;
     uint64_t index;
     uint8_t hash[32];
 };
 
+#define PC_STORE_EVENTS_MAX 1000      /* newest events that are kept of a host */
+#define PC_STORE_CHECKPOINTS_MAX 1000 /* newest checkpoints that are kept */
+#define PC_STORE_NOTIFY_MAX 7999      /* bytes of a notification */
+
 struct pc_store_ops {
     void (*close)(struct pc_store *s);
+    /* The database's own words for the last -errno. */
     const char *(*error)(struct pc_store *s);
     /* Runs missing migrations; *version is the schema's after. PC_E_UNSUPPORTED: made by a newer program. */
     int (*migrate)(struct pc_store *s, uint32_t *version);
-    int (*begin)(struct pc_store *s);
-    int (*commit)(struct pc_store *s);
+    int (*begin)(struct pc_store *s);  /* PC_E_STATE: one is open */
+    int (*commit)(struct pc_store *s); /* -EIO also when an operation in it failed: nothing of it was kept then */
     int (*rollback)(struct pc_store *s);
-    /* A consistent copy while running. SQLite: into a new file. PostgreSQL: PC_E_UNSUPPORTED (pg_dump does it; the message says so). */
+    /*
+     * A consistent copy while running, into a new file (-EEXIST), mode 0600. PC_E_UNSUPPORTED for PostgreSQL: pg_dump
+     * does it there. PC_E_STATE inside a transaction.
+     */
     int (*backup)(struct pc_store *s, const char *path);
 
-    /* small settings and counters of the server (CA serial, statement, trust document ...) */
+    /* Small settings and counters of the server (CA serial, statement, trust document ...). */
     int (*put)(struct pc_store *s, const char *key, struct pc_store_blob value);
-    int (*get)(struct pc_store *s, const char *key, void **value, size_t *len); /* malloc'd */
+    int (*get)(struct pc_store *s, const char *key, void **value, size_t *len); /* malloc'd, a NUL after the end */
 
-    /* tokens: only their SHA-256 is kept. kind "enroll" (used once, until expires) or "look"/"operate" */
+    /*
+     * Tokens: only their SHA-256 is kept. kind "enroll" (used once) or "look"/"operate"; expires 0: never.
+     * PC_E_NOTFOUND: no such token of this kind, expired, or spent. add: PC_E_STATE when it is there.
+     */
     int (*token_add)(struct pc_store *s, const char *sha256, const char *kind, const char *name, int64_t expires);
-    int (*token_use)(struct pc_store *s, const char *sha256, const char *kind, int64_t now);  /* enroll: atomically spent */
+    int (*token_use)(struct pc_store *s, const char *sha256, const char *kind, int64_t now); /* enroll: spent at once */
     int (*token_check)(struct pc_store *s, const char *sha256, int64_t now, char kind[16]);
 
-    /* hosts */
-    int (*host_add)(struct pc_store *s, const struct pc_store_host *h, struct pc_store_blob enroll_envelope); /* name taken: PC_E_STATE */
+    /* Hosts. add: PC_E_STATE when name, id or link key is taken. */
+    int (*host_add)(struct pc_store *s, const struct pc_store_host *h, struct pc_store_blob enroll_envelope);
     int (*host_by_id)(struct pc_store *s, const char *id, struct pc_store_host *out);
     int (*host_by_name)(struct pc_store *s, const char *name, struct pc_store_host *out);
     int (*host_by_link_key)(struct pc_store *s, const uint8_t key[32], struct pc_store_host *out);
-    int (*host_seen)(struct pc_store *s, const struct pc_store_host *h); /* agent, address, last_seen, online, server, sequence, checkpoint_size */
-    int (*hosts)(struct pc_store *s, const char *after_name, uint32_t max, int (*each)(void *ctx, const struct pc_store_host *h), void *ctx);
+    /* Sets agent, address, last_seen, online, server, sequence, checkpoint_size of the host with this id. */
+    int (*host_seen)(struct pc_store *s, const struct pc_store_host *h);
+    /* By name, from the one after after_name ("": the first) on. */
+    int (*hosts)(struct pc_store *s, const char *after_name, uint32_t max,
+                 int (*each)(void *ctx, const struct pc_store_host *h), void *ctx);
 
-    /* orders: document and signatures as given; state of each host */
+    /* Orders: document and signatures as given; state of each host. */
     int (*order_add)(struct pc_store *s, const struct pc_store_order *o, struct pc_store_blob document,
-                     const struct pc_store_order_host *hosts); /* exists: PC_E_STATE */
-    int (*order_approval)(struct pc_store *s, const char *sha256, const char *signature_sha256, struct pc_store_blob text); /* again: 0, nothing */
-    int (*order_state)(struct pc_store *s, const char *sha256, const char *from, const char *to, uint64_t log_index); /* compare-and-set */
-    int (*order_get)(struct pc_store *s, const char *sha256_or_id, struct pc_store_order *out, void **document, size_t *len);
-    int (*order_approvals)(struct pc_store *s, const char *sha256, int (*each)(void *ctx, struct pc_store_blob text), void *ctx);
-    int (*orders)(struct pc_store *s, int64_t before, uint32_t max, int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
-    int (*order_hosts)(struct pc_store *s, const char *sha256, int (*each)(void *ctx, const struct pc_store_order_host *h), void *ctx);
+                     const struct pc_store_order_host *hosts); /* o->hosts of them; exists (sha256 or id): PC_E_STATE */
+    /* 1: added; 0: was there. */
+    int (*order_approval)(struct pc_store *s, const char *sha256, const char *signature_sha256,
+                          struct pc_store_blob text);
+    /* Compare-and-set of the state, else PC_E_CHANGED. log_index UINT64_MAX leaves that as it is. */
+    int (*order_state)(struct pc_store *s, const char *sha256, const char *from, const char *to, uint64_t log_index);
+    /* document may be NULL; else malloc'd. */
+    int (*order_get)(struct pc_store *s, const char *sha256_or_id, struct pc_store_order *out, void **document,
+                     size_t *len);
+    int (*order_approvals)(struct pc_store *s, const char *sha256, int (*each)(void *ctx, struct pc_store_blob text),
+                           void *ctx); /* in the order they came */
+    /* Newest first, created before `before`: max of them, and the rest of the second that the last one falls in. */
+    int (*orders)(struct pc_store *s, int64_t before, uint32_t max,
+                  int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
+    int (*order_hosts)(struct pc_store *s, const char *sha256,
+                       int (*each)(void *ctx, const struct pc_store_order_host *h), void *ctx); /* as in order_add */
+    int (*order_host_get)(struct pc_store *s, const char *sha256, const char *host_id, struct pc_store_order_host *out);
+    /* Sets state, why, outcome, exit, changed. */
     int (*order_host_set)(struct pc_store *s, const struct pc_store_order_host *h);
-    /* what is still to be delivered to a host: orders logged, not expired, host state queued or delivered */
-    int (*pending)(struct pc_store *s, const char *host_id, int64_t now, int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
+    /* What is still to be delivered to a host, by sequence: logged, not expired, host state "queued" or "delivered". */
+    int (*pending)(struct pc_store *s, const char *host_id, int64_t now,
+                   int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
 
-    /* hosts' envelopes (results, ring reports, acks), kept whole; kind "result", "ring", "ack"; key: order sha256 or look id */
-    int (*report_add)(struct pc_store *s, const char *kind, const char *key, const char *host_id, const char *sha256, int64_t time,
-                      struct pc_store_blob envelope); /* same sha256 again: 0, nothing */
-    int (*reports)(struct pc_store *s, const char *kind, const char *key, int (*each)(void *ctx, const char *host_id, struct pc_store_blob envelope), void *ctx);
-    int (*latest)(struct pc_store *s, const char *host_id, const char *action, struct pc_store_blob *set, void **envelope, size_t *len); /* set or read the newest inventory/metrics */
-    int (*event_add)(struct pc_store *s, const char *host_id, int64_t time, const char *kind, const char *text); /* bounded: newest 1,000 a host */
-    int (*events)(struct pc_store *s, const char *host_id, uint32_t max, int (*each)(void *ctx, int64_t time, const char *kind, const char *text), void *ctx);
+    /*
+     * Hosts' envelopes, kept whole; kind "result", "ring", "ack"; key: order sha256 or look id; sha256: the document's.
+     * 1: added; 0: was there. Listed in the order they came.
+     */
+    int (*report_add)(struct pc_store *s, const char *kind, const char *key, const char *host_id, const char *sha256,
+                      int64_t time, struct pc_store_blob envelope);
+    int (*reports)(struct pc_store *s, const char *kind, const char *key,
+                   int (*each)(void *ctx, const char *host_id, struct pc_store_blob envelope), void *ctx);
+    /* Sets (set not NULL), or reads (malloc'd), the newest inventory, metrics ... of a host. */
+    int (*latest)(struct pc_store *s, const char *host_id, const char *action, const struct pc_store_blob *set,
+                  void **envelope, size_t *len);
+    int (*event_add)(struct pc_store *s, const char *host_id, int64_t time, const char *kind, const char *text);
+    int (*events)(struct pc_store *s, const char *host_id, uint32_t max,
+                  int (*each)(void *ctx, int64_t time, const char *kind, const char *text),
+                  void *ctx); /* newest first */
 
-    /* the log */
+    /* The log. Inside a transaction log_size makes other appenders wait for its end, so that the answer stays true. */
     int (*log_size)(struct pc_store *s, uint64_t *size);
-    /* Appends in one transaction if the size is still `at` (else PC_E_CHANGED): entries, completed nodes, the new checkpoint. Under PostgreSQL an
-     * advisory lock keeps appenders of several processes in line. */
-    int (*log_append)(struct pc_store *s, uint64_t at, const struct pc_store_blob *entries, size_t n, const struct pc_store_node *nodes, size_t n_nodes,
-                      const char *checkpoint);
-    int (*log_entries)(struct pc_store *s, uint64_t from, uint32_t max, int (*each)(void *ctx, uint64_t index, struct pc_store_blob entry), void *ctx);
+    /*
+     * Appends if the size is still `at` (else PC_E_CHANGED): entries, completed nodes, the new checkpoint. n may be 0:
+     * only a new text for the checkpoint of that size. Appenders of all processes stand in line here until they commit.
+     */
+    int (*log_append)(struct pc_store *s, uint64_t at, const struct pc_store_blob *entries, size_t n,
+                      const struct pc_store_node *nodes, size_t n_nodes, const char *checkpoint);
+    int (*log_entries)(struct pc_store *s, uint64_t from, uint32_t max,
+                       int (*each)(void *ctx, uint64_t index, struct pc_store_blob entry), void *ctx);
     int (*log_node)(struct pc_store *s, uint8_t level, uint64_t index, uint8_t out[32]);
-    int (*log_find)(struct pc_store *s, const char *order_sha256, const char *type, uint64_t *index); /* the entry of an order */
+    /* Consecutive nodes of a level into out; how many there were, at most max. For tiles. */
+    int (*log_nodes)(struct pc_store *s, uint8_t level, uint64_t from, uint32_t max, uint8_t (*out)[32]);
+    /* Remembers which entry is the order's (type "order", "stop", "continue" ...): the newest of a type counts. */
+    int (*log_name)(struct pc_store *s, const char *order_sha256, const char *type, uint64_t index);
+    int (*log_find)(struct pc_store *s, const char *order_sha256, const char *type, uint64_t *index);
     int (*checkpoint)(struct pc_store *s, uint64_t size /* 0: newest */, char **text); /* malloc'd */
-    int (*cosign)(struct pc_store *s, uint64_t size, const char *text); /* replaces the newest checkpoint's text by one with more cosignatures */
+    /* Replaces the newest checkpoint's text by one with more cosignatures. PC_E_CHANGED: size is not the newest. */
+    int (*cosign)(struct pc_store *s, uint64_t size, const char *text);
 
-    /* several processes: tell the others, hear the others. SQLite: nothing to do. fd: -1 or a descriptor to poll. */
+    /*
+     * Several processes: tell the others (at commit), hear the others. SQLite: nothing to do, fd -1.
+     * fd: readable when there is something to read; ask again after -EIO. One's own texts come back too.
+     */
     int (*notify)(struct pc_store *s, const char *text);
     int (*notify_fd)(struct pc_store *s);
     int (*notify_read)(struct pc_store *s, int (*each)(void *ctx, const char *text), void *ctx);
@@ -115,6 +167,6 @@ struct pc_store_ops {
 struct pc_store {
     const struct pc_store_ops *ops;
 };
-/* "sqlite:/path/server.db" or "postgresql://...". *out owned; ops->close. */
+/* "sqlite:/path/server.db" or "postgresql://...". *out owned; ops->close. why: what failed, for people. */
 int pc_store_open(const char *where, struct pc_store **out, char *why, size_t why_len);
 #endif

@@ -28,6 +28,7 @@ may wire base wire
 may kern base kern
 may preserve base preserve
 may proc base proc
+may store base store
 may agent base core kern preserve proc agent
 may cli/drill base cli/drill cli/drill.h
 may cli base core trust wire kern preserve agent cli
@@ -50,7 +51,7 @@ programs='exit|_exit|abort|puts|putchar|printf|__printf_chk|__vprintf_chk|perror
 for layer in core trust wire; do
     calls $layer "$io" "a pure layer does no I/O, reads no clock, draws no random numbers"
 done
-for layer in base core trust wire kern preserve proc; do
+for layer in base core trust wire kern preserve proc store; do
     calls $layer "$programs" "only programs log or exit"
 done
 exit $bad
