@@ -1,6 +1,7 @@
 /*
- * The command line of Portcullis. Owns the table of subcommands and everything made from it: parsing, usage, help. Does
- * nothing itself: each subcommand is one file, and all but drill, replay and sig are one question to the guard.
+ * The command line of Portcullis. Owns the table of the guard's subcommands (the fleet's is fleet_table.c), the choice of one, and
+ * the help over all. Does nothing itself: options.c parses, each subcommand is one file, and those of the guard are, but for drill,
+ * replay and sig, one question to it.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -49,93 +50,45 @@ static const struct pc_cli_command commands[] = {
     {0},
 };
 
-static void print_help(FILE *f)
+static void print_commands(FILE *f, const struct pc_cli_command *c)
 {
-    fputs("Usage: portcullis COMMAND [ARGUMENT]... [--state DIR] [--json]\n"
-          "Asks and directs the guard of this host, which stops programs that destroy files in bulk.\n\nCommands:\n",
-          f);
-    for (const struct pc_cli_command *c = commands; c->name; c++) {
-        char left[64];
+    for (; c->name; c++) {
+        char left[80];
         snprintf(left, sizeof left, "%s %s", c->name, c->words);
-        fprintf(f, "  %-18s %s\n", left, c->brief);
+        fprintf(f, "  %-22s %s\n", left, c->brief);
         for (const struct pc_cli_option *o = c->options; o->name; o++) {
             snprintf(left, sizeof left, "%s %s", o->name, o->value ? o->value : "");
-            fprintf(f, "      %-14s %s\n", left, o->help);
+            fprintf(f, "      %-18s %s\n", left, o->help);
         }
     }
+}
+
+static void print_help(FILE *f)
+{
+    fputs("Usage: portcullis COMMAND [ARGUMENT]... [OPTION]...\n"
+          "Asks and directs the guard of this host, which stops programs that destroy files in bulk; and, for an owner, the fleet.\n"
+          "\nCommands of this host:\n",
+          f);
+    print_commands(f, commands);
+    fputs("\nCommands of an owner of a fleet:\n", f);
+    print_commands(f, pc_fleet_commands);
     fputs("\nOptions of every command:\n"
           "  --state DIR        the guard's folder (or PORTCULLIS_STATE; " DEFAULT_STATE ")\n"
           "  --json             print the answer as JSON\n"
           "  --help, --version\n"
-          "\nExit status: 0 done, 1 failed, 2 usage, 3 no guard is running, 4 refused or not allowed,\n255 a signature is not good.\n",
+          "\nOptions of the fleet's commands:\n"
+          "  --owner DIR        your folder (or PORTCULLIS_OWNER; ~/.config/portcullis)\n"
+          "  --server URL, --ca FILE, --token FILE    instead of what owner.conf in that folder says\n"
+          "\nExit status: 0 done, 1 failed or not verified, 2 usage, 3 nobody answers (no guard is running, the server cannot be\n"
+          "reached), 4 refused or not allowed, 255 a signature is not good.\n",
           f);
 }
 
-static void print_usage(FILE *f, const struct pc_cli_command *c)
-{
-    fprintf(f, "Usage: portcullis %s%s%s", c->name, *c->words ? " " : "", c->words);
-    for (const struct pc_cli_option *o = c->options; o->name; o++)
-        fprintf(f, " [%s%s%s]", o->name, o->value ? " " : "", o->value ? o->value : "");
-    fprintf(f, " [--state DIR] [--json]\n%s\n", c->brief);
-    for (const struct pc_cli_option *o = c->options; o->name; o++)
-        fprintf(f, "  %s %s\t%s\n", o->name, o->value ? o->value : "", o->help);
-}
-
-/* The value of an option at argv[*i], as "--name VALUE" or "--name=VALUE"; NULL when it is another option. */
-static const char *take_option(const struct pc_cli_option *o, int argc, char **argv, int *i)
-{
-    size_t n = strlen(o->name);
-    if (strncmp(argv[*i], o->name, n) != 0 || (argv[*i][n] != 0 && argv[*i][n] != '='))
-        return NULL;
-    if (!o->value)
-        return argv[*i][n] == 0 ? "" : NULL;
-    if (argv[*i][n] == '=')
-        return argv[*i] + n + 1;
-    return *i + 1 < argc ? argv[++*i] : NULL;
-}
-
-static const struct pc_cli_option common[] = {
-    {"--state", "DIR", NULL}, {"--json", NULL, NULL}, {"--help", NULL, NULL}, {NULL, NULL, NULL}};
-enum { COMMON_STATE, COMMON_JSON, COMMON_HELP, COMMON_COUNT };
-
-/* Finds argv[*i] in a list of options and stores its value. False when it is none of them. */
-static bool take_any(const struct pc_cli_option *list, const char **values, int argc, char **argv, int *i)
-{
-    for (size_t k = 0; list[k].name; k++) {
-        const char *value = take_option(&list[k], argc, argv, i);
-        if (value)
-            values[k] = value;
-        if (value)
-            return true;
-    }
-    return false;
-}
-
-/* Fills in args and the common options of cli. 0, or an exit status after saying why. */
-static int parse(const struct pc_cli_command *cmd, int argc, char **argv, struct pc_cli_args *args, const char **shared)
-{
-    int words = 0;
-    bool only_words = false;
-    for (int i = 1; i < argc; i++) {
-        bool is_option = !only_words && argv[i][0] == '-' && argv[i][1];
-        if (is_option && strcmp(argv[i], "--") == 0)
-            only_words = true;
-        else if (!is_option && words < cmd->word_count)
-            args->word[words++] = argv[i];
-        else if (!is_option || (!take_any(common, shared, argc, argv, &i) && !take_any(cmd->options, args->value, argc, argv, &i)))
-            return pc_cli_fail(PC_EXIT_USAGE, "%s: %s: unknown, one too many, or without its value: see `portcullis %s --help`", cmd->name, argv[i],
-                               cmd->name);
-    }
-    if (words < cmd->word_count && !shared[COMMON_HELP])
-        return pc_cli_fail(PC_EXIT_USAGE, "%s: %s is missing: see `portcullis %s --help`", cmd->name, cmd->words, cmd->name);
-    return 0;
-}
-
-static void look_around(struct pc_cli *cli, const char *const *shared)
+static void look_around(struct pc_cli *cli)
 {
     const char *env = getenv("PORTCULLIS_STATE"), *no_colour = getenv("NO_COLOR");
-    cli->state_dir = shared[COMMON_STATE] ? shared[COMMON_STATE] : env && *env ? env : DEFAULT_STATE;
-    cli->json = shared[COMMON_JSON] != NULL;
+    if (!cli->state_dir)
+        cli->state_dir = env && *env ? env : DEFAULT_STATE;
     cli->colour = isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
     cli->progress = isatty(STDERR_FILENO) && !cli->json;
     cli->utf8 = setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
@@ -143,46 +96,95 @@ static void look_around(struct pc_cli *cli, const char *const *shared)
     cli->now_ns = pc_real_ns();
 }
 
+/* argv[0] is the last word of the command's name. */
 static int run(const struct pc_cli_command *cmd, int argc, char **argv)
 {
-    const char *shared[COMMON_COUNT] = {NULL};
-    struct pc_cli_args args = {0};
-    struct pc_cli cli;
+    static struct pc_cli_args args; /* large */
+    struct pc_cli cli = {0};
+    bool help = false;
     if (cmd->raw)
         return cmd->raw(argc, argv);
-    int status = parse(cmd, argc, argv, &args, shared);
+    int status = pc_cli_parse(cmd, argc, argv, &cli, &args, &help);
     if (status)
         return status;
-    if (shared[COMMON_HELP]) {
-        print_usage(stdout, cmd);
+    if (help) {
+        pc_cli_usage(cmd);
         return PC_EXIT_OK;
     }
-    look_around(&cli, shared);
+    look_around(&cli);
     status = cmd->run(&cli, &args);
     if (fflush(stdout) != 0 && status == PC_EXIT_OK)
         return pc_cli_fail(PC_EXIT_FAILED, "cannot write the answer to standard output");
     return status;
 }
 
-static const struct pc_cli_command *find_command(const char *name)
+/* Of `list`, the command that the first one or two of argv name; *words says how many. NULL: none. */
+static const struct pc_cli_command *find_in(const struct pc_cli_command *list, int argc, char **argv, int *words)
 {
-    for (const struct pc_cli_command *c = commands; c->name; c++)
-        if (strcmp(c->name, name) == 0)
+    char two[80] = "";
+    if (argc > 1)
+        snprintf(two, sizeof two, "%s %s", argv[0], argv[1]);
+    for (const struct pc_cli_command *c = list; argc > 0 && c->name; c++) {
+        bool pair = strcmp(c->name, two) == 0;
+        if (pair || strcmp(c->name, argv[0]) == 0) {
+            *words = pair ? 2 : 1;
             return c;
+        }
+    }
     return NULL;
 }
 
-/* "portcullis --state DIR status" is as good as "portcullis status --state DIR": moves the command to the front. */
+static const struct pc_cli_command *find_command(int argc, char **argv, int *words)
+{
+    const struct pc_cli_command *c = find_in(commands, argc, argv, words);
+    return c ? c : find_in(pc_fleet_commands, argc, argv, words);
+}
+
+/* "portcullis --state DIR status" is as good as "portcullis status --state DIR": moves the command's words to the front. */
 static void command_first(int argc, char **argv)
 {
-    int i = 1;
+    int i = 1, words = 1;
     while (i < argc && argv[i][0] == '-')
-        i += strcmp(argv[i], "--state") == 0 ? 2 : 1;
+        i += pc_cli_common_span(argv[i]);
     if (i >= argc)
         return;
-    char *name = argv[i];
-    memmove(argv + 2, argv + 1, (size_t)(i - 1) * sizeof *argv);
-    argv[1] = name;
+    find_command(argc - i, argv + i, &words);
+    char *name[2] = {argv[i], words == 2 ? argv[i + 1] : NULL};
+    memmove(argv + 1 + words, argv + 1, (size_t)(i - 1) * sizeof *argv);
+    memcpy(argv + 1, name, (size_t)words * sizeof *name);
+}
+
+/* "order" alone, or "order frob". */
+static int unknown(int argc, char **argv)
+{
+    char known[256] = "";
+    size_t used = 0, n = strlen(argv[0]);
+    for (const struct pc_cli_command *c = pc_fleet_commands; c->name && used < sizeof known; c++)
+        if (strncmp(c->name, argv[0], n) == 0 && c->name[n] == ' ')
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s %s", used ? "," : "", c->name + n + 1);
+    if (used)
+        return pc_cli_fail(PC_EXIT_USAGE, "%s: needs one of:%s", argv[0], known);
+    pc_cli_fail(PC_EXIT_USAGE, "%s: unknown command", argv[0]);
+    print_help(stderr);
+    return PC_EXIT_USAGE;
+}
+
+static int help_of(int argc, char **argv)
+{
+    int words = 0;
+    bool named = argc > 0 && argv[0][0] != '-';
+    const struct pc_cli_command *cmd = named ? find_command(argc, argv, &words) : NULL;
+    if (named && !cmd)
+        return unknown(argc, argv);
+    if (cmd && cmd->raw) {
+        char *help[] = {argv[0], (char[]){"--help"}, NULL};
+        return cmd->raw(2, help);
+    }
+    if (cmd)
+        pc_cli_usage(cmd);
+    else
+        print_help(stdout);
+    return PC_EXIT_OK;
 }
 
 int main(int argc, char **argv)
@@ -190,23 +192,18 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a guard that went away, or a closed pager, is an error with words */
     command_first(argc, argv);
     const char *name = argc > 1 ? argv[1] : "";
+    int words = 0;
     if (strcmp(name, "--version") == 0) {
         puts("portcullis " PC_VERSION);
         return PC_EXIT_OK;
     }
-    const struct pc_cli_command *cmd = find_command(strcmp(name, "help") == 0 && argc > 2 ? argv[2] : name);
-    if (cmd && strcmp(name, "help") == 0) {
-        char *help[] = {argv[2], (char[]){"--help"}, NULL};
-        return run(cmd, 2, help);
-    }
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0)
+        return help_of(argc - 2, argv + 2);
+    const struct pc_cli_command *cmd = find_command(argc - 1, argv + 1, &words);
     if (cmd)
-        return run(cmd, argc - 1, argv + 1);
-    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0) {
-        print_help(stdout);
-        return PC_EXIT_OK;
-    }
+        return run(cmd, argc - words, argv + words);
     if (*name)
-        pc_cli_fail(PC_EXIT_USAGE, "%s: unknown command", name);
+        return unknown(argc - 1, argv + 1);
     print_help(stderr);
     return PC_EXIT_USAGE;
 }
