@@ -223,11 +223,27 @@ static int note_folder(struct pc_plan *p, int vol, const struct pc_fh *fh, uint6
     return r;
 }
 
-/* Something the actor did to a file of its own making before the attack began. */
+/* Does the version before the act hold content still? A link to the live inode does not when that was written to. */
+static bool is_kept(struct pc_plan *p, const struct pc_act_rec *a)
+{
+    struct pc_ver v;
+    if (!a->before || pc_ver_get(p->s, a->before, &v) < 0)
+        return false;
+    return (v.object || v.size == 0 || v.how == PC_HOW_META) && !(v.how == PC_HOW_LINK && a->op == OP_MODIFY);
+}
+
+/*
+ * Something the actor did to a file of its own making before the attack began, or a harmless change of such a file of
+ * which there is nothing to go back to: a file being written, as it was preserved by no more than a link.
+ */
 static bool own_work(struct pc_plan *p, uint32_t f, const struct pc_act_rec *a)
 {
     struct pc_pfile *file = &p->files[f];
-    if (a->time_ns >= p->since_ns || file->acted || a->evidence)
+    if (file->acted)
+        return false;
+    if (a->time_ns >= p->since_ns)
+        return file->own && (a->op == OP_MODIFY || a->op == OP_META) && a->score == 0 && !is_kept(p, a);
+    if (a->evidence)
         return false;
     if (a->op == OP_CREATE)
         file->own = !existed_before(p, a);
@@ -264,6 +280,9 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
     int r = pc_plan_file(p, a->vol, &a->fh, &f);
     if (r == 0 && own_work(p, f, a))
         return 0;
+    /* An archiver's temporary file, renamed or removed in the attack: it cannot be what it was, so it counts as made now. */
+    if (r == 0 && fresh && p->files[f].own && !is_kept(p, a))
+        p->files[f].created = true;
     if (r == 0)
         r = place_of(p, a, &at);
     if (r == 0 && moves)

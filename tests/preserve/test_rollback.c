@@ -310,6 +310,39 @@ static void own_earlier_work_stays(void **state)
     free(after);
 }
 
+/* An archiver's own file, never preserved whole: renamed and then gone, or renamed and there. Neither can fail a rollback. */
+static void own_temporary_needs_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t early = 1000000000, late = early + 3000000000ULL;
+    put_file(f, "document", "its content");
+    capture_tree(f);
+    char *before = fingerprint(f);
+    for (int there = 0; there < 2; there++) {
+        struct pc_act_rec a = {.time_ns = early, .actor = 6, .op = 2, .vol = f->vol};
+        const char *name = there ? "kept.zip" : "gone.zip";
+        put_file(f, name, "half an archive");
+        a.fh = fh_of(f, name);
+        a.parent = a.new_parent = fh_of(f, ".");
+        snprintf(a.name, sizeof a.name, "ziTMP%d", there);
+        assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+        a.time_ns = late;
+        a.op = 4;
+        snprintf(a.new_name, sizeof a.new_name, "%s", name);
+        assert_int_equal(pc_store_record_act(f->s, &a, NULL), 0);
+        if (!there)
+            assert_int_equal(unlinkat(f->root, name, 0), 0);
+    }
+    struct pc_incident inc = {.started_ns = late - 1, .state = PC_INC_FROZEN, .root = 6};
+    assert_int_equal(pc_store_incident_open(f->s, &inc), 0);
+    assert_int_equal(pc_store_incident_add_process(f->s, inc.id, 6), 0);
+    apply(f, inc.id, false);
+    char *after = fingerprint(f);
+    same_fingerprint(before, after, "temporary");
+    free(before);
+    free(after);
+}
+
 static void flags_acls_and_capabilities(void **state)
 {
     struct fixture *f = *state;
@@ -477,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(flags_acls_and_capabilities),
         T(destruction_by_nobody_is_nobodys_work), T(own_earlier_work_stays),
+        T(own_temporary_needs_nothing),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
         T(what_went_aside_goes_with_the_retention),
     };
