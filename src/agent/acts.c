@@ -629,13 +629,27 @@ void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
 /* ---- a first glance ---- */
 
 /*
+ * A blank file is a loss only where there was something before: not when it is new (every file is empty at first), nor
+ * when the family of its writer made it while we watched (file servers and databases lay out files of their own). The
+ * lineage may be a moment old here: whoever is not yet known is no kin.
+ */
+static bool may_be_emptied(struct pc_guard *g, const struct pc_volume *v, const struct pc_fan_event *e)
+{
+    struct pc_known known;
+    if (pc_store_lookup(g->store, v->id, &e->target, &known) < 0)
+        return false;
+    bool watched = known.creator > g->run_base;
+    return known.size > 0 && !(watched && pc_judge_is_kin(g->judge, known.creator - g->run_base, e->pid));
+}
+
+/*
  * Knowing who did it, and reading the pre-image (perhaps from a disk), takes long enough for an attacker to destroy dozens
  * of files. So first a glance at what is there now: when that looks like ciphertext the gate comes down at once, and goes
  * up again soon if the judge then finds nothing.
  */
-static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh)
+static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fan_event *e)
 {
-    _close_ int fd = pc_fh_open(v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    _close_ int fd = pc_fh_open(v->tree_fd, &e->target, O_RDONLY | O_NONBLOCK | O_NOATIME);
     struct pc_content *c = &g->acts->content_after;
     *c = (struct pc_content){.size = GLANCE_BYTES, .count = 1, .win = {{.len = GLANCE_BYTES}}};
     read_windows(fd, c, g->acts->after);
@@ -644,7 +658,7 @@ static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *
     struct pc_look look = {0};
     if (!blank)
         pc_content_look(c, &look);
-    if (fd >= 0 && (blank || look.opaque >= 50))
+    if (fd >= 0 && (blank ? may_be_emptied(g, v, e) : look.opaque >= 50))
         pc_gate_suspect(g, v);
     return fd >= 0;
 }
@@ -660,7 +674,7 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
             continue;
         struct pc_volume *v = pc_volume_by_fsid(g, e.fsid);
         if (v && !v->gate_down && g->settings.gate && !is_cleared(g, &e.target) && pc_dirs_find(g->dirs, v->id, &e.dir))
-            looked += glance(g, v, &e.target);
+            looked += glance(g, v, &e);
     }
 }
 

@@ -124,6 +124,12 @@ bool pc_judge_is_beneath(const struct pc_judge *j, pc_actor actor, pc_actor root
     return s && r && pc_lineage_is_beneath(&j->lin, s, r);
 }
 
+bool pc_judge_is_kin(const struct pc_judge *j, pc_actor maker, pid_t pid)
+{
+    uint32_t s = pc_lineage_by_pid(&j->lin, pid);
+    return s && pc_weigh_kin(&j->lin, maker, s);
+}
+
 pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor)
 {
     uint32_t s = pc_lineage_slot(&j->lin, actor);

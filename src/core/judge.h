@@ -46,6 +46,8 @@ pc_actor pc_judge_seen(struct pc_judge *j, pid_t pid, pid_t parent, uint64_t now
 void pc_judge_spare(struct pc_judge *j, pid_t pid);
 pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid); /* 0: not known */
 bool pc_judge_is_beneath(const struct pc_judge *j, pc_actor actor, pc_actor root); /* true when equal, too */
+/* Is the maker of one family with this process (its group, beneath a spared ancestor, or an ancestor of it)? */
+bool pc_judge_is_kin(const struct pc_judge *j, pc_actor maker, pid_t pid);
 pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor);                 /* 0: none */
 pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);                       /* also of a dead one; 0 unknown */
 /* The largest group that is held answerable together: the highest ancestor below every spared one. 0: not known. */

@@ -43,7 +43,7 @@ static void blame(const struct pc_weighing *w, uint64_t file, uint8_t score, uin
 
 /* --- whose file --------------------------------------------------------------------------------------------------- */
 
-static bool made_by_kin(const struct pc_lineage *l, pc_actor creator, uint32_t actor)
+bool pc_weigh_kin(const struct pc_lineage *l, pc_actor creator, uint32_t actor)
 {
     uint32_t maker = pc_lineage_slot(l, creator);
     return maker && (pc_lineage_is_beneath(l, maker, pc_lineage_group(l, actor)) ||
@@ -60,7 +60,7 @@ static pc_actor maker_of(const struct pc_judge *j, const struct pc_act *act)
 static bool is_new_and_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor)
 {
     const struct pc_made *m = pc_twins_made_find(&j->twins, act->file);
-    return m && act->now_ns - m->time_ns <= j->policy.window_ns && made_by_kin(&j->lin, m->maker, actor);
+    return m && act->now_ns - m->time_ns <= j->policy.window_ns && pc_weigh_kin(&j->lin, m->maker, actor);
 }
 
 enum pc_own pc_weigh_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor)
@@ -288,7 +288,7 @@ static uint8_t emptied_score(const struct pc_weighing *w, uint8_t score)
 {
     const struct pc_finding *f = &w->facts->finding;
     const struct pc_lineage *l = &w->j->lin;
-    bool kin = made_by_kin(l, maker_of(w->j, w->act), w->actor);
+    bool kin = pc_weigh_kin(l, maker_of(w->j, w->act), w->actor);
     if (pc_weigh_own(w->j, w->act, w->actor) != PC_OWN_NOT)
         return 0;
     if (pc_kind_flags(f->kind_before) & (PC_KF_PAGED | PC_KF_DISK))
@@ -327,7 +327,7 @@ static bool is_still_made(const struct pc_weighing *w, const struct pc_finding *
         return false;
     /* File servers and databases lay out files of their own and write zeros over them; only ciphertext is held against it. */
     bool blanked = f->evidence & PC_EV_EMPTIED && !(f->evidence & (PC_EV_RANDOMISED | PC_EV_ENCODED | PC_EV_ENCRYPTED_BOX));
-    if (blanked && made_by_kin(&w->j->lin, maker_of(w->j, act), w->actor))
+    if (blanked && pc_weigh_kin(&w->j->lin, maker_of(w->j, act), w->actor))
         return true;
     if (!is_new_and_own(w->j, act, w->actor))
         return false;

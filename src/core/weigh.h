@@ -48,6 +48,9 @@ enum pc_own {
 };
 enum pc_own pc_weigh_own(const struct pc_judge *j, const struct pc_act *act, uint32_t actor);
 
+/* Was the file's maker of the actor's group, or an ancestor of it? */
+bool pc_weigh_kin(const struct pc_lineage *l, pc_actor creator, uint32_t actor);
+
 struct pc_weighing {
     struct pc_judge *j;
     const struct pc_act *act;
