@@ -230,6 +230,8 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
             memset(o, 0, sizeof *o); /* asked twice for the same: the judge's own error, never a verdict */
     }
+    if (o->finding.score)
+        pc_gate_doubt(g);
     pc_tracer_act(g, &act, &o->facts);
 }
 
@@ -864,6 +866,8 @@ void pc_acts_vault_touched(struct pc_guard *g, pid_t tid)
              "process %d (%s) was denied access to the vault", pid, info.exe);
     struct pc_act act = {.now_ns = pc_mono_ns(), .pid = pid, .op = PC_OP_VAULT, .file = pc_guard_random(g)};
     struct pc_outcome o = {0};
-    if (pc_judge_act(g->judge, &act, &o) == PC_DECIDED && o.convicted)
+    enum pc_answer said = pc_judge_act(g->judge, &act, &o);
+    pc_gate_doubt(g);
+    if (said == PC_DECIDED && o.convicted)
         pc_stop_convict(g, &o, pc_vault_dir_name);
 }

@@ -38,12 +38,19 @@
 #define DRAIN_EVERY 4
 #define TOUCHES_MAX 64
 #define TELL_NS (10 * PC_NS_PER_S)
+/* Threads found to have no evidence against them: their next opens are answered at once, until any evidence comes up. */
 #define CLEAN_SLOTS 1024
-#define CLEAN_NS (20 * PC_NS_PER_MS)
+#define CLEAN_MS 20
 /* A copy may keep its own opener waiting this long; nobody else waits for it. */
 #define COPY_DEADLINE_NS (10 * PC_NS_PER_S)
 
+/* Openers let go by the copiers themselves between two looks at events: what those write is to be seen before hundreds more. */
+#define UNSEEN_MAX 8
 #define WAIT_BUCKETS 32
+/* Threads whose /proc entry stays open, so that each further open of theirs costs one read of it. */
+#define ASKED_SLOTS 64
+/* on-open: files that may be written without a copy, because they have one already or are none of ours. */
+#define SPARED_SLOTS 8192
 
 enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
 
@@ -83,6 +90,13 @@ struct pc_gate {
     atomic_bool stop;
     atomic_bool alert;      /* some gate is down, or something is frozen */
     atomic_bool links_used; /* some volume keeps hard links (on-open) */
+    atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
+    _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
+    _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
+    struct {
+        pid_t tid;
+        int fd;
+    } asked[ASKED_SLOTS]; /* answering thread only */
     timer_t deadman;
     bool deadman_armed;
     struct pc_store *store;
@@ -104,10 +118,6 @@ struct pc_gate {
     uint64_t told_ns;
     struct grant grant[GRANTS_MAX];
     uint32_t grants;
-    struct {
-        pid_t tid;
-        uint64_t until_ns;
-    } clean[CLEAN_SLOTS];
 };
 
 /* ---- shared helpers ---- */
@@ -174,7 +184,48 @@ static void register_own(struct pc_gate *q)
     pthread_mutex_unlock(&q->lock);
 }
 
+static bool known_clean(struct pc_gate *q, pid_t tid, uint64_t now)
+{
+    uint64_t slot = atomic_load(&q->clean[(uint32_t)tid % CLEAN_SLOTS]);
+    return slot >> 32 == (uint32_t)tid && (uint32_t)(now / PC_NS_PER_MS) - (uint32_t)slot < CLEAN_MS;
+}
+
+static void note_clean(struct pc_gate *q, pid_t tid, uint64_t now)
+{
+    atomic_store(&q->clean[(uint32_t)tid % CLEAN_SLOTS], (uint64_t)(uint32_t)tid << 32 | (uint32_t)(now / PC_NS_PER_MS));
+}
+
+/* The slot's content for a file; 0: it has none (a larger number than fits, so that no two files look the same). */
+static uint64_t spared_key(uint64_t dev, uint64_t ino)
+{
+    return dev >> 32 || ino >> 32 ? 0 : dev << 32 | ino;
+}
+
+static _Atomic uint64_t *spared_slot(struct pc_gate *q, uint64_t key)
+{
+    return &q->spared[key * 0x9e3779b97f4a7c15ULL >> 51];
+}
+
+static bool is_spared(struct pc_gate *q, const struct stat *st)
+{
+    uint64_t key = spared_key(st->st_dev, st->st_ino);
+    return key && atomic_load(spared_slot(q, key)) == key;
+}
+
 /* ---- the answering thread ---- */
+
+static int ask_why(struct pc_gate *q, pid_t tid, struct pc_open_why *why)
+{
+    __typeof__(q->asked[0]) *a = &q->asked[(uint32_t)tid % ASKED_SLOTS];
+    if (a->tid == tid && pc_proc_open_why(a->fd, tid, why) == 0)
+        return 0;
+    if (a->tid)
+        close(a->fd); /* another thread's, or of one that is gone */
+    int fd = pc_proc_open_why_fd(tid);
+    a->tid = fd < 0 ? 0 : tid;
+    a->fd = fd;
+    return fd < 0 ? fd : pc_proc_open_why(fd, tid, why);
+}
 
 static struct held *free_slot(struct pc_gate *q)
 {
@@ -194,17 +245,22 @@ static void allow_now(struct pc_gate *q, int fd)
     close(fd);
 }
 
-/* Nothing this open could destroy: read-only, not a file, or a file still empty while nobody is suspect. */
-static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, struct pc_open_why *why)
+/*
+ * Nothing this open could destroy: read-only, not a file, or nobody is suspect (or not this thread) and the file is still
+ * empty or needs no copy. The cheapest question comes first: what a thread opens for costs more than all the others.
+ */
+static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now, struct pc_open_why *why)
 {
     struct stat st;
-    if (is_own(q, o->tid) || pc_proc_open_why(o->tid, why) < 0)
+    bool links = atomic_load(&q->links_used);
+    bool trusted = !atomic_load(&q->alert) || known_clean(q, o->tid, now);
+    if (trusted && !links)
         return true;
-    if (why->kind == PC_OPEN_READ && !(why->wants_single_link && atomic_load(&q->links_used)))
+    if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
         return true;
-    if (fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
+    if (trusted && (st.st_size == 0 || is_spared(q, &st)))
         return true;
-    return st.st_size == 0 && !atomic_load(&q->alert);
+    return ask_why(q, o->tid, why) < 0 || (why->kind == PC_OPEN_READ && !(why->wants_single_link && links));
 }
 
 /* Answered here when it cannot destroy anything; else left to the main thread. True when somebody waits for it. */
@@ -212,7 +268,7 @@ static bool take_open(struct pc_gate *q, const struct pc_fan_open *o, uint64_t n
 {
     struct pc_open_why why;
     q->stats.opens++;
-    if (harmless(q, o, &why)) {
+    if (harmless(q, o, now, &why)) {
         allow_now(q, o->fd);
         return false;
     }
@@ -247,6 +303,8 @@ static void answer_opens(struct pc_gate *q)
             left |= take_open(q, &opens[i], now);
         if (left)
             wake(q->main_event);
+        if (n < 32)
+            break; /* that was all: poll() tells of the next */
     }
 }
 
@@ -351,10 +409,10 @@ static void *copier(void *arg)
         if (h->state == HELD_PARKED) { /* answered by the deadline */
             close(h->fd);
             *h = (struct held){.fd = -1};
-        } else if (j->drop_link || atomic_load(&q->alert)) {
+        } else if (j->drop_link || atomic_load(&q->alert) || atomic_fetch_add(&q->unseen, 1) >= UNSEEN_MAX) {
             /*
              * For the main thread: our link has to go first, or the gate came down meanwhile, when the opener may be a
-             * suspect and hundreds of copies may end at once.
+             * suspect. Hundreds of copies may end at once, too: then it looks first at what the last openers did.
              */
             h->state = HELD_WAITING;
             h->since_ns = pc_mono_ns();
@@ -368,6 +426,23 @@ static void *copier(void *arg)
 }
 
 /* ---- main thread ---- */
+
+/* Only while it is not kept by a link: until unspare. */
+static void spare(struct pc_gate *q, const struct stat *st)
+{
+    uint64_t key = spared_key(st->st_dev, st->st_ino);
+    if (key)
+        atomic_store(spared_slot(q, key), key);
+}
+
+static void unspare(void *arg, int vol, uint64_t ino)
+{
+    struct pc_guard *g = arg;
+    const struct pc_volume *v = pc_volume_by_id(g, vol);
+    uint64_t key = v ? spared_key(v->st_dev, ino) : 0;
+    if (key && atomic_load(spared_slot(g->gate, key)) == key)
+        atomic_store(spared_slot(g->gate, key), 0);
+}
 
 static int start_threads(struct pc_guard *g, struct pc_gate *q)
 {
@@ -403,6 +478,7 @@ int pc_gate_start(struct pc_guard *g)
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->work, NULL);
     register_own(q);
+    pc_store_on_link(g->store, unspare, g);
     q->gate_group = pc_fan_gate_open();
     q->vault_group = pc_fan_gate_open();
     if (q->gate_group < 0 || q->vault_group < 0)
@@ -415,6 +491,8 @@ void pc_gate_stop(struct pc_guard *g)
     struct pc_gate *q = g->gate;
     if (!q)
         return;
+    if (g->store)
+        pc_store_on_link(g->store, NULL, NULL);
     atomic_store(&q->stop, true);
     wake(q->thread_event);
     pthread_mutex_lock(&q->lock);
@@ -432,6 +510,9 @@ void pc_gate_stop(struct pc_guard *g)
     for (uint32_t i = 0; i < q->held_used; i++)
         if (q->held[i].state != HELD_FREE)
             close(q->held[i].fd);
+    for (uint32_t i = 0; i < ASKED_SLOTS; i++)
+        if (q->asked[i].tid)
+            close(q->asked[i].fd);
     close(q->main_event);
     close(q->thread_event);
     free(q->held);
@@ -475,15 +556,16 @@ static void bring_down(struct pc_guard *g, struct pc_volume *v, uint64_t for_ns)
         v->gate_until_ns = until;
     if (v->gate_down || !g->settings.gate)
         return;
+    atomic_store(&g->gate->alert, true); /* first: what the mark brings is not to be answered as in calm times */
     if (v->mode != PC_MODE_ON_OPEN && pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
-        return;
+        return; /* alert ends with the next tick */
     v->gate_down = true;
-    atomic_store(&g->gate->alert, true);
     g->n.gate_downs++;
 }
 
 void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
 {
+    pc_gate_doubt(g);
     bring_down(g, v, QUIET_NS);
 }
 
@@ -511,9 +593,16 @@ int pc_gate_fd(const struct pc_guard *g)
     return g->gate->main_event;
 }
 
-static bool known_clean(struct pc_gate *q, pid_t tid, uint64_t now)
+bool pc_gate_alert(const struct pc_guard *g)
 {
-    return q->clean[(uint32_t)tid % CLEAN_SLOTS].tid == tid && q->clean[(uint32_t)tid % CLEAN_SLOTS].until_ns > now;
+    return atomic_load(&g->gate->alert);
+}
+
+void pc_gate_doubt(struct pc_guard *g)
+{
+    for (uint32_t i = 0; i < CLEAN_SLOTS; i++)
+        atomic_store_explicit(&g->gate->clean[i], 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 static void drop_old_grants(struct pc_gate *q, uint64_t now)
@@ -550,8 +639,7 @@ static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
     if (h->kind == PC_OPEN_READ)
         return true;
     if (!pc_judge_suspicion(g->judge, h->actor)) {
-        q->clean[(uint32_t)h->tid % CLEAN_SLOTS].tid = h->tid;
-        q->clean[(uint32_t)h->tid % CLEAN_SLOTS].until_ns = now + CLEAN_NS;
+        note_clean(q, h->tid, now);
         return true;
     }
     pc_actor group = pc_judge_suspect_root(g->judge, h->actor);
@@ -571,7 +659,11 @@ static bool needs_copy(struct pc_guard *g, const struct pc_volume *v, const stru
                        struct copy_job *job)
 {
     struct pc_known known;
-    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || known.how != PC_HOW_LINK || st->st_size == 0)
+    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || known.how != PC_HOW_LINK) {
+        spare(g->gate, st);
+        return false;
+    }
+    if (st->st_size == 0)
         return false;
     job->drop_link = h->single_link && st->st_nlink == 2;
     if (h->kind == PC_OPEN_READ && !job->drop_link)
@@ -726,6 +818,8 @@ void pc_gate_step(struct pc_guard *g)
 {
     struct pc_gate *q = g->gate;
     drain_event(q->main_event);
+    if (g->drained)
+        atomic_store(&q->unseen, 0);
     pc_gate_adopt(g);
     judge_touches(g);
     uint64_t now = pc_mono_ns();

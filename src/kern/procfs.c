@@ -175,18 +175,43 @@ static bool openat2_flags(pid_t tid, uint64_t address, uint64_t *flags)
     return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)sizeof *flags;
 }
 
-int pc_proc_open_why(pid_t tid, struct pc_open_why *out)
+/* "NR 0xA 0xB 0xC 0xD ...": the number and the first four arguments. False: "running", or of another form. */
+static bool parse_syscall(const char *text, long *nr, uint64_t a[4])
 {
-    char path[40], text[256];
+    char *end;
+    *nr = strtol(text, &end, 10);
+    if (end == text)
+        return false;
+    for (int i = 0; i < 4; i++) {
+        const char *from = end;
+        if (*from != ' ')
+            return false;
+        a[i] = strtoull(from, &end, 16);
+        if (end == from + 1)
+            return false;
+    }
+    return true;
+}
+
+int pc_proc_open_why_fd(pid_t tid)
+{
+    char path[40];
     snprintf(path, sizeof path, "/proc/%d/syscall", tid);
-    ssize_t n = pc_read_file_at(AT_FDCWD, path, text, sizeof text);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int pc_proc_open_why(int fd, pid_t tid, struct pc_open_why *out)
+{
+    char text[256];
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
     if (n < 0)
-        return (int)n;
+        return -errno;
+    text[n] = 0;
     struct pc_open_why why = {.kind = PC_OPEN_WRITE};
     long nr;
-    unsigned long long a[4];
-    if (sscanf(text, "%ld %llx %llx %llx %llx", &nr, &a[0], &a[1], &a[2], &a[3]) == 5) {
-        uint64_t flags;
+    uint64_t a[4], flags;
+    if (parse_syscall(text, &nr, a)) {
         if (nr == SYS_openat)
             why_from_flags(a[2], &why);
 #ifdef SYS_open

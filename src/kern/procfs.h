@@ -37,8 +37,13 @@ struct pc_open_why {
     enum pc_open_kind kind;
     bool wants_single_link; /* O_NOFOLLOW read without O_DIRECTORY: gzip and xz, which refuse files with several links */
 };
-/* -errno when the thread is gone (its open was aborted). */
-int pc_proc_open_why(pid_t tid, struct pc_open_why *out);
+/*
+ * Opens what pc_proc_open_why reads, to be read as often as wanted. It stays with that one thread: when the thread is gone,
+ * reading fails, also when its number is in use again. Descriptor or -errno.
+ */
+int pc_proc_open_why_fd(pid_t tid);
+/* fd: from pc_proc_open_why_fd for tid. -errno when the thread is gone (its open was aborted). */
+int pc_proc_open_why(int fd, pid_t tid, struct pc_open_why *out);
 /* SHA-256 (hex, 65 bytes) of the program a process runs. Reads the file: never on the answering thread. */
 int pc_proc_exe_sha256(pid_t pid, char hex[65]);
 #endif

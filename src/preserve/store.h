@@ -118,6 +118,12 @@ int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, c
                           const struct pc_vault_copy *copy, uint64_t *version);
 
 /*
+ * on-open mode: fn is called just before a file's content comes to rest on a hard link alone (a write would then destroy
+ * it), with its inode number. Whoever remembers that a file may be written without asking forgets it there.
+ */
+void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, uint64_t ino), void *arg);
+
+/*
  * on-open mode: takes the vault's own hard link of a live file away, for programs that refuse files with other links
  * (gzip, xz, logrotate). Call after its content was copied and adopted; the next capture links it again. 0 also when
  * there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it is the only name left.
