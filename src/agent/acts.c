@@ -168,31 +168,35 @@ static void read_after(struct pc_guard *g, const struct deed *d)
     read_windows(fd, &g->acts->content_after, g->acts->after);
 }
 
-/* New files are many (an untar, a build) and seldom ciphertext: most are told by their first bytes. */
-static bool harmless_head(struct pc_guard *g, const struct deed *d)
+/*
+ * New files are many (an untar, a build) and seldom ciphertext: most are told by their first bytes. What those told is
+ * handed to the judge, so that they are looked at once.
+ */
+static bool harmless_head(struct pc_guard *g, const struct deed *d, struct pc_act *act, struct pc_facts *facts)
 {
     struct pc_acts *a = g->acts;
     _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
     a->content_after = (struct pc_content){.size = d->size_after, .count = 1, .win = {{.len = GLANCE_BYTES}}};
     read_windows(fd, &a->content_after, a->after);
-    struct pc_look look;
-    pc_content_look(&a->content_after, &look);
-    return look.opaque < 30;
+    act->after = &a->content_after;
+    pc_judge_facts(act, facts);
+    if (facts->after.opaque >= 30)
+        return false;
+    act->facts = facts;
+    return true;
 }
 
-static void fetch(struct pc_guard *g, const struct deed *d, enum pc_answer need, struct pc_act *act)
+static void fetch(struct pc_guard *g, const struct deed *d, enum pc_answer need, struct pc_act *act, struct pc_facts *facts)
 {
     struct pc_acts *a = g->acts;
     uint64_t seed = pc_guard_random(g);
+    if (need == PC_NEED_AFTER && act->op == PC_OP_CREATE && harmless_head(g, d, act, facts))
+        return;
     if (need == PC_NEED_BOTH)
         pc_content_plan(act->size_before, act->size_after, seed, &a->content_before, &a->content_after);
     else if (need == PC_NEED_BEFORE)
         pc_content_plan_one(act->size_before, seed, &a->content_before);
-    if (need == PC_NEED_AFTER && act->op == PC_OP_CREATE && harmless_head(g, d)) {
-        act->after = &a->content_after; /* the head is enough to see that it is no ciphertext */
-        return;
-    }
-    if (need == PC_NEED_AFTER)
+    else
         pc_content_plan_one(act->size_after, seed, &a->content_after);
     if (need != PC_NEED_AFTER) {
         read_before(g, d);
@@ -224,8 +228,9 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     };
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
+    struct pc_facts facts;
     if (need != PC_DECIDED) {
-        fetch(g, d, need, &act);
+        fetch(g, d, need, &act, &facts);
         g->n.judged++;
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
             memset(o, 0, sizeof *o); /* asked twice for the same: the judge's own error, never a verdict */
@@ -384,7 +389,7 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
     if (!d->known) {
         if (closed)
             new_content(g, d, &st);
-        pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), false);
+        pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
         return;
     }
     struct pc_known known = *d->known;
@@ -404,7 +409,7 @@ static void changed(struct pc_guard *g, struct deed *d, bool closed)
     d->op = PC_OP_MODIFY;
     d->closed = closed;
     judge_and_record(g, d);
-    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, !closed);
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, closed ? PC_WHEN_SOON : PC_WHEN_HOT);
 }
 
 static void created(struct pc_guard *g, struct deed *d)
@@ -415,7 +420,7 @@ static void created(struct pc_guard *g, struct deed *d)
         pc_links_note(g, d->v->id, &d->known->parent, d->known->name, &d->fh);
     }
     record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
-    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), false);
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
 }
 
 static void gone(struct pc_guard *g, const struct deed *d)
@@ -454,7 +459,7 @@ static void metadata(struct pc_guard *g, struct deed *d)
     /* Link counts change the ctime too; those need no act, and a changed mtime comes with a content event. */
     if (!same_mode || mtime_ns == d->known->mtime_ns)
         record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
-    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, false);
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, PC_WHEN_SOON);
 }
 
 /* Which file had this name: by the index, or, for a further name of a file with several, by the table of links. */
@@ -531,7 +536,7 @@ static void moved(struct pc_guard *g, struct deed *d)
         if (d->known)
             (void)pc_store_moved(g->store, d->v->id, &d->fh, pc_dirs_fh(g->dirs, d->new_dir), d->new_name);
         else
-            pc_capture_later(g, d->v->id, &d->fh, d->new_dir, d->new_name, creator_id(g, d->pid), false);
+            pc_capture_later(g, d->v->id, &d->fh, d->new_dir, d->new_name, creator_id(g, d->pid), PC_WHEN_NEW);
     } else if (d->dir && d->known) {
         d->op = PC_OP_DELETE; /* it left the guarded folder: what was preserved stays */
         d->new_name = NULL;
@@ -834,7 +839,8 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
     }
     d.size_after = (uint64_t)st.st_size;
     struct pc_act act = {.size_before = known->size, .size_after = d.size_after};
-    fetch(g, &d, PC_NEED_BOTH, &act);
+    struct pc_facts facts;
+    fetch(g, &d, PC_NEED_BOTH, &act, &facts);
     struct pc_outcome o = {0};
     pc_content_compare(act.before, act.after, &o.finding);
     if (same && o.finding.score == 0)

@@ -17,6 +17,11 @@
 /* Long enough for create+write+close+chmod of one file to be one capture, short enough for "within a second". */
 #define SOON_NS (150 * PC_NS_PER_MS)
 /*
+ * A file nobody knew is preserved within a second, but behind the burst that makes it and a thousand others, so that the
+ * guard does not take the processor from who unpacks or compiles; and many temporary ones are gone by then.
+ */
+#define NEW_NS (700 * PC_NS_PER_MS)
+/*
  * A file that is written all the time (a database, a log) is preserved after this, then after twice that, and so on to
  * HOT_MAX_NS: each clone makes the next writes copy their blocks. When preserving takes long (a clone first writes out the
  * file's dirty pages), so seldom that it takes a fiftieth of the time. What is lost at worst is the work of that long.
@@ -35,8 +40,7 @@ struct entry {
     int vol;
     pc_dir dir;
     uint32_t hash_next, list_next, list_prev;
-    uint8_t tries;
-    bool hot;
+    uint8_t tries, when; /* enum pc_when */
 };
 
 struct list {
@@ -47,7 +51,7 @@ struct pc_captures {
     struct entry *entry; /* [0] unused */
     uint32_t max, used, free_list, waiting;
     uint32_t *bucket, buckets;
-    struct list soon, hot;
+    struct list list[PC_WHENS]; /* each in order of due_ns */
     struct {
         uint64_t version, before;
     } recent[RECENT_SLOTS];
@@ -112,7 +116,7 @@ static uint32_t take(struct pc_captures *c)
 
 static struct list *list_of(struct pc_captures *c, uint32_t i)
 {
-    return c->entry[i].hot ? &c->hot : &c->soon;
+    return &c->list[c->entry[i].when];
 }
 
 static void append(struct pc_captures *c, uint32_t i)
@@ -144,10 +148,10 @@ static void unlink_entry(struct pc_captures *c, uint32_t i)
 /* Written and now closed: what waited for a pause in the writing need wait no longer. */
 static void hurry(struct pc_captures *c, uint32_t i)
 {
-    if (!c->entry[i].hot)
+    if (c->entry[i].when != PC_WHEN_HOT)
         return;
     unlink_entry(c, i);
-    c->entry[i].hot = false;
+    c->entry[i].when = PC_WHEN_SOON;
     c->entry[i].due_ns = pc_mono_ns() + SOON_NS;
     append(c, i);
 }
@@ -173,15 +177,16 @@ static void overflow(struct pc_guard *g, pc_dir dir)
 }
 
 void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,
-                      bool hot)
+                      enum pc_when when)
 {
+    static const uint64_t delay_ns[PC_WHENS] = {[PC_WHEN_SOON] = SOON_NS, [PC_WHEN_NEW] = NEW_NS, [PC_WHEN_HOT] = HOT_NS};
     struct pc_captures *c = g->captures;
     uint32_t i = find(c, vol, fh);
     if (i) {
         if (!c->entry[i].creator)
             c->entry[i].creator = creator; /* the walk found it first, its event tells who made it */
         rename_entry(&c->entry[i], dir, name);
-        if (!hot)
+        if (when != PC_WHEN_HOT)
             hurry(c, i);
         return; /* taken when it is due, with what the file is then */
     }
@@ -196,10 +201,10 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
     c->entry[i] = (struct entry){.fh = *fh,
                                  .name = copy,
                                  .creator = creator,
-                                 .due_ns = pc_mono_ns() + (hot ? HOT_NS : SOON_NS),
+                                 .due_ns = pc_mono_ns() + delay_ns[when],
                                  .vol = vol,
                                  .dir = dir,
-                                 .hot = hot,
+                                 .when = (uint8_t)when,
                                  .hash_next = *head};
     *head = i;
     append(c, i);
@@ -242,28 +247,38 @@ static void drop(struct pc_captures *c, uint32_t i)
     c->waiting--;
 }
 
-static struct list *due_list(struct pc_captures *c, uint64_t now_ns)
+/* New files are not left for later while somebody may be destroying files; nor taken while they are still being made. */
+static bool due(const struct pc_guard *g, enum pc_when when, uint64_t now_ns)
 {
-    if (c->soon.head && c->entry[c->soon.head].due_ns <= now_ns)
-        return &c->soon;
-    if (c->hot.head && c->entry[c->hot.head].due_ns <= now_ns)
-        return &c->hot;
+    const struct pc_captures *c = g->captures;
+    uint32_t head = c->list[when].head;
+    uint64_t early = when == PC_WHEN_NEW && pc_gate_alert(g) ? NEW_NS - SOON_NS : 0;
+    return head && c->entry[head].due_ns <= now_ns + early;
+}
+
+static struct list *due_list(struct pc_guard *g, uint64_t now_ns)
+{
+    for (enum pc_when when = 0; when < PC_WHENS; when++)
+        if (due(g, when, now_ns))
+            return &g->captures->list[when];
     return NULL;
 }
 
 bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns)
 {
-    return due_list(g->captures, now_ns) != NULL;
+    bool any = false;
+    for (enum pc_when when = 0; when < PC_WHENS; when++)
+        any |= due(g, when, now_ns);
+    return any;
 }
 
 uint64_t pc_capture_next_ns(const struct pc_guard *g)
 {
     const struct pc_captures *c = g->captures;
     uint64_t next = UINT64_MAX;
-    if (c->soon.head)
-        next = c->entry[c->soon.head].due_ns;
-    if (c->hot.head && c->entry[c->hot.head].due_ns < next)
-        next = c->entry[c->hot.head].due_ns;
+    for (enum pc_when when = 0; when < PC_WHENS; when++)
+        if (c->list[when].head && c->entry[c->list[when].head].due_ns < next)
+            next = c->entry[c->list[when].head].due_ns;
     return next;
 }
 
@@ -324,7 +339,7 @@ static void again(struct pc_captures *c, uint32_t i, uint64_t now_ns)
 {
     struct entry *e = &c->entry[i];
     e->due_ns = now_ns + HOT_NS;
-    e->hot = true;
+    e->when = PC_WHEN_HOT;
     append(c, i);
 }
 
@@ -347,7 +362,7 @@ static void later(struct pc_captures *c, uint32_t i, uint64_t now_ns)
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
 {
     struct pc_captures *c = g->captures;
-    struct list *l = due_list(c, now_ns);
+    struct list *l = due_list(g, now_ns);
     if (!l)
         return false;
     uint32_t i = l->head;
@@ -368,7 +383,7 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);
     uint64_t end_ns = pc_mono_ns();
-    if (e->hot || (end_ns - now_ns) * HOT_SHARE > HOT_NS)
+    if (e->when == PC_WHEN_HOT || (end_ns - now_ns) * HOT_SHARE > HOT_NS)
         note_busy(c, &e->fh, end_ns - now_ns, end_ns);
     if (r == PC_E_CHANGED && e->tries++ < TRIES_MAX)
         again(c, i, now_ns);

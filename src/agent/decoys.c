@@ -79,7 +79,7 @@ static void place(struct pc_guard *g, struct pc_volume *v, const struct pc_folde
     }
     d->item[d->count].vol = v->id;
     d->item[d->count++].fh = fh;
-    pc_capture_later(g, v->id, &fh, f->dir, name, 0, false);
+    pc_capture_later(g, v->id, &fh, f->dir, name, 0, PC_WHEN_SOON);
 }
 
 static void take_away(int dirfd, const char *name)

@@ -154,8 +154,14 @@ void pc_scan_forget_outside(struct pc_guard *g);
 /* capture.c */
 int pc_captures_new(uint32_t max, struct pc_captures **out);
 void pc_captures_free(struct pc_captures *c);
+enum pc_when {
+    PC_WHEN_SOON, /* its old content is at stake in whatever comes next */
+    PC_WHEN_NEW,  /* nothing of it was ever preserved, or is at stake: behind the burst that makes it, but soon while a gate is down */
+    PC_WHEN_HOT,  /* written without being closed */
+    PC_WHENS
+};
 void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,
-                      bool hot);
+                      enum pc_when when);
 bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns);
 /* Preserves one file that is due. False when none was. */
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns);

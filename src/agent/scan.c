@@ -139,7 +139,7 @@ static void found_file(struct pc_guard *g, struct pc_volume *v, int fd, const st
             pc_acts_found_changed(g, v, fh, &known);
         g->folder[pc_dirs_folder(g->dirs, dir)].covered++;
     } else if (g->ready) { /* made just now in a new folder: its own event, which names who made it, is on its way */
-        pc_capture_later(g, v->id, fh, dir, name, 0, false);
+        pc_capture_later(g, v->id, fh, dir, name, 0, PC_WHEN_SOON);
         return;
     }
     (void)pc_capture_now(g, v, fd, fh, dir, name, 0);

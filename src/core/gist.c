@@ -18,26 +18,12 @@
 #define ZIP_HEADER 30u
 #define ZIP_SKIPPED 16 /* folders and empty members before the first one with content */
 
-static uint64_t hash(const uint8_t *p, uint32_t n)
-{
-    uint64_t h = 0x9e3779b97f4a7c15ULL ^ n;
-    for (; n >= 8; n -= 8, p += 8) {
-        uint64_t x;
-        memcpy(&x, p, 8);
-        h = (h ^ x) * 0xff51afd7ed558ccdULL;
-        h ^= h >> 32;
-    }
-    for (; n; n--, p++)
-        h = (h ^ *p) * 0x100000001b3ULL;
-    return h ? h : 1;
-}
-
 /* have bytes are there; whole: nothing follows them. */
 static uint64_t gist(const uint8_t *p, uint32_t have, bool whole)
 {
     if (have < GIST_MIN || (have < GIST_BYTES && !whole))
         return 0;
-    return hash(p, have < GIST_BYTES ? have : GIST_BYTES);
+    return pc_bytes_hash(p, have < GIST_BYTES ? have : GIST_BYTES);
 }
 
 static uint64_t of_unpacked(const struct pc_unpacked *u)

@@ -7,6 +7,7 @@
 #include "core/weigh.h"
 
 #include "base/err.h"
+#include "core/bytes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -161,11 +162,7 @@ static uint64_t hash_text(const struct pc_content *c)
 {
     if (c->count != 1 || c->win[0].len < PC_SMALL_FILE || c->win[0].len > 65536)
         return 0;
-    const uint8_t *p = c->win[0].data;
-    uint64_t h = c->win[0].len;
-    for (uint32_t i = 0; i < c->win[0].len; i++)
-        h = (h ^ p[i]) * 0x100000001b3ULL;
-    return h ? h : 1;
+    return pc_bytes_hash(c->win[0].data, c->win[0].len);
 }
 
 void pc_judge_facts(const struct pc_act *act, struct pc_facts *out)

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SCHEMA_VERSION = 1, COMMIT_ROWS = 512, WAL_MAX_PAGES = 16384 };
+enum { SCHEMA_VERSION = 1, COMMIT_ROWS = 2048, WAL_MAX_PAGES = 16384 };
 #define COMMIT_NS (50 * PC_NS_PER_MS)
 
 static const char schema[] =
