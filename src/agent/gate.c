@@ -55,7 +55,7 @@
 enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
 
 struct held {
-    int fd;
+    int fd, group;
     pid_t tid, pid;
     uint8_t state, kind; /* enum pc_open_kind */
     bool single_link;
@@ -82,21 +82,17 @@ struct copy_job {
 };
 
 struct pc_gate {
-    int gate_group, vault_group, main_event, thread_event;
+    int gate_group, ask_group, vault_group, main_event, thread_event;
     pthread_t answerer, *copier;
     uint32_t copiers;
     pid_t answerer_tid;
     uint64_t deadline_ns;
     atomic_bool stop;
     atomic_bool alert;      /* some gate is down, or something is frozen */
-    atomic_bool links_used; /* some volume keeps hard links (on-open) */
     atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
     _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
-    struct {
-        pid_t tid;
-        int fd;
-    } asked[ASKED_SLOTS]; /* answering thread only */
+    struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     timer_t deadman;
     bool deadman_armed;
     struct pc_store *store;
@@ -163,7 +159,7 @@ static void answer(struct pc_gate *q, struct held *h, bool allow)
 {
     if (h->state != HELD_PARKED)
         count_wait(q, h->since_ns);
-    (void)pc_fan_answer(q->gate_group, h->fd, allow); /* fails only when the opener was killed meanwhile */
+    (void)pc_fan_answer(h->group, h->fd, allow); /* fails only when the opener was killed meanwhile */
     close(h->fd);
     *h = (struct held){.fd = -1};
 }
@@ -214,17 +210,13 @@ static bool is_spared(struct pc_gate *q, const struct stat *st)
 
 /* ---- the answering thread ---- */
 
-static int ask_why(struct pc_gate *q, pid_t tid, struct pc_open_why *why)
+/* The second open of a spared file: from now on the kernel does not ask. The lock keeps unspare from coming between. */
+static void ask_no_more(struct pc_gate *q, int fd, const struct stat *st)
 {
-    __typeof__(q->asked[0]) *a = &q->asked[(uint32_t)tid % ASKED_SLOTS];
-    if (a->tid == tid && pc_proc_open_why(a->fd, tid, why) == 0)
-        return 0;
-    if (a->tid)
-        close(a->fd); /* another thread's, or of one that is gone */
-    int fd = pc_proc_open_why_fd(tid);
-    a->tid = fd < 0 ? 0 : tid;
-    a->fd = fd;
-    return fd < 0 ? fd : pc_proc_open_why(fd, tid, why);
+    pthread_mutex_lock(&q->lock);
+    if (is_spared(q, st))
+        (void)pc_fan_ask_no_more(q->ask_group, fd); /* fails on old kernels: then every open is asked about */
+    pthread_mutex_unlock(&q->lock);
 }
 
 static struct held *free_slot(struct pc_gate *q)
@@ -239,43 +231,54 @@ static struct held *free_slot(struct pc_gate *q)
     return NULL;
 }
 
-static void allow_now(struct pc_gate *q, int fd)
+static void allow_now(int group, int fd)
 {
-    (void)pc_fan_answer(q->gate_group, fd, true);
+    (void)pc_fan_answer(group, fd, true);
     close(fd);
 }
 
-/*
- * Nothing this open could destroy: read-only, not a file, or nobody is suspect (or not this thread) and the file is still
- * empty or needs no copy. The cheapest question comes first: what a thread opens for costs more than all the others.
- */
+static bool only_reads(struct pc_gate *q, const struct pc_fan_open *o, bool asks, struct pc_open_why *why)
+{
+    if (pc_proc_open_why(&q->asker[(uint32_t)o->tid % ASKED_SLOTS], o->tid, why) < 0)
+        return true; /* gone */
+    return why->kind == PC_OPEN_READ && !(asks && why->wants_single_link);
+}
+
+/* The gate: read-only, not a file, or by a thread that is not suspect. The cheapest question first, the dearest last. */
 static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now, struct pc_open_why *why)
 {
     struct stat st;
-    bool links = atomic_load(&q->links_used);
-    bool trusted = !atomic_load(&q->alert) || known_clean(q, o->tid, now);
-    if (trusted && !links)
+    if (!atomic_load(&q->alert) || known_clean(q, o->tid, now) || is_own(q, o->tid))
         return true;
-    if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode))
+    return fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || only_reads(q, o, false, why);
+}
+
+/* on-open: nothing of this file has to be copied first. Whether its opener is a suspect is the gate's question. */
+static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, struct pc_open_why *why)
+{
+    struct stat st;
+    if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return true;
-    if (trusted && (st.st_size == 0 || is_spared(q, &st)))
-        return true;
-    return ask_why(q, o->tid, why) < 0 || (why->kind == PC_OPEN_READ && !(why->wants_single_link && links));
+    if (!is_spared(q, &st))
+        return only_reads(q, o, true, why);
+    ask_no_more(q, o->fd, &st);
+    return true;
 }
 
 /* Answered here when it cannot destroy anything; else left to the main thread. True when somebody waits for it. */
-static bool take_open(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now)
+static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o, uint64_t now)
 {
     struct pc_open_why why;
     q->stats.opens++;
-    if (harmless(q, o, now, &why)) {
-        allow_now(q, o->fd);
+    if (group == q->ask_group ? needs_nothing(q, o, &why) : harmless(q, o, now, &why)) {
+        allow_now(group, o->fd);
         return false;
     }
     pthread_mutex_lock(&q->lock);
     struct held *h = free_slot(q);
     if (h)
         *h = (struct held){.fd = o->fd,
+                           .group = group,
                            .tid = o->tid,
                            .state = HELD_NEW,
                            .kind = (uint8_t)why.kind,
@@ -286,21 +289,21 @@ static bool take_open(struct pc_gate *q, const struct pc_fan_open *o, uint64_t n
         q->stats.late++;
     pthread_mutex_unlock(&q->lock);
     if (!h)
-        allow_now(q, o->fd);
+        allow_now(group, o->fd);
     return h != NULL;
 }
 
-static void answer_opens(struct pc_gate *q)
+static void answer_opens(struct pc_gate *q, int group)
 {
     struct pc_fan_open opens[32];
     bool left = false;
     for (;;) {
-        int n = pc_fan_read_opens(q->gate_group, opens, 32);
+        int n = pc_fan_read_opens(group, opens, 32);
         if (n <= 0)
             break;
         uint64_t now = pc_mono_ns();
         for (int i = 0; i < n; i++)
-            left |= take_open(q, &opens[i], now);
+            left |= take_open(q, group, &opens[i], now);
         if (left)
             wake(q->main_event);
         if (n < 32)
@@ -341,7 +344,7 @@ static void enforce_deadlines(struct pc_gate *q)
         q->stats.late++;
         if (h->state == HELD_COPYING) {
             /* The copier still reads from this descriptor: answer, and let the copier close it. */
-            (void)pc_fan_answer(q->gate_group, h->fd, true);
+            (void)pc_fan_answer(h->group, h->fd, true);
             h->since_ns = UINT64_MAX - COPY_DEADLINE_NS;
             h->state = HELD_PARKED;
             continue;
@@ -358,10 +361,11 @@ static void *answerer(void *arg)
     register_own(q);
     struct sched_param urgent = {.sched_priority = 2};
     (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &urgent); /* without the right: slower, not wrong */
-    struct pollfd p[] = {{q->gate_group, POLLIN, 0}, {q->vault_group, POLLIN, 0}, {q->thread_event, POLLIN, 0}};
+    struct pollfd p[] = {{q->gate_group, POLLIN, 0}, {q->vault_group, POLLIN, 0}, {q->thread_event, POLLIN, 0},
+                         {q->ask_group, POLLIN, 0}};
     uint64_t last_push = 0;
     while (!atomic_load(&q->stop)) {
-        int n = poll(p, 3, TURN_MS);
+        int n = poll(p, 4, TURN_MS);
         uint64_t now = pc_mono_ns();
         if (now - last_push > 100 * PC_NS_PER_MS) {
             pc_deadman_push(q->deadman, DEADMAN_NS);
@@ -371,7 +375,9 @@ static void *answerer(void *arg)
         if (n <= 0)
             continue;
         if (p[0].revents)
-            answer_opens(q);
+            answer_opens(q, q->gate_group);
+        if (p[3].revents)
+            answer_opens(q, q->ask_group);
         if (p[1].revents)
             deny_at_vault(q);
         if (p[2].revents)
@@ -435,13 +441,17 @@ static void spare(struct pc_gate *q, const struct stat *st)
         atomic_store(spared_slot(q, key), key);
 }
 
-static void unspare(void *arg, int vol, uint64_t ino)
+static void unspare(void *arg, int vol, int fd, uint64_t ino)
 {
     struct pc_guard *g = arg;
+    struct pc_gate *q = g->gate;
     const struct pc_volume *v = pc_volume_by_id(g, vol);
     uint64_t key = v ? spared_key(v->st_dev, ino) : 0;
-    if (key && atomic_load(spared_slot(g->gate, key)) == key)
-        atomic_store(spared_slot(g->gate, key), 0);
+    pthread_mutex_lock(&q->lock);
+    if (key && atomic_load(spared_slot(q, key)) == key)
+        atomic_store(spared_slot(q, key), 0);
+    (void)pc_fan_ask_again(q->ask_group, fd); /* also when the slot is another's by now; fails only without the group */
+    pthread_mutex_unlock(&q->lock);
 }
 
 static int start_threads(struct pc_guard *g, struct pc_gate *q)
@@ -480,9 +490,10 @@ int pc_gate_start(struct pc_guard *g)
     register_own(q);
     pc_store_on_link(g->store, unspare, g);
     q->gate_group = pc_fan_gate_open();
+    q->ask_group = pc_fan_gate_open();
     q->vault_group = pc_fan_gate_open();
-    if (q->gate_group < 0 || q->vault_group < 0)
-        return q->gate_group < 0 ? q->gate_group : q->vault_group;
+    if (q->gate_group < 0 || q->ask_group < 0 || q->vault_group < 0)
+        return q->gate_group < 0 ? q->gate_group : q->ask_group < 0 ? q->ask_group : q->vault_group;
     return start_threads(g, q);
 }
 
@@ -504,6 +515,7 @@ void pc_gate_stop(struct pc_guard *g)
         pthread_join(q->copier[i], NULL);
     /* Closing the groups lets every open through that still waits. */
     close(q->gate_group);
+    close(q->ask_group);
     close(q->vault_group);
     if (q->deadman_armed)
         pc_deadman_disarm(q->deadman);
@@ -511,8 +523,7 @@ void pc_gate_stop(struct pc_guard *g)
         if (q->held[i].state != HELD_FREE)
             close(q->held[i].fd);
     for (uint32_t i = 0; i < ASKED_SLOTS; i++)
-        if (q->asked[i].tid)
-            close(q->asked[i].fd);
+        pc_asker_close(&q->asker[i]);
     close(q->main_event);
     close(q->thread_event);
     free(q->held);
@@ -535,17 +546,18 @@ int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v)
     int r = pc_fan_ignore_mount(q->vault_group, v->tree_fd);
     if (r == 0)
         r = pc_store_each_vault_dir(g->store, v->id, mark_vault_dir, q);
-    if (v->mode == PC_MODE_ON_OPEN)
-        atomic_store(&q->links_used, true);
     if (r == 0 && v->mode == PC_MODE_ON_OPEN)
-        r = pc_fan_gate_down(q->gate_group, v->tree_fd);
+        r = pc_fan_gate_down(q->ask_group, v->tree_fd);
     return r;
 }
 
 void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v)
 {
-    if (v->mode == PC_MODE_ON_OPEN || v->gate_down)
-        (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd); /* fails when the file system is gone */
+    /* Both fail when the file system is gone. */
+    if (v->mode == PC_MODE_ON_OPEN)
+        (void)pc_fan_gate_up(g->gate->ask_group, v->tree_fd);
+    if (v->gate_down)
+        (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
     v->gate_down = false;
 }
 
@@ -557,7 +569,7 @@ static void bring_down(struct pc_guard *g, struct pc_volume *v, uint64_t for_ns)
     if (v->gate_down || !g->settings.gate)
         return;
     atomic_store(&g->gate->alert, true); /* first: what the mark brings is not to be answered as in calm times */
-    if (v->mode != PC_MODE_ON_OPEN && pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
+    if (pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
         return; /* alert ends with the next tick */
     v->gate_down = true;
     g->n.gate_downs++;
@@ -581,8 +593,7 @@ void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
         alert |= v->gate_down && now_ns < v->gate_until_ns;
         if (!v->id || !v->gate_down || now_ns < v->gate_until_ns)
             continue;
-        if (v->mode != PC_MODE_ON_OPEN)
-            (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
+        (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
         v->gate_down = false;
     }
     atomic_store(&g->gate->alert, alert);
@@ -632,6 +643,14 @@ static uint32_t grants_of(const struct pc_gate *q, pc_actor group)
     return n;
 }
 
+static bool is_granted(const struct pc_gate *q, pc_actor group, const struct pc_fh *fh)
+{
+    for (uint32_t i = 0; i < q->grants; i++)
+        if (q->grant[i].group == group && pc_fh_equal(&q->grant[i].fh, fh))
+            return true;
+    return false;
+}
+
 /* A suspect's open that may change something: a bounded number per group of co-operating processes. */
 static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
 {
@@ -643,6 +662,8 @@ static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
         return true;
     }
     pc_actor group = pc_judge_suspect_root(g->judge, h->actor);
+    if (is_granted(q, group, &h->fh))
+        return true; /* on-open the same open asks twice: for its copy and at the gate */
     if (!g->drained || q->grants == GRANTS_MAX || grants_of(q, group) >= g->settings.allowance)
         return false;
     q->grant[q->grants++] = (struct grant){group, h->fh, now};

@@ -49,7 +49,7 @@ struct pc_volume {
     uint64_t fsid;
     char point[PATH_MAX], type[32], vault[PATH_MAX];
     enum pc_mode mode;
-    bool gate_down;          /* permission events are on because of evidence (on-open volumes always have them) */
+    bool gate_down;          /* permission events of the gate are on because of evidence */
     uint64_t gate_until_ns;  /* mono: goes up again then, unless more evidence comes */
     bool read_only;
 };

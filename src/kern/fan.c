@@ -18,6 +18,9 @@
 #ifndef FAN_MARK_IGNORE
 #define FAN_MARK_IGNORE 0x00000400
 #endif
+#ifndef FAN_MARK_EVICTABLE
+#define FAN_MARK_EVICTABLE 0x00000200
+#endif
 
 #define WATCH_EVENTS                                                                                      \
     (FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_ONDIR)
@@ -222,6 +225,19 @@ int pc_fan_gate_up(int group, int tree_fd)
 int pc_fan_vault_mark(int group, int dir_fd)
 {
     return mark_at(group, FAN_MARK_ADD, FAN_OPEN_PERM | FAN_ONDIR | FAN_EVENT_ON_CHILD, dir_fd);
+}
+
+int pc_fan_ask_no_more(int group, int file_fd)
+{
+    return mark(group, FAN_MARK_ADD | IGNORE | FAN_MARK_EVICTABLE, FAN_OPEN_PERM, file_fd);
+}
+
+int pc_fan_ask_again(int group, int file_fd)
+{
+    int r = mark(group, FAN_MARK_REMOVE | FAN_MARK_IGNORE, FAN_OPEN_PERM, file_fd);
+    if (r == 0 || r == -ENOENT || r == -EINVAL)
+        return 0;
+    return mark(group, FAN_MARK_FLUSH, 0, file_fd); /* all inode marks, then: the file system's stays */
 }
 
 int pc_fan_read_opens(int group, struct pc_fan_open *out, int n)

@@ -66,6 +66,13 @@ int pc_fan_gate_up(int group, int tree_fd);
 /* Opens through tree_fd's mount raise no event in this permission group. */
 int pc_fan_ignore_mount(int group, int tree_fd);
 int pc_fan_vault_mark(int group, int dir_fd);
+/*
+ * Opens of this inode raise no event in this permission group any longer, until pc_fan_ask_again or until the kernel drops
+ * the inode from its cache. Linux 6.0; -EINVAL before.
+ */
+int pc_fan_ask_no_more(int group, int file_fd);
+/* 0 also when it was asked about all the time. When it fails nothing is known to be ignored, of any file. */
+int pc_fan_ask_again(int group, int file_fd);
 
 struct pc_fan_open {
     int fd;    /* owned by the reader: close after answering */

@@ -193,21 +193,62 @@ static bool parse_syscall(const char *text, long *nr, uint64_t a[4])
     return true;
 }
 
-int pc_proc_open_why_fd(pid_t tid)
+static int open_of(pid_t tid, const char *name)
 {
     char path[40];
-    snprintf(path, sizeof path, "/proc/%d/syscall", tid);
+    snprintf(path, sizeof path, "/proc/%d/%s", tid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
-int pc_proc_open_why(int fd, pid_t tid, struct pc_open_why *out)
+/* Also grep -r and backups read with O_NOFOLLOW, whole trees of files: only who compresses minds other names. */
+static bool is_compressor(struct pc_asker *a)
 {
-    char text[256];
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    static const char *const parts[] = {"zip", "gz", "xz", "lz", "zst"};
+    char comm[32];
+    if (a->comm_fd < 0)
+        a->comm_fd = open_of(a->tid, "comm");
+    ssize_t n = pread(a->comm_fd, comm, sizeof comm - 1, 0);
+    comm[n < 0 ? 0 : n] = 0;
+    bool found = n < 0; /* not known: better a copy too many */
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        found |= strstr(comm, parts[i]) != NULL;
+    return found;
+}
+
+void pc_asker_close(struct pc_asker *a)
+{
+    if (a->tid)
+        close(a->syscall_fd);
+    if (a->tid && a->comm_fd >= 0)
+        close(a->comm_fd);
+    *a = (struct pc_asker){.syscall_fd = -1, .comm_fd = -1};
+}
+
+/* The text of /proc/tid/syscall, NUL-terminated. A descriptor stays with its thread: of one that is gone it reads nothing. */
+static int read_syscall(struct pc_asker *a, pid_t tid, char *text, size_t cap)
+{
+    ssize_t n = a->tid == tid ? pread(a->syscall_fd, text, cap - 1, 0) : -1;
+    if (n <= 0) {
+        pc_asker_close(a);
+        int fd = open_of(tid, "syscall");
+        if (fd < 0)
+            return fd;
+        *a = (struct pc_asker){tid, fd, -1};
+        n = pread(fd, text, cap - 1, 0);
+    }
     if (n < 0)
         return -errno;
     text[n] = 0;
+    return 0;
+}
+
+int pc_proc_open_why(struct pc_asker *asker, pid_t tid, struct pc_open_why *out)
+{
+    char text[256];
+    int r = read_syscall(asker, tid, text, sizeof text);
+    if (r < 0)
+        return r;
     struct pc_open_why why = {.kind = PC_OPEN_WRITE};
     long nr;
     uint64_t a[4], flags;
@@ -225,6 +266,7 @@ int pc_proc_open_why(int fd, pid_t tid, struct pc_open_why *out)
         else if (nr == SYS_execve || nr == SYS_execveat)
             why.kind = PC_OPEN_READ;
     }
+    why.wants_single_link = why.wants_single_link && is_compressor(asker);
     *out = why;
     return 0;
 }

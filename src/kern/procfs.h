@@ -35,15 +35,19 @@ enum pc_open_kind {
 };
 struct pc_open_why {
     enum pc_open_kind kind;
-    bool wants_single_link; /* O_NOFOLLOW read without O_DIRECTORY: gzip and xz, which refuse files with several links */
+    bool wants_single_link; /* an O_NOFOLLOW read by a compressor: gzip and xz refuse files with several links */
+};
+/* What tells of one thread's opens, kept open so that each further question is one read. */
+struct pc_asker {
+    pid_t tid; /* 0: empty */
+    int syscall_fd, comm_fd;
 };
 /*
- * Opens what pc_proc_open_why reads, to be read as often as wanted. It stays with that one thread: when the thread is gone,
- * reading fails, also when its number is in use again. Descriptor or -errno.
+ * Why tid waits in an open. a: empty or used before, for any thread; it is turned to tid when it is another's, or of a thread
+ * that is gone and whose number is in use again. -errno when the thread is gone (its open was aborted).
  */
-int pc_proc_open_why_fd(pid_t tid);
-/* fd: from pc_proc_open_why_fd for tid. -errno when the thread is gone (its open was aborted). */
-int pc_proc_open_why(int fd, pid_t tid, struct pc_open_why *out);
+int pc_proc_open_why(struct pc_asker *a, pid_t tid, struct pc_open_why *out);
+void pc_asker_close(struct pc_asker *a);
 /* SHA-256 (hex, 65 bytes) of the program a process runs. Reads the file: never on the answering thread. */
 int pc_proc_exe_sha256(pid_t pid, char hex[65]);
 #endif

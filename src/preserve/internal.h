@@ -37,7 +37,7 @@ struct pc_store {
     /* Copier threads hold it shared while they use a volume; adding and dropping volumes takes it exclusively. */
     pthread_rwlock_t lock;
     struct pc_volume *vols[PC_MAX_VOLUMES];
-    void (*on_link)(void *arg, int vol, uint64_t ino);
+    void (*on_link)(void *arg, int vol, int fd, uint64_t ino);
     void *on_link_arg;
     uint64_t acts_due_ns;  /* mono: when old acts are looked for again */
     struct pc_buf scratch; /* encoded metadata on its way into the index */

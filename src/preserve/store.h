@@ -119,9 +119,9 @@ int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, c
 
 /*
  * on-open mode: fn is called just before a file's content comes to rest on a hard link alone (a write would then destroy
- * it), with its inode number. Whoever remembers that a file may be written without asking forgets it there.
+ * it), with the open file and its inode number. Whoever remembers that a file may be written without asking forgets it there.
  */
-void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, uint64_t ino), void *arg);
+void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, int fd, uint64_t ino), void *arg);
 
 /*
  * on-open mode: takes the vault's own hard link of a live file away, for programs that refuse files with other links
