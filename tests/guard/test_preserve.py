@@ -179,6 +179,47 @@ def small_copies_beside_a_large_one(bench):
     bench.check_same(before, "rollback and restore")
 
 
+def rewrite(path, content):
+    """In place: the inode, and what the guard knows of it, stays."""
+    with open(path, "r+b") as out:
+        out.write(content)
+
+
+@rig.scenario("ext4")
+def asked_again_when_linked_again(bench):
+    """A file that has its copy is opened without a question; once it rests on a link again, it is copied again."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"ledger"), b"the first year, line by line\n" * 300)
+    guard = bench.start_guard("[action]\ngate = no\n")
+    for year in range(3):
+        guard.wait_quiet()
+        first = guard.status()["events"]["permission"]
+        for month in range(20):
+            rewrite(path, b"year %d, month %02d, line by line\n" % (year, month) * 300)
+        asked = guard.status()["events"]["permission"] - first
+        check(1 <= asked <= 10, "year %d: %d questions for 20 openings", year, asked)
+    guard.wait_quiet()
+    before = bench.look()
+    rewrite(path, os.urandom(8192))
+    guard.wait_quiet()
+    status, text = guard.command("restore", os.fsdecode(path))
+    check(status == 0, "restore: status %d: %s", status, text[-600:])
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
+def searched_not_copied(bench):
+    """grep -r reads with O_NOFOLLOW as gzip does, but minds no second name: nothing is copied for it."""
+    for n in range(50):
+        files.write(os.path.join(os.fsencode(bench.tree), b"%d" % n), b"a needle, and much hay\n" * 50)
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    subprocess.run(["grep", "-r", "-q", "no such thing", bench.tree], check=False, timeout=30)
+    check(guard.status()["events"]["copied"] == 0, "copied for a search: %d", guard.status()["events"]["copied"])
+    one = os.path.join(bench.tree, "7")
+    subprocess.run(["gzip", one], check=True, timeout=30)
+    check(guard.status()["events"]["copied"] == 1, "gzip got no file with one name")
+
+
 @rig.scenario("ext4")
 def over_the_copy_limit(bench):
     """Too large to be copied while its opener waits: counted and named, not claimed."""
