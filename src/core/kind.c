@@ -265,7 +265,7 @@ void pc_kind_of(const struct pc_content *c, struct pc_sight *out)
         *out = (struct pc_sight){.kind = PC_KIND_CONSTANT, .proof = PC_PROOF_STRUCTURE};
     } else if (!try_magics(&v, out)) {
         struct pc_sight s = {.kind = PC_KIND_UNKNOWN};
-        s.proof = (uint8_t)pc_check_text(&v, &s);
+        s.proof = (uint8_t)pc_check_textual(&v, &s);
         if (s.proof)
             *out = s;
     }

@@ -27,7 +27,7 @@ bool pc_random_end(const struct pc_view *v);
 bool pc_has_magic(const uint8_t *p, size_t n);
 
 /* X-list of all checks, so that table and files cannot drift apart. */
-enum pc_proof pc_check_text(const struct pc_view *v, struct pc_sight *sight);
+enum pc_proof pc_check_textual(const struct pc_view *v, struct pc_sight *sight);
 #define PC_CHECK(name) enum pc_proof pc_check_##name(const struct pc_view *v, struct pc_sight *sight)
 /* kind_packed.c */
 PC_CHECK(gzip);

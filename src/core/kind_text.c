@@ -145,7 +145,7 @@ static uint8_t refine(const struct pc_view *v, uint8_t kind)
 }
 
 /* Text everywhere it was read; a head of text alone is what is left of a text file encrypted in pieces. */
-enum pc_proof pc_check_text(const struct pc_view *v, struct pc_sight *sight)
+enum pc_proof pc_check_textual(const struct pc_view *v, struct pc_sight *sight)
 {
     enum pc_proof wide = utf16(v, sight);
     if (wide)

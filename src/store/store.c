@@ -296,7 +296,7 @@ static int open_database(const char *where, struct pc_db **out, char *why, size_
     return PC_E_SYNTAX;
 }
 
-int pc_store_open(const char *where, struct pc_store **out, char *why, size_t why_len)
+int pc_store_connect(const char *where, struct pc_store **out, char *why, size_t why_len)
 {
     struct pc_sql_store *s = calloc(1, sizeof *s);
     if (!s)

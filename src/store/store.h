@@ -168,5 +168,5 @@ struct pc_store {
     const struct pc_store_ops *ops;
 };
 /* "sqlite:/path/server.db" or "postgresql://...". *out owned; ops->close. why: what failed, for people. */
-int pc_store_open(const char *where, struct pc_store **out, char *why, size_t why_len);
+int pc_store_connect(const char *where, struct pc_store **out, char *why, size_t why_len);
 #endif

@@ -54,4 +54,8 @@ done
 for layer in base core trust wire kern preserve proc store; do
     calls $layer "$programs" "only programs log or exit"
 done
+
+# The libraries meet in one program: no name twice among them.
+twice=$(find "$build/src" -name 'libpc_*.a' -exec nm --defined-only --extern-only {} + 2>/dev/null | awk 'NF == 3 {print $3}' | sort | uniq -d | tr '\n' ' ')
+[ -z "$twice" ] || complain "in two libraries: $twice"
 exit $bad

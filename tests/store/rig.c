@@ -60,7 +60,7 @@ struct pc_store *rig_again(void)
 {
     struct pc_store *s = NULL;
     char why[256] = "";
-    int r = pc_store_open(where, &s, why, sizeof why);
+    int r = pc_store_connect(where, &s, why, sizeof why);
     if (r < 0)
         fail_msg("%s: %s", pc_strerror(r), why);
     return s;

@@ -171,7 +171,7 @@ static void backups(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(OP(s, put, "k", rig_blob("later")), 0);
     snprintf(where, sizeof where, "sqlite:%s", path);
-    assert_int_equal(pc_store_open(where, &copy, why, sizeof why), 0);
+    assert_int_equal(pc_store_connect(where, &copy, why, sizeof why), 0);
     assert_int_equal(OP(copy, get, "k", &value, &len), 0);
     assert_string_equal(value, "v");
     OP(copy, close);
@@ -186,7 +186,7 @@ static void a_file_that_is_no_database(void **state)
     static const char text[4096] = "This is not a database, whatever its name says.";
     assert_int_equal(write(fd, text, sizeof text), sizeof text);
     snprintf(where, sizeof where, "sqlite:%s", rig_path("x.db"));
-    assert_int_equal(pc_store_open(where, &s, why, sizeof why), PC_E_CORRUPT);
+    assert_int_equal(pc_store_connect(where, &s, why, sizeof why), PC_E_CORRUPT);
     assert_true(strlen(why) > 0);
     assert_null(s);
 }

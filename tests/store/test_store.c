@@ -66,11 +66,11 @@ static void bad_places(void **state)
     (void)state;
     struct pc_store *s = NULL;
     char why[256] = "";
-    assert_int_equal(pc_store_open("mysql://x", &s, why, sizeof why), PC_E_SYNTAX);
+    assert_int_equal(pc_store_connect("mysql://x", &s, why, sizeof why), PC_E_SYNTAX);
     assert_non_null(strstr(why, "postgresql://"));
-    assert_true(pc_store_open("sqlite:/nonexistent/folder/x.db", &s, why, sizeof why) < 0);
+    assert_true(pc_store_connect("sqlite:/nonexistent/folder/x.db", &s, why, sizeof why) < 0);
     assert_non_null(strstr(why, "/nonexistent/folder/x.db"));
-    assert_int_equal(pc_store_open("postgresql://user:secret@127.0.0.1:1/x", &s, why, sizeof why), -EIO);
+    assert_int_equal(pc_store_connect("postgresql://user:secret@127.0.0.1:1/x", &s, why, sizeof why), -EIO);
     assert_null(strstr(why, "secret"));
     assert_null(s);
 }
