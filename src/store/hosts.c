@@ -129,6 +129,18 @@ int pc_store_reports(struct pc_store *s, const char *kind, const char *key,
     return r < 0 ? r : 0;
 }
 
+int pc_store_report_get(struct pc_store *s, const char *sha256, const char *host_id, void **envelope, size_t *len)
+{
+    struct pc_copy c = {0};
+    int r = pc_run_one(s, PC_SQL_REPORT_GET, PC_VALUES(pc_text(sha256), pc_text(host_id ? host_id : "")), pc_copy_first,
+                       &c);
+    if (r < 0)
+        return r;
+    *envelope = c.data;
+    *len = c.len;
+    return 0;
+}
+
 /* --- latest looks and events -------------------------------------------------------------------------------------- */
 
 int pc_store_latest(struct pc_store *s, const char *host_id, const char *action, const struct pc_store_blob *set,

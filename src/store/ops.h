@@ -75,6 +75,7 @@ int pc_store_report_add(struct pc_store *s, const char *kind, const char *key, c
                         int64_t time, struct pc_store_blob envelope);
 int pc_store_reports(struct pc_store *s, const char *kind, const char *key,
                      int (*each)(void *ctx, const char *host_id, struct pc_store_blob envelope), void *ctx);
+int pc_store_report_get(struct pc_store *s, const char *sha256, const char *host_id, void **envelope, size_t *len);
 int pc_store_latest(struct pc_store *s, const char *host_id, const char *action, const struct pc_store_blob *set,
                     void **envelope, size_t *len);
 int pc_store_event_add(struct pc_store *s, const char *host_id, int64_t time, const char *kind, const char *text);

@@ -42,7 +42,7 @@ static const char *const steps[] = {
     "CREATE UNIQUE INDEX order_host_host ON order_host(order_sha256,host_id);"
     "CREATE INDEX order_host_pending ON order_host(host_id) WHERE state IN ('queued','delivered');"
     "CREATE TABLE report(n {serial}, kind TEXT NOT NULL, key TEXT NOT NULL, host_id TEXT NOT NULL,"
-    " sha256 TEXT NOT NULL, time BIGINT NOT NULL, envelope {blob} NOT NULL, UNIQUE(host_id,sha256));"
+    " sha256 TEXT NOT NULL, time BIGINT NOT NULL, envelope {blob} NOT NULL, UNIQUE(sha256,host_id));"
     "CREATE INDEX report_key ON report(key,kind,n);"
     "CREATE TABLE latest(host_id TEXT NOT NULL, action TEXT NOT NULL, envelope {blob} NOT NULL,"
     " PRIMARY KEY(host_id,action));"

@@ -54,6 +54,7 @@
     X(REPORT_ADD,                                                                                                      \
       "INSERT INTO report(kind,key,host_id,sha256,time,envelope) VALUES($1,$2,$3,$4,$5,$6) ON CONFLICT DO NOTHING")    \
     X(REPORTS, "SELECT n,host_id,envelope FROM report WHERE kind=$1 AND key=$2 AND n>$3 ORDER BY n LIMIT $4")          \
+    X(REPORT_GET, "SELECT envelope FROM report WHERE sha256=$1 AND ($2='' OR host_id=$2) ORDER BY n LIMIT 1")          \
     X(LATEST_SET, "INSERT INTO latest(host_id,action,envelope) VALUES($1,$2,$3) "                                      \
                   "ON CONFLICT(host_id,action) DO UPDATE SET envelope=excluded.envelope")                              \
     X(LATEST_GET, "SELECT envelope FROM latest WHERE host_id=$1 AND action=$2")                                        \

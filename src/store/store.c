@@ -268,6 +268,7 @@ static const struct pc_store_ops operations = {
     .pending = pc_store_pending,
     .report_add = pc_store_report_add,
     .reports = pc_store_reports,
+    .report_get = pc_store_report_get,
     .latest = pc_store_latest,
     .event_add = pc_store_event_add,
     .events = pc_store_events,

@@ -128,6 +128,8 @@ struct pc_store_ops {
                       int64_t time, struct pc_store_blob envelope);
     int (*reports)(struct pc_store *s, const char *kind, const char *key,
                    int (*each)(void *ctx, const char *host_id, struct pc_store_blob envelope), void *ctx);
+    /* One of them, by its document's sha256: the host's, or with host_id NULL whoever's came first. malloc'd. */
+    int (*report_get)(struct pc_store *s, const char *sha256, const char *host_id, void **envelope, size_t *len);
     /* Sets (set not NULL), or reads (malloc'd), the newest inventory, metrics ... of a host. */
     int (*latest)(struct pc_store *s, const char *host_id, const char *action, const struct pc_store_blob *set,
                   void **envelope, size_t *len);

@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /* --- appenders at the same time ----------------------------------------------------------------------------------- */
 
@@ -191,6 +193,61 @@ static void a_file_that_is_no_database(void **state)
     assert_null(s);
 }
 
+/* --- a full disk -------------------------------------------------------------------------------------------------- */
+
+/* In a child, since it makes a mount namespace: a disk of 1 MiB, filled until it says so, and what is left then. */
+static int fill_a_disk(const char *dir)
+{
+    char where[160], why[256] = "";
+    struct pc_store *s = NULL;
+    uint32_t version;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m") < 0)
+        return 77;
+    snprintf(where, sizeof where, "sqlite:%s/full.db", dir);
+    if (pc_store_connect(where, &s, why, sizeof why) < 0 || OP(s, migrate, &version) < 0 ||
+        OP(s, put, "first", rig_blob("kept")) < 0)
+        return 1;
+    static char big[16384];
+    char key[16];
+    int r = 0;
+    for (int i = 0; i < 200 && r == 0; i++) {
+        snprintf(key, sizeof key, "key %d", i);
+        r = OP(s, begin);
+        if (r == 0)
+            r = OP(s, put, key, ((struct pc_store_blob){big, sizeof big}));
+        int c = r == 0 ? OP(s, commit) : OP(s, rollback);
+        r = r < 0 ? r : c;
+    }
+    void *value = NULL;
+    size_t len;
+    bool kept = OP(s, get, "first", &value, &len) == 0 && strcmp(value, "kept") == 0;
+    free(value);
+    OP(s, close);
+    return r != -ENOSPC ? 2 : !kept ? 3 : 0;
+}
+
+static void a_full_disk_is_told(void **state)
+{
+    (void)state;
+    char dir[128];
+    if (rig_is_postgres())
+        skip(); /* the disk is the other program's */
+    snprintf(dir, sizeof dir, "%s", rig_path("disk"));
+    assert_int_equal(mkdir(dir, 0700), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(fill_a_disk(dir));
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(rmdir(dir), 0);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip(); /* only root can make a small disk */
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* --- a newer program was here ------------------------------------------------------------------------------------- */
 
 static void a_newer_schema_is_left_alone(void **state)
@@ -297,6 +354,7 @@ const struct CMUnitTest shared_tests[] = {
     STORE_TEST(notifications),
     STORE_TEST(backups),
     STORE_TEST(a_file_that_is_no_database),
+    STORE_TEST(a_full_disk_is_told),
     STORE_TEST(a_newer_schema_is_left_alone),
     STORE_TEST(a_lost_connection_comes_back),
     STORE_TEST(a_deadlock_is_told),

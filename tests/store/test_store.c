@@ -250,7 +250,17 @@ static void reports_come_once(void **state)
     assert_int_equal(l.n, 32);
     /* A host that sends another's document does not keep the other from sending it. */
     assert_int_equal(OP(s, report_add, "result", "k3", "thief", "document", 1, rig_blob("e")), 1);
-    assert_int_equal(OP(s, report_add, "result", "k3", "owner", "document", 1, rig_blob("e")), 1);
+    assert_int_equal(OP(s, report_add, "result", "k3", "owner", "document", 1, rig_blob("owner's")), 1);
+    _free_ void *envelope = NULL;
+    size_t len;
+    assert_int_equal(OP(s, report_get, "document", "owner", &envelope, &len), 0);
+    assert_string_equal(envelope, "owner's");
+    free(TAKE_PTR(envelope));
+    assert_int_equal(OP(s, report_get, "document", NULL, &envelope, &len), 0);
+    assert_string_equal(envelope, "e");
+    free(TAKE_PTR(envelope));
+    assert_int_equal(OP(s, report_get, "document", "nobody", &envelope, &len), PC_E_NOTFOUND);
+    assert_int_equal(OP(s, report_get, "none", NULL, &envelope, &len), PC_E_NOTFOUND);
 }
 
 static void the_latest_look(void **state)
