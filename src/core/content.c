@@ -376,6 +376,19 @@ static bool rule_nothing_to_lose(const struct pair *p, struct pc_finding *f)
     return false;
 }
 
+/* A line of a log begins with its time, or a bracket. A number or date that a separator follows is a table's first cell. */
+static bool is_stamped(const uint8_t *line, uint32_t len)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    for (const char *m = months; len >= 3 && *m; m += 3)
+        if (memcmp(m, line, 3) == 0)
+            return true;
+    uint32_t n = 0;
+    while (n < len && ((line[n] >= '0' && line[n] <= '9') || (n && strchr("-/.:", line[n]) && line[n])))
+        n++;
+    return n ? n == len || !line[n] || !strchr(",;\t|", line[n]) : line[0] == '[' || line[0] == '{';
+}
+
 /* Text that grows line by line and is cut when it got long: emptying that is house-keeping. */
 static bool looks_like_log(const struct pc_content *c)
 {
@@ -385,11 +398,7 @@ static bool looks_like_log(const struct pc_content *c)
         if (i && p[i - 1] != '\n')
             continue;
         lines++;
-        static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        bool month = false;
-        for (const char *m = months; len - i >= 3 && *m; m += 3)
-            month |= memcmp(m, p + i, 3) == 0;
-        stamped += month || p[i] == '[' || (p[i] >= '0' && p[i] <= '9') || p[i] == '{';
+        stamped += is_stamped(p + i, len - i);
     }
     return lines > 0 && stamped * 3 >= lines * 2;
 }

@@ -108,6 +108,29 @@ static void a_twentieth_of_the_bytes_is_seen_whatever_the_seed(void **state)
         assert_true(compare(n, n, seed).score >= 90);
 }
 
+/* Overwriting a log with zeros may be house-keeping; a table whose first column holds numbers or dates is no log. */
+static void a_table_is_no_log(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        uint8_t score;
+    } cases[] = {{"2024-03-05,4711,a description,12.50\n", 70}, {"17;4711;a description;12,50\n", 70},
+                 {"1.5\t4711\ta description\n", 70},           {"2024-03-05 10:11:12 host sshd: a message\n", 30},
+                 {"2024-03-05T10:11:12Z a message\n", 30},      {"192.168.7.9 - - [05/Mar] \"GET / HTTP/1.1\" 200\n", 30},
+                 {"Mar  5 10:11:12 host sshd: a message\n", 30}, {"[ 12.345678] a message\n", 30},
+                 {"{\"time\": 4711, \"message\": \"words\"}\n", 30}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t len = strlen(cases[i].line), size = len * 300;
+        for (size_t at = 0; at < size; at += len)
+            memcpy(old_bytes + at, cases[i].line, len);
+        memset(new_bytes, 0, size);
+        struct pc_finding f = compare(size, size, 7);
+        if (f.score != cases[i].score)
+            fail_msg("%s weighs %u, not %u", cases[i].line, f.score, cases[i].score);
+    }
+}
+
 static const char *const meaningful[] = {"text", "log",  "gzip", "xz",  "zstd", "bzip2", "zip",     "docx", "jpeg",
                                          "png",  "pdf",  "sqlite", "pgpages", "elf", "mp3", "mp4", "binary", "zlib"};
 
@@ -215,6 +238,7 @@ static void evidence_is_put_into_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_table_is_no_log),
         cmocka_unit_test(plans_are_ascending_bounded_and_alike),
         cmocka_unit_test(small_files_are_read_whole_and_large_ones_to_the_end),
         cmocka_unit_test(a_twentieth_of_the_bytes_is_seen_whatever_the_seed),
