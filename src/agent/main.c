@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "host/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@ static void usage(FILE *f)
     fputs("usage: portcullisd guard [--protect DIR]... [--config FILE] [--state DIR]\n"
           "       portcullisd -n [--config FILE] [--protect DIR]...\n"
           "       portcullisd --print-settings | --version | --help\n"
+          "       portcullisd enroll | host | link | runner [--help]     this host as one of a fleet\n"
           "\n"
           "guard              guard folders, in the foreground; prints \"portcullis: guarding N folders\" when active\n"
           "  --protect DIR    a folder to guard, besides those of the settings (repeatable)\n"
@@ -163,6 +165,8 @@ static int parse(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
     static struct options o;
+    if (argc > 1 && pc_host_is_role(argv[1]))
+        return pc_host_main(argc, argv);
     int done = parse(argc, argv, &o);
     if (done >= 0)
         return done;

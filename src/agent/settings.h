@@ -58,7 +58,7 @@ struct pc_path_settings_list {
 /*
  * X(section, field, "name", type, default as text, min, max, takes effect, "one line", "manual text")
  * Types (C type): BOOL bool - NUMBER uint32_t - SIZE, DURATION uint64_t - SHARE struct pc_share - PATHS, RULES lists -
- * TEXT char * - MODE, VERDICT, AFTER enums. min and max bound NUMBER, SIZE and DURATION (SHARE: its bytes).
+ * TEXT, NAME, URL char * - MODE, VERDICT, AFTER enums. min and max bound NUMBER, SIZE and DURATION (SHARE: its bytes).
  * Takes effect: LIVE on reload, RESTART only with the next start.
  */
 #define PC_SETTINGS_TABLE(X)                                                                                           \
@@ -138,7 +138,16 @@ struct pc_path_settings_list {
       "Files damaged after the gate came down are at most this many plus those whose evidence convicts.")              \
     X(limits, answer_deadline_ns, "answer-deadline", DURATION, "500ms", PC_MS(50), PC_S(1), LIVE,                      \
       "longest time an open may wait for the guard",                                                                   \
-      "After it the open is let through and counted. Only opens of frozen programs wait longer: until release or end.")
+      "After it the open is let through and counted. Only opens of frozen programs wait longer: until release or end.") \
+    X(fleet, link_user, "link-user", NAME, "portcullis-link", 0, 0, RESTART, "who holds the connection to the server",     \
+      "A user name or number. It owns the key of the connection and nothing else. When the default does not exist, "   \
+      "nobody is taken, which other services may share: make the user (systemd-sysusers does).")                        \
+    X(fleet, proxy, "proxy", URL, "none", 0, 0, RESTART, "proxy towards the server",                                   \
+      "http://, https:// or socks5h:// with host and port. The environment's proxy settings are not looked at.")       \
+    X(fleet, jobs, "jobs", NUMBER, "4", 1, 12, RESTART, "programs of orders that may run at one time",                 \
+      "Further orders that may start wait for a place. Looks have four places of their own.")                           \
+    X(fleet, block_mounts, "block-mount", PATHS, "", 0, 0, RESTART, "file systems on which hash.block holds (repeatable)", \
+      "Any path on the file system. Without it: every local file system that programs can be started from.")
 
 #define PC_S(n) ((n) * 1000000000ULL)
 #define PC_MS(n) ((n) * 1000000ULL)
@@ -151,6 +160,8 @@ struct pc_path_settings_list {
 #define PC_CTYPE_PATHS struct pc_path_list
 #define PC_CTYPE_RULES struct pc_rule_list
 #define PC_CTYPE_TEXT char *
+#define PC_CTYPE_NAME char *
+#define PC_CTYPE_URL char *
 #define PC_CTYPE_MODE enum pc_mode_choice
 #define PC_CTYPE_VERDICT enum pc_verdict_action
 #define PC_CTYPE_AFTER enum pc_after_delay

@@ -14,6 +14,7 @@ static const struct {
     {"allow", "Programs that are expected to do what looks like destruction."},
     {"log", "Where events go: always to standard output, and to:"},
     {"limits", "Bounds of the guard's own memory and time."},
+    {"fleet", "This host as one of a fleet (portcullisd host)."},
 };
 
 static const char *about_section(const char *name)
@@ -46,6 +47,8 @@ static const char *example_of(const struct pc_setting *row)
     if (row->type == PC_TYPE_RULES)
         return "sha256:0000000000000000000000000000000000000000000000000000000000000000 under=/srv/data/build "
                "until=2026-12-31T00:00:00Z";
+    if (strcmp(row->section, "fleet") == 0)
+        return "/srv";
     return strcmp(row->name, "exclude") == 0 ? "/srv/data/cache" : "/srv/data";
 }
 

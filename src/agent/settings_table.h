@@ -12,6 +12,8 @@ enum pc_setting_type {
     PC_TYPE_PATHS,
     PC_TYPE_RULES,
     PC_TYPE_TEXT,
+    PC_TYPE_NAME,
+    PC_TYPE_URL,
     PC_TYPE_MODE,
     PC_TYPE_VERDICT,
     PC_TYPE_AFTER,

@@ -275,6 +275,50 @@ static void allowed_text(const struct pc_setting *row, char *out, size_t cap)
     snprintf(out, cap, "auto, none or an absolute path");
 }
 
+static int replace_text(void *field, const char *text)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    free(*(char **)field);
+    *(char **)field = copy;
+    return 0;
+}
+
+/* useradd(8): lower-case letters, digits, _ and -; or a number. */
+static int parse_name(const struct pc_setting *row, const char *text, void *field)
+{
+    (void)row;
+    size_t n = strlen(text);
+    if (n == 0 || n > 32 || text[0] == '-' || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") != n)
+        return PC_E_SYNTAX;
+    return replace_text(field, text);
+}
+
+static void allowed_name(const struct pc_setting *row, char *out, size_t cap)
+{
+    (void)row;
+    snprintf(out, cap, "a user's name or number, at most 32 characters");
+}
+
+static int parse_url(const struct pc_setting *row, const char *text, void *field)
+{
+    static const char *const schemes[] = {"http://", "https://", "socks5h://"};
+    (void)row;
+    bool good = strcmp(text, "none") == 0;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t n = strlen(schemes[i]);
+        good |= strncmp(text, schemes[i], n) == 0 && text[n] && strcspn(text, " \t\"'<>\\") == strlen(text);
+    }
+    return good && strlen(text) < 512 ? replace_text(field, text) : PC_E_SYNTAX;
+}
+
+static void allowed_url(const struct pc_setting *row, char *out, size_t cap)
+{
+    (void)row;
+    snprintf(out, cap, "none, or http://, https:// or socks5h:// with host and port");
+}
+
 /* Words of the enums, in the order of their values. */
 static const char *const *words_of(enum pc_setting_type type)
 {
@@ -322,6 +366,8 @@ const struct pc_setting_ops pc_setting_ops[PC_TYPE_COUNT] = {
     [PC_TYPE_PATHS] = {true, parse_paths, equal_paths, release_paths, allowed_paths},
     [PC_TYPE_RULES] = {true, parse_rules, equal_rules, release_rules, allowed_rules},
     [PC_TYPE_TEXT] = {false, parse_text, equal_text, release_text, allowed_text},
+    [PC_TYPE_NAME] = {false, parse_name, equal_text, release_text, allowed_name},
+    [PC_TYPE_URL] = {false, parse_url, equal_text, release_text, allowed_url},
     [PC_TYPE_MODE] = {false, parse_word, equal_u32, release_nothing, allowed_word},
     [PC_TYPE_VERDICT] = {false, parse_word, equal_u32, release_nothing, allowed_word},
     [PC_TYPE_AFTER] = {false, parse_word, equal_u32, release_nothing, allowed_word},

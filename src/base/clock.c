@@ -21,6 +21,11 @@ uint64_t pc_real_ns(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+uint64_t pc_boot_ns(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
 void pc_format_time(uint64_t real_ns, char *out, size_t cap)
 {
     time_t s = (time_t)(real_ns / PC_NS_PER_S);

@@ -9,6 +9,8 @@
 /* Monotonic time for deadlines (never jumps); real time for records people read. Nanoseconds. */
 uint64_t pc_mono_ns(void);
 uint64_t pc_real_ns(void);
+/* Time since boot, sleep included; never set by anybody (CLOCK_BOOTTIME). Comparable only within one boot. */
+uint64_t pc_boot_ns(void);
 /* RFC 3339 UTC with milliseconds, "2026-11-21T18:03:00.123Z"; out needs 32 bytes. */
 void pc_format_time(uint64_t real_ns, char *out, size_t cap);
 #endif

@@ -1,0 +1,165 @@
+/* Owns the small files of the host's fleet folder: how they are made, so that no crash and no other user can come between. Knows no orders. */
+#include "host/files.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int pc_fleet_open(const char *path, bool make, struct pc_fleet_dir *out)
+{
+    if (make && mkdir(path, 0711) < 0 && errno != EEXIST)
+        return -errno;
+    _close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_uid != geteuid() || (st.st_mode & 022))
+        return PC_E_REFUSED;
+    if (make && fchmod(fd, 0711) < 0)
+        return -errno;
+    if (!realpath(path, out->path))
+        return -errno;
+    out->fd = TAKE_FD(fd);
+    return 0;
+}
+
+void pc_fleet_close(struct pc_fleet_dir *d)
+{
+    pc_closep(&d->fd);
+    d->fd = -1;
+}
+
+static int read_whole(int dir_fd, const char *name, int flags, size_t max, char **data, size_t *len)
+{
+    _close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return PC_E_REFUSED;
+    if (st.st_size < 0 || (uint64_t)st.st_size > max)
+        return PC_E_LIMIT;
+    _free_ char *text = malloc((size_t)st.st_size + 1);
+    if (!text)
+        return -ENOMEM;
+    ssize_t n = pc_pread_full(fd, text, (size_t)st.st_size, 0);
+    if (n < 0)
+        return (int)n;
+    text[n] = 0;
+    *data = TAKE_PTR(text);
+    *len = (size_t)n;
+    return 0;
+}
+
+int pc_file_read(int dir_fd, const char *name, size_t max, char **data, size_t *len)
+{
+    return read_whole(dir_fd, name, O_NOFOLLOW, max, data, len);
+}
+
+int pc_file_read_at(int dir_fd, const char *path, size_t max, char **data, size_t *len)
+{
+    return read_whole(dir_fd, path, 0, max, data, len);
+}
+
+static int write_new(int dir_fd, const char *name, const void *data, size_t len, struct pc_file_owner owner)
+{
+    _close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int r = pc_write_all(fd, data, len);
+    if (r == 0 && (fchown(fd, owner.uid, owner.gid) < 0 || fchmod(fd, owner.mode) < 0 || fsync(fd) < 0))
+        r = -errno;
+    return r;
+}
+
+int pc_file_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_file_owner owner)
+{
+    char temporary[64];
+    snprintf(temporary, sizeof temporary, ".%s.new", name);
+    (void)unlinkat(dir_fd, temporary, 0); /* of a crash: only we make names in here */
+    int r = write_new(dir_fd, temporary, data, len, owner);
+    if (r == 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
+        r = -errno;
+    if (r < 0) {
+        (void)unlinkat(dir_fd, temporary, 0);
+        return r;
+    }
+    return fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+bool pc_file_there(int dir_fd, const char *name)
+{
+    return faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int pc_split_address(const char *text, char *host, size_t host_cap, uint16_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t number;
+    if (!colon || pc_parse_u64(colon + 1, 1, 65535, &number) < 0)
+        return PC_E_SYNTAX;
+    const char *from = text;
+    size_t len = (size_t)(colon - text);
+    bool bracket = len >= 2 && text[0] == '[' && colon[-1] == ']';
+    if (bracket)
+        from++, len -= 2;
+    else if (memchr(text, ':', len))
+        return PC_E_SYNTAX;
+    if (len == 0 || len >= host_cap)
+        return PC_E_SYNTAX;
+    for (size_t i = 0; i < len; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", from[i]) && !(bracket && strchr(":%", from[i])))
+            return PC_E_SYNTAX;
+    memcpy(host, from, len);
+    host[len] = 0;
+    *port = (uint16_t)number;
+    return 0;
+}
+
+static bool copy_text(const json_t *object, const char *key, char *out, size_t cap)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text && (size_t)snprintf(out, cap, "%s", text) < cap;
+}
+
+int pc_link_facts_read(int dir_fd, struct pc_link_facts *out)
+{
+    _free_ char *text = NULL;
+    size_t len;
+    int r = pc_file_read(dir_fd, PC_FILE_LINK, 16 << 10, &text, &len);
+    if (r < 0)
+        return r;
+    json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    struct pc_link_facts f = {.heartbeat = (uint32_t)json_integer_value(json_object_get(o, "heartbeat")),
+                              .statement = (uint64_t)json_integer_value(json_object_get(o, "statement"))};
+    char host[256];
+    uint16_t port;
+    bool good = copy_text(o, "host", f.host, sizeof f.host) && copy_text(o, "url", f.url, sizeof f.url) &&
+                copy_text(o, "link", f.address, sizeof f.address) && pc_split_address(f.address, host, sizeof host, &port) == 0 &&
+                f.heartbeat >= 1 && f.heartbeat <= 3600;
+    json_decref(o);
+    if (!good)
+        return PC_E_CORRUPT;
+    *out = f;
+    return 0;
+}
+
+int pc_link_facts_write(int dir_fd, const struct pc_link_facts *f, gid_t link_gid)
+{
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I}", "host", f->host, "url", f->url, "link", f->address, "heartbeat",
+                          (json_int_t)f->heartbeat, "statement", (json_int_t)f->statement);
+    _free_ char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+    json_decref(o);
+    if (!text)
+        return -ENOMEM;
+    return pc_file_replace(dir_fd, PC_FILE_LINK, text, strlen(text), (struct pc_file_owner){geteuid(), link_gid, 0640});
+}

@@ -1,0 +1,21 @@
+#ifndef PC_HOST_MEMORY_INTERNAL_H
+#define PC_HOST_MEMORY_INTERNAL_H
+/* Shared by the memory_*.c files only: the database and how it is asked. Types of values: i int64_t, s text, b bytes with their size_t length. */
+#include "host/memory.h"
+
+#include <sqlite3.h>
+#include <stdarg.h>
+
+#define PC_FILE_NAME "fleet.db"
+struct pc_memory_file {
+    sqlite3 *db;
+    char why[256];
+};
+int pc_memory_error(struct pc_memory_file *m, int rc); /* SQLite's answer as one of ours; words go to why */
+int pc_memory_prepare(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, va_list *ap);
+int pc_memory_query(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, ...);
+int pc_memory_step(struct pc_memory_file *m, sqlite3_stmt *s); /* 1: a row, 0: no more, or an error */
+int pc_memory_do(struct pc_memory_file *m, const char *sql, const char *types, ...);
+int64_t pc_memory_count(struct pc_memory_file *m, const char *sql, const char *types, ...); /* first column of the first row; 0: no row */
+int pc_memory_take_blob(sqlite3_stmt *s, int column, char **out, size_t *len);
+#endif

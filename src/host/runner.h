@@ -1,0 +1,174 @@
+#ifndef PC_HOST_RUNNER_H
+#define PC_HOST_RUNNER_H
+/*
+ * The runner's own contract, shared by its files: one thread, one loop (runner.c), one state. Which file does what:
+ *   peer.c      frames from and to the link            intake.c    what a frame may change: orders, trust, revocations, checkpoints
+ *   schedule.c  when an order starts, soaks, ends      tell.c      signed documents: ack, result, ring; events for the server
+ *   tasks.c     from an action's name to a program     act_*.c     the actions       timers.c  stops that undo themselves
+ */
+#include "agent/control.h"
+#include "agent/events.h"
+#include "agent/settings.h"
+#include "host/files.h"
+#include "host/jobs.h"
+#include "host/memory.h"
+#include "host/queue.h"
+#include "trust/bundle.h"
+#include "trust/report.h"
+
+#define PC_ORDERS_WAITING_MAX 256 /* accepted and not ended; more are refused with `space` */
+#define PC_LOOKS_RUNNING_MAX 4
+
+/* So many a second, so many at once. */
+struct pc_bucket {
+    double level, burst, per_s;
+    uint64_t at_ns;
+};
+bool pc_bucket_take(struct pc_bucket *b, uint64_t now_ns, double amount);
+
+struct pc_runner {
+    struct pc_fleet_dir dir;
+    struct pc_settings settings;
+    char guard_dir[4096];           /* the guard's state folder: its control socket */
+    const char *config;             /* for the programs of ours that we start; NULL: the default */
+    struct pc_events *log;
+    struct pc_memory_file *file;
+    struct pc_control *control;
+    struct pc_jobs *jobs;           /* NULL: no cgroup v2 here: every program is refused */
+    char boot[33];
+    uint8_t seed[32];
+    char ref[PC_HOST_REF_SIZE];     /* NAME#HOSTID */
+    struct pc_trust trust;
+    struct pc_revoked revoked;
+    struct pc_memory memory;        /* what src/trust asks for; mirrors the file */
+    char *checkpoint_note;          /* the last accepted, as the log signed it: evidence if another comes */
+    gid_t link_gid;
+    uid_t link_uid;
+
+    int listen_fd, peer_fd;         /* runner.sock, and the link */
+    struct pc_queue in, out;
+    bool welcomed, close_peer;      /* the peer is to be let go when out is empty */
+    uint64_t outbox_at, outbox_again_ns;
+    struct pc_bucket sending, looks, refusals, events;
+
+    uint32_t running, looking;      /* orders and looks with a job */
+    uint64_t next_tick_ns, started_ns;
+    bool silent, full, end;
+    int exit_status;
+};
+
+/* Unix seconds, and CLOCK_BOOTTIME seconds. */
+int64_t pc_now(void);
+uint64_t pc_boot_s(void);
+
+/* peer.c */
+int pc_peer_listen(struct pc_runner *r);
+void pc_peer_accept(struct pc_runner *r);
+void pc_peer_step(struct pc_runner *r, uint64_t now_ns); /* reads frames, sends what waits */
+void pc_peer_close(struct pc_runner *r, const char *why);
+bool pc_peer_send(struct pc_runner *r, enum pc_frame_type type, const void *body, size_t len); /* false: no peer, or full */
+
+/* intake.c: one frame each; none of them can fail for the caller: what is wrong is told to the server and the log */
+void pc_intake_bundle(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_continue(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_start(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_checkpoint(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_trust(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_revoke(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_server(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_look(struct pc_runner *r, const char *json, size_t len);
+void pc_intake_got(struct pc_runner *r, const char *json, size_t len);
+/* The one way an order comes in, whatever carried it. verdict and text (why) for whoever brought it. */
+enum pc_check pc_take_order(struct pc_runner *r, const char *json, size_t len, char sha256[65], char *why, size_t why_len);
+/* The one way a trust file comes in. 0, or an error and the word of the check. */
+int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char **word);
+
+/* schedule.c */
+int pc_schedule_recover(struct pc_runner *r); /* at the start: what was running is unknown; another boot: dwell and soak begin anew */
+void pc_schedule(struct pc_runner *r);        /* starts what may start, ends what is over */
+struct pc_outcome { /* how a run ended */
+    const char *word;             /* ok, failed, timeout, unknown, halted, refused */
+    const char *text;             /* when there is no job: why, in words; becomes the output */
+    const struct pc_job_end *job; /* or NULL */
+    const json_t *data;           /* borrowed, or NULL */
+};
+void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how);
+/* An order and its parts from the memory. To be cleared with pc_loaded_clear. */
+struct pc_loaded {
+    struct pc_kept_order kept;
+    struct pc_envelope envelope;
+    struct pc_order order;
+};
+int pc_order_load(struct pc_runner *r, const char *sha256, struct pc_loaded *out);
+void pc_loaded_clear(struct pc_loaded *l);
+
+/* tell.c: inside the caller's transaction where there is one. 0 or an error of the memory. */
+int pc_tell_ack(struct pc_runner *r, const char *order_sha256, enum pc_check verdict, const char *text, bool keep);
+int pc_tell_result(struct pc_runner *r, const struct pc_result *result, bool keep);
+int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents, int64_t soaked);
+int pc_tell_again(struct pc_runner *r, const char *order_sha256);
+/* A line in the log, and an event to the server when it is there (not kept: the log is). */
+void pc_tell_event(struct pc_runner *r, enum pc_level level, const char *kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void pc_result_begin(const struct pc_runner *r, struct pc_result *out); /* who and when we are */
+
+/* tasks.c: one run of an action */
+enum pc_act { PC_ACT_RUN = 1, PC_ACT_OK, PC_ACT_FAILED, PC_ACT_REFUSED };
+struct pc_task {
+    struct pc_runner *r;
+    char look[PC_ID_LEN + 1], order_sha256[65]; /* one of the two */
+    uint64_t run;
+    const struct pc_order *order;  /* while preparing; NULL for a look */
+    char action[32];
+    json_t *params;                /* owned */
+    struct pc_job_spec spec;       /* filled in by prepare when it answers PC_ACT_RUN */
+    char **argv, **envp;           /* owned, as everything below */
+    struct pc_identity as;
+    int fd;
+    uint64_t timer;                /* of a stop */
+    char text[512];                /* prepare's reason when it does not answer PC_ACT_RUN */
+    json_t *data;
+    void (*after)(struct pc_task *t, const struct pc_job_end *end, const json_t *data); /* called before the result is told; NULL: nothing to do */
+};
+struct pc_action_row {
+    const char *name;
+    bool json;                     /* what the job prints is one JSON object: the result's data */
+    uint64_t timeout_s;            /* 0: the params' */
+    int (*work)(const json_t *params); /* a function that runs in the job; or NULL and */
+    enum pc_act (*prepare)(struct pc_task *t);
+};
+const struct pc_action_row *pc_action_row(const char *name);
+/* Starts it. On PC_ACT_RUN the task is the job's and ends itself; else *t holds text and data and is the caller's to free. */
+enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t);
+struct pc_task *pc_task_new(struct pc_runner *r, const char *action, const json_t *params);
+void pc_task_free(struct pc_task *t);
+int pc_task_arg(char ***list, const char *text); /* appends to argv or envp */
+
+/* The actions' preparations (act_*.c) */
+enum pc_act pc_act_script(struct pc_task *t);
+enum pc_act pc_act_packages(struct pc_task *t);
+enum pc_act pc_act_service(struct pc_task *t);
+enum pc_act pc_act_upgrade(struct pc_task *t);
+enum pc_act pc_act_guard(struct pc_task *t);
+enum pc_act pc_act_trust(struct pc_task *t);
+enum pc_act pc_act_halt(struct pc_task *t);
+enum pc_act pc_act_freeze(struct pc_task *t);
+enum pc_act pc_act_isolate(struct pc_task *t);
+enum pc_act pc_act_unisolate(struct pc_task *t);
+enum pc_act pc_act_block(struct pc_task *t);
+enum pc_act pc_act_unblock(struct pc_task *t);
+
+/* timers.c */
+int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, uint64_t *number);
+int pc_timers_recover(struct pc_runner *r); /* at the start: applies again what is still to hold */
+void pc_timers_step(struct pc_runner *r);   /* undoes what is over */
+int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg), const void *arg); /* early; number ended */
+
+/* guard_client.c: the guard's control socket, waiting at most a few seconds. PC_E_NOTFOUND: no guard runs. */
+int pc_guard_ask(const char *guard_dir, const json_t *request, int wait_s, json_t **result, char *why, size_t why_len);
+/* Incidents so far; -1: no guard. */
+int64_t pc_guard_incidents(const struct pc_runner *r);
+
+/* runner_control.c */
+extern const struct pc_command pc_runner_commands[];
+json_t *pc_runner_status(struct pc_runner *r);
+#endif

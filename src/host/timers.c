@@ -1,0 +1,135 @@
+/*
+ * Owns the dead-man timers of stops: each is on the disk before its stop takes hold, is applied again when the runner starts, and is undone when its time is
+ * over, by the clock that nobody can set. After a reboot the wall clock decides, but never for longer than the order asked for.
+ */
+#include "host/runner.h"
+#include "host/stops.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, uint64_t *number)
+{
+    _free_ char *text = json_dumps(data, JSON_COMPACT);
+    struct pc_kept_timer t = {.until_boot = pc_boot_s() + seconds, .made = pc_now(), .until = pc_now() + (int64_t)seconds, .data = text};
+    if (!text)
+        return -ENOMEM;
+    snprintf(t.kind, sizeof t.kind, "%s", kind);
+    snprintf(t.order_sha256, sizeof t.order_sha256, "%s", order_sha256);
+    snprintf(t.boot, sizeof t.boot, "%s", r->boot);
+    int e = pc_memory_timer_add(r->file, &t);
+    if (e == 0)
+        *number = t.number;
+    return e;
+}
+
+/* A walk's rows, copied out, because what is done with them changes the table. */
+#define TIMERS_MAX 256
+struct list {
+    uint32_t n;
+    struct pc_kept_timer timer[TIMERS_MAX];
+};
+
+static int collect(void *ctx, const struct pc_kept_timer *t)
+{
+    struct list *l = ctx;
+    if (l->n == TIMERS_MAX)
+        return 0;
+    struct pc_kept_timer *copy = &l->timer[l->n];
+    *copy = *t;
+    copy->data = strdup(t->data);
+    l->n += copy->data != NULL;
+    return 0;
+}
+
+static struct list *all_timers(struct pc_runner *r)
+{
+    struct list *l = calloc(1, sizeof *l);
+    if (l)
+        (void)pc_memory_timers(r->file, collect, l); /* what cannot be read now is read at the next tick */
+    return l;
+}
+
+static void free_list(struct list *l)
+{
+    for (uint32_t i = 0; l && i < l->n; i++)
+        free(l->timer[i].data);
+    free(l);
+}
+
+static void undo(struct pc_runner *r, const struct pc_kept_timer *t, const char *why)
+{
+    const struct pc_stop *stop = pc_stop_find(t->kind);
+    json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
+    int e = stop && data ? stop->undo(r, t, data) : PC_E_CORRUPT;
+    json_decref(data);
+    if (e == 0)
+        e = pc_memory_timer_done(r->file, t->number);
+    pc_tell_event(r, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "undone", "%s of order %.12s: %s%s%s", t->kind, t->order_sha256, why,
+                  e < 0 ? ": could not be undone, will be tried again: " : "", e < 0 ? pc_strerror(e) : "");
+}
+
+void pc_timers_step(struct pc_runner *r)
+{
+    struct list *l = all_timers(r);
+    uint64_t now = pc_boot_s();
+    for (uint32_t i = 0; l && i < l->n; i++)
+        if (now >= l->timer[i].until_boot)
+            undo(r, &l->timer[i], "its time is over");
+    free_list(l);
+    pc_stops_step(r);
+}
+
+/* A timer of another boot: what is left by the wall clock, at most what it began with. */
+static void carry_over(struct pc_runner *r, struct pc_kept_timer *t)
+{
+    int64_t left = t->until - pc_now(), most = t->until - t->made;
+    if (left > most)
+        left = most;
+    t->until_boot = pc_boot_s() + (left > 0 ? (uint64_t)left : 0);
+    snprintf(t->boot, sizeof t->boot, "%s", r->boot);
+}
+
+int pc_timers_recover(struct pc_runner *r)
+{
+    struct list *l = all_timers(r);
+    int e = l ? 0 : -ENOMEM;
+    for (uint32_t i = 0; l && i < l->n; i++) {
+        struct pc_kept_timer *t = &l->timer[i];
+        const struct pc_stop *stop = pc_stop_find(t->kind);
+        if (strcmp(t->boot, r->boot) != 0) {
+            carry_over(r, t);
+            int x = pc_memory_timer_set(r->file, t);
+            e = e ? e : x;
+        }
+        json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
+        if (stop && data && t->until_boot > pc_boot_s()) {
+            int x = stop->again(r, t, data);
+            pc_event(r->log, x < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "applied-again", NULL, "%s of order %.12s%s%s", t->kind, t->order_sha256,
+                     x < 0 ? ": failed: " : "", x < 0 ? pc_strerror(x) : "");
+        }
+        json_decref(data);
+    }
+    free_list(l);
+    return e;
+}
+
+int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg), const void *arg)
+{
+    struct list *l = all_timers(r);
+    int n = 0;
+    for (uint32_t i = 0; l && i < l->n; i++) {
+        json_t *data = json_loads(l->timer[i].data, JSON_REJECT_DUPLICATES, NULL);
+        if (strcmp(l->timer[i].kind, kind) == 0 && (!match || match(data, arg))) {
+            undo(r, &l->timer[i], "ended by an order");
+            n++;
+        }
+        json_decref(data);
+    }
+    free_list(l);
+    return l ? n : -ENOMEM;
+}
