@@ -135,6 +135,7 @@ struct deed {
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;
     bool closed; /* the writer has closed the file */
+    bool moved_out; /* a deletion only for the guarded folder: it lives on outside */
 };
 
 static void read_windows(int fd, struct pc_content *c, uint8_t *room)
@@ -224,6 +225,7 @@ static void ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         .has_pre_image = has_content(d->known, d->op),
         .base = d->before,
         .closed = d->closed,
+        .moved_out = d->moved_out,
         .successor = d->op == PC_OP_REPLACE ? pc_fh_hash(&d->after_fh) : 0,
     };
     memset(o, 0, sizeof *o);
@@ -292,8 +294,11 @@ static void record(struct pc_guard *g, const struct deed *d, const struct pc_out
         rec.new_parent = *pc_dirs_fh(g->dirs, d->new_dir);
     if (d->new_name)
         snprintf(rec.new_name, sizeof rec.new_name, "%s", d->new_name);
-    if (pc_store_record_act(g->store, &rec, NULL) == 0)
+    uint64_t id = 0;
+    if (pc_store_record_act(g->store, &rec, &id) == 0)
         g->n.acts++;
+    if (id && d->op == PC_OP_DELETE && !d->moved_out && !incident)
+        pc_deletions_recorded(g, actor, id, d->is_dir);
     if (incident && pc_stop_incident_of(g, actor)) /* few: what was under way. The rollback needs them, whatever becomes of us */
         (void)pc_store_flush(g->store);
 }
@@ -324,10 +329,16 @@ static void judge_and_record(struct pc_guard *g, const struct deed *d)
     clear(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh, &o);
     record(g, d, &o);
     pc_gate_judged(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh);
-    if (!o.convicted)
+    if (!o.convicted && !o.bulk_root)
         return;
     char path[PATH_MAX];
-    pc_stop_convict(g, &o, pc_dirs_path(g->dirs, d->dir, d->name, path, sizeof path));
+    pc_dirs_path(g->dirs, d->dir, d->name, path, sizeof path);
+    if (o.convicted) {
+        pc_stop_convict(g, &o, path);
+        pc_deletions_convicted(g, &o);
+    } else if (!pc_stop_case_of(g, o.actor)) {
+        pc_deletions_many(g, o.bulk_root, path);
+    }
 }
 
 /* ---- what happened, by kind of event ---- */
@@ -539,6 +550,7 @@ static void moved(struct pc_guard *g, struct deed *d)
             pc_capture_later(g, d->v->id, &d->fh, d->new_dir, d->new_name, creator_id(g, d->pid), PC_WHEN_NEW);
     } else if (d->dir && d->known) {
         d->op = PC_OP_DELETE; /* it left the guarded folder: what was preserved stays */
+        d->moved_out = true;
         d->new_name = NULL;
         judge_and_record(g, d);
     } else if (d->new_dir) {

@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 
 #define FILES_PER_ANSWER 2000
+/* Observed incidents of the last day that status names one by one. */
+#define OBSERVED_TOLD 3
 
 /* Printable words separated by newlines (procfs.h) to an array. */
 static json_t *argv_json(const char *words)
@@ -101,11 +103,22 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     return w;
 }
 
+struct tally {
+    uint64_t open, total, observed;
+    json_t *warnings;
+};
+
 static int count_incident(void *arg, const struct pc_incident *inc)
 {
-    uint64_t *n = arg;
-    n[0] += inc->state == PC_INC_FROZEN;
-    n[1]++;
+    struct tally *t = arg;
+    t->open += inc->state == PC_INC_FROZEN;
+    t->total++;
+    bool told = inc->state == PC_INC_OBSERVED && inc->damaged && pc_real_ns() - inc->verdict_ns < 86400 * PC_NS_PER_S;
+    t->observed += told;
+    if (told && t->observed <= OBSERVED_TOLD)
+        json_array_append_new(t->warnings, json_sprintf("incident %" PRIu64 ": one program deleted %u files and was not stopped; if "
+                                                        "nobody meant it: portcullis rollback %" PRIu64,
+                                                        inc->id, inc->damaged, inc->id));
     return 0;
 }
 
@@ -114,9 +127,9 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
     struct pc_guard *g = ctx;
     json_t *folders = json_array(), *volumes = json_array();
     bool down = false;
-    uint64_t incidents[2] = {0, 0};
     struct pc_gate_stats gs;
     pc_gate_stats(g, &gs);
+    struct tally incidents = {.warnings = warnings_json(g, &gs)};
     for (uint32_t i = 0; i < g->folders; i++)
         if (!g->folder[i].dropped)
             json_array_append_new(folders, folder_json(g, &g->folder[i]));
@@ -126,7 +139,7 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         json_array_append_new(volumes, volume_json(g, v));
         down |= v->gate_down;
     }
-    (void)pc_store_incidents(g->store, count_incident, incidents);
+    (void)pc_store_incidents(g->store, count_incident, &incidents);
     json_t *events = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
         (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts", (json_int_t)g->n.acts, "captures",
@@ -134,14 +147,15 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs", (json_int_t)g->n.gate_downs, "vault_denied",
         (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied, "held_at_start",
         (json_int_t)pc_startup_copied(g));
-    pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}",
+    pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o}",
                                    "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since",
                                    time_json(g->started_real_ns), "gate", down ? "down" : "up", "supervisor", "pid",
                                    g->supervisor_pid ? json_integer(g->supervisor_pid) : json_null(), "restarts",
                                    (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events", events,
                                    "latency_us", "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us, "max",
-                                   (json_int_t)gs.max_us, "incidents", "open", (json_int_t)incidents[0], "total",
-                                   (json_int_t)incidents[1], "warnings", warnings_json(g, &gs)));
+                                   (json_int_t)gs.max_us, "incidents", "open", (json_int_t)incidents.open, "total",
+                                   (json_int_t)incidents.total, "observed", (json_int_t)incidents.observed, "warnings",
+                                   incidents.warnings));
 }
 
 /* ---- incidents ---- */
@@ -157,6 +171,8 @@ static const char *state_text(const struct pc_incident *inc)
         return "released";
     case PC_INC_ENDED:
         return "ended";
+    case PC_INC_OBSERVED:
+        return "observed";
     default:
         return "rolled-back";
     }
@@ -301,6 +317,14 @@ static int list_note(void *arg, uint64_t time_ns, const char *text)
     return json_array_append_new(l->array, json_pack("{s:o, s:s}", "time", time_json(time_ns), "text", text));
 }
 
+static json_t *verdict_text(const struct pc_incident *inc)
+{
+    if (inc->state == PC_INC_OBSERVED)
+        return json_string("many files were deleted in a short time; that alone convicts nobody, so nothing was stopped");
+    return json_sprintf("%u files were destroyed (%u processes frozen): the evidence of each is in the list", inc->damaged,
+                        inc->processes);
+}
+
 static void answer_incident(void *ctx, const json_t *args, struct pc_reply *reply)
 {
     struct pc_guard *g = ctx;
@@ -324,9 +348,7 @@ static void answer_incident(void *ctx, const json_t *args, struct pc_reply *repl
     json_object_set_new(out, "frozen", time_json(inc.frozen_ns));
     json_object_set_new(out, "closed", time_json(inc.closed_ns));
     json_object_set_new(out, "first_act", time_json(files.first_ns));
-    json_object_set_new(out, "verdict_text",
-                        json_sprintf("%u files were destroyed (%u processes frozen): the evidence of each is in the list", inc.damaged,
-                                     inc.processes));
+    json_object_set_new(out, "verdict_text", verdict_text(&inc));
     json_object_set_new(out, "processes", processes.array);
     json_object_set_new(out, "files", files.array);
     json_object_set_new(out, "files_total", json_integer((json_int_t)files.seen));
@@ -431,6 +453,7 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
     bool dry = json_is_true(json_object_get(args, "dry_run")), undo = json_is_true(json_object_get(args, "undo"));
     struct rolling roll = {.g = g, .reply = reply};
     struct pc_plan *plan = NULL;
+    pc_deletions_settle(g, id);
     do { /* all the actor did is recorded before the plan is made */
         pc_guard_pump(g);
     } while (!pc_stop_settled(g, id) && usleep(2000) == 0);

@@ -255,6 +255,7 @@ static void judge_policy(const struct pc_guard *g, struct pc_judge_policy *p)
     p->window_ns = g->settings.window_ns;
     p->max_actors = g->settings.actors;
     p->note_folders = g->settings.note_folders;
+    p->bulk_files = g->settings.mass_delete;
 }
 
 static int open_memory(struct pc_guard *g)
@@ -275,6 +276,8 @@ static int open_memory(struct pc_guard *g)
         r = pc_links_new(&g->links);
     if (r == 0)
         r = pc_outside_new(&g->outside);
+    if (r == 0)
+        r = pc_deletions_new(&g->deletions);
     if (r == 0)
         r = pc_startup_new(&g->startup);
     if (r == 0)
@@ -400,6 +403,7 @@ static void close_all(struct pc_guard *g)
     pc_startup_free(g->startup);
     pc_links_free(g->links);
     pc_outside_free(g->outside);
+    pc_deletions_free(g->deletions);
     pc_scan_free(g->scan);
     pc_dirs_free(g->dirs);
     if (g->judge)
@@ -525,6 +529,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     }
     pc_gate_relax(g, now);
     pc_stop_tick(g, pc_real_ns());
+    pc_deletions_tick(g, pc_mono_ns());
     pc_events_tick(g->log);
     (void)pc_store_tend(g->store, pc_real_ns(), 2 * PC_NS_PER_MS);
     if (pc_control_peers(g->control))

@@ -69,6 +69,7 @@ struct pc_tracer;  /* tracer.c */
 struct pc_decoys;  /* decoys.c */
 struct pc_links;   /* links.c */
 struct pc_outside; /* outside.c */
+struct pc_deletions; /* deletions.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -90,6 +91,7 @@ struct pc_guard {
     struct pc_decoys *decoys;
     struct pc_links *links;
     struct pc_outside *outside;
+    struct pc_deletions *deletions;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     struct pc_volume volume[PC_VOLUMES_MAX];
@@ -261,6 +263,19 @@ void pc_outside_free(struct pc_outside *o);
 void pc_outside_note(struct pc_guard *g, const struct pc_volume *v, const struct pc_fh *fh, pid_t pid);
 /* Before a deletion is judged: tells the judge of ciphertext that the deleter's relatives wrote lately. */
 void pc_outside_show(struct pc_guard *g, pid_t deleter);
+
+/* deletions.c: mass deletions, told as incidents that hold nothing but the deletions. */
+int pc_deletions_new(struct pc_deletions **out);
+void pc_deletions_free(struct pc_deletions *d);
+/* A deletion went on record as act number `act`. */
+void pc_deletions_recorded(struct pc_guard *g, pc_actor actor, uint64_t act, bool is_dir);
+/* The judge says that this subtree deleted many files (pc_outcome.bulk_root); path: the last of them. */
+void pc_deletions_many(struct pc_guard *g, pc_actor root, const char *path);
+/* After a verdict: what it names takes over the deletions of its own. */
+void pc_deletions_convicted(struct pc_guard *g, const struct pc_outcome *o);
+void pc_deletions_tick(struct pc_guard *g, uint64_t now_ns);
+/* Before a rollback: its counts are final, and what is deleted from now on is another case. */
+void pc_deletions_settle(struct pc_guard *g, uint64_t incident);
 
 /* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
 int pc_decoys_set(struct pc_guard *g);

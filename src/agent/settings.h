@@ -100,6 +100,10 @@ struct pc_path_settings_list {
       "preserved for as long as retention says.")                                                                      \
     X(judge, note_folders, "note-folders", NUMBER, "3", 2, 1000, LIVE,                                                 \
       "the same new text file in this many folders is evidence", "Ransom notes.")                                      \
+    X(judge, mass_delete, "mass-delete", NUMBER, "50", 0, 1024, LIVE,                                                  \
+      "deletions by one program within a minute that are told as an observed incident",                                \
+      "Never stopped: an owner may clean up. Its rollback brings them back. Files that came back under their name, "   \
+      "that a new file is known to hold, or that the program made itself, do not count. 0: never.")                    \
     X(judge, decoys, "decoys", BOOL, "no", 0, 0, LIVE, "put decoy files into guarded folders",                         \
       "Nobody has a reason to change them, so whoever does gives evidence at once. They are visible to users.")        \
     X(action, on_verdict, "on-verdict", VERDICT, "freeze", 0, 0, LIVE, "what a verdict does: freeze or observe",       \

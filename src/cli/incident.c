@@ -91,7 +91,7 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     const json_t *actor = json_object_get(inc, "actor");
     _free_ char *command = pc_command_line(actor, 8 * PC_COMMAND_SHOWN);
     char count[64];
-    bool rolled_back = pc_truth_of(inc, "rolled_back");
+    bool rolled_back = pc_truth_of(inc, "rolled_back"), observed = state && strcmp(state, "observed") == 0;
     pc_say(cli, PC_BOLD, "Incident %lld", (long long)pc_number_of(inc, "id"));
     fputs("  ", stdout);
     pc_put(cli, pc_state_style(state), state);
@@ -113,9 +113,11 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     pc_put(cli, PC_PLAIN, pc_text_of(actor, "user"));
     putchar('\n');
     put_label(cli, "Damage");
-    pc_say(cli, PC_RED, "%s damaged", pc_count(pc_number_of(inc, "damaged"), "file", count));
+    pc_say(cli, PC_RED, "%s %s", pc_count(pc_number_of(inc, "damaged"), "file", count), observed ? "deleted" : "damaged");
     printf(", %s preserved before that", pc_amount(pc_number_of(inc, "preserved"), count));
-    printf("; %s in flight at the verdict\n", pc_count(pc_number_of(inc, "in_flight"), "open", count));
+    if (!observed)
+        printf("; %s in flight at the verdict", pc_count(pc_number_of(inc, "in_flight"), "open", count));
+    putchar('\n');
     if (why) {
         put_label(cli, "Verdict");
         pc_put(cli, PC_PLAIN, why);
@@ -123,7 +125,7 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     }
     uint64_t first = pc_time_of(inc, "first_act");
     put_moment(cli, "First act", first, 0);
-    put_moment(cli, "Convicted", pc_time_of(inc, "verdict"), first);
+    put_moment(cli, observed ? "Noticed" : "Convicted", pc_time_of(inc, "verdict"), first);
     put_moment(cli, "Frozen", pc_time_of(inc, "frozen"), first);
     put_moment(cli, "Closed", pc_time_of(inc, "closed"), 0);
     put_next_steps(cli, inc);

@@ -88,6 +88,7 @@ static int load_policy(const char *file, struct pc_judge_policy *out)
     out->min_files = s.min_files;
     out->window_ns = s.window_ns;
     out->note_folders = s.note_folders;
+    out->bulk_files = s.mass_delete;
     out->max_actors = s.actors;
     pc_settings_free(&s);
     return 0;

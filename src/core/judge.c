@@ -15,7 +15,7 @@
 void pc_judge_policy_default(struct pc_judge_policy *p)
 {
     *p = (struct pc_judge_policy){.convict_score = 270, .min_files = 3, .window_ns = 600 * 1000000000ULL,
-                                  .max_actors = 32768, .note_folders = 3};
+                                  .max_actors = 32768, .note_folders = 3, .bulk_files = 50};
 }
 
 static void on_evict(void *arg, uint32_t slot, uint32_t parent)
@@ -23,6 +23,7 @@ static void on_evict(void *arg, uint32_t slot, uint32_t parent)
     struct pc_judge *j = arg;
     pc_ledger_inherit(&j->ledger, slot, parent);
     pc_twins_inherit(&j->twins, slot, parent);
+    pc_bulk_inherit(&j->bulk, slot, parent);
 }
 
 int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out)
@@ -34,7 +35,7 @@ int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out)
         return -ENOMEM;
     j->policy = *p;
     if (pc_lineage_init(&j->lin, p->max_actors) < 0 || pc_ledger_init(&j->ledger, &j->lin) < 0 ||
-        pc_twins_init(&j->twins, &j->lin) < 0) {
+        pc_twins_init(&j->twins, &j->lin) < 0 || pc_bulk_init(&j->bulk, &j->lin) < 0) {
         pc_judge_free(j);
         return -ENOMEM;
     }
@@ -51,6 +52,7 @@ void pc_judge_free(struct pc_judge *j)
     pc_lineage_fini(&j->lin);
     pc_ledger_fini(&j->ledger);
     pc_twins_fini(&j->twins);
+    pc_bulk_fini(&j->bulk);
     free(j);
 }
 

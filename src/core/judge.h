@@ -25,6 +25,7 @@ struct pc_judge_policy {
     uint64_t window_ns;      /* evidence older than this no longer counts towards a verdict; default 10 minutes */
     uint32_t max_actors;     /* capacity of the lineage table; default 32768 */
     uint32_t note_folders;   /* same new text in this many folders is evidence; default 3 */
+    uint32_t bulk_files;     /* deletions within a minute that are told (no verdict); 0: never; default 50; at most 1024 */
 };
 void pc_judge_policy_default(struct pc_judge_policy *p);
 int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out); /* -ENOMEM, PC_E_RANGE */
@@ -92,6 +93,7 @@ struct pc_act {
     bool has_pre_image;
     uint64_t base;         /* which pre-image it is compared with; 0: not known */
     bool closed;           /* the writer is done: MODIFY at a close, not in the middle of a rewrite */
+    bool moved_out;        /* DELETE: it lives on outside the guarded folders */
     uint64_t successor;    /* REPLACE: identity of the file that took this one's place; 0: not known */
     /*
      * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
@@ -115,6 +117,7 @@ struct pc_outcome {
     uint32_t evidence_files;   /* distinct files counted in the verdict */
     uint32_t evidence_score;
     uint64_t evidence_since_ns; /* the oldest of it, as pc_act.now_ns; what was withdrawn since does not count */
+    pc_actor bulk_root;        /* DELETE: the smallest subtree that deleted policy.bulk_files lately; 0: none */
     struct pc_facts facts; /* what the content told (have is 0 when nothing was read); goes into the trace */
 };
 

@@ -300,3 +300,9 @@ void pc_lineage_add_young(struct pc_lineage *l, uint32_t slot, int32_t n)
     for (uint32_t s = slot; s; s = l->node[s].parent)
         l->node[s].young += (uint32_t)n;
 }
+
+void pc_lineage_add_deleted(struct pc_lineage *l, uint32_t slot, int32_t n)
+{
+    for (uint32_t s = slot; s; s = l->node[s].parent)
+        l->node[s].deleted += (uint32_t)n;
+}

@@ -7,7 +7,7 @@
  * ledger.c). A node is named by its slot (1..cap; 0 is none) inside the core and by its pc_actor outside: slot in the
  * low 20 bits, a counter above, so that a name is never used twice.
  *
- * Sums (score, files, opaque, young, spared) are of the whole subtree; whoever adds something at a node adds it to
+ * Sums (score, files, opaque, young, deleted, spared) are of the whole subtree; whoever adds something at a node adds it to
  * every ancestor, with pc_lineage_add_*.
  */
 #define PC_LINEAGE_MAX ((1u << 20) - 1)
@@ -27,6 +27,7 @@ struct pc_node {
     uint32_t own;          /* ledger: first entry owned by this very process */
     uint32_t opaque;       /* ciphertext-like files made and not forgotten yet */
     uint32_t young;        /* structured files made while watched and not deleted yet */
+    uint32_t deleted;      /* files deleted within the last minute (bulk.h) */
     uint32_t spared;       /* living spared processes */
     uint8_t depth;
     bool alive, is_spared, convicted, queued;
@@ -66,4 +67,5 @@ uint32_t pc_lineage_wide(const struct pc_lineage *l, uint32_t slot);
 void pc_lineage_add_score(struct pc_lineage *l, uint32_t slot, int32_t score, int32_t files);
 void pc_lineage_add_opaque(struct pc_lineage *l, uint32_t slot, int32_t n);
 void pc_lineage_add_young(struct pc_lineage *l, uint32_t slot, int32_t n);
+void pc_lineage_add_deleted(struct pc_lineage *l, uint32_t slot, int32_t n);
 #endif

@@ -193,6 +193,7 @@ static void name_is_back(const struct pc_weighing *w, struct pc_gone *d)
         pc_ledger_lower(&j->ledger, d->file, same ? 0 : SAME_KIND_SCORE);
         pc_twins_give_back(&j->twins, d);
     }
+    pc_bulk_back(&j->bulk, d->file);
     d->actor = 0;
 }
 
@@ -369,6 +370,16 @@ static void weigh_change(const struct pc_weighing *w)
 
 /* --- a file deleted ----------------------------------------------------------------------------------------------- */
 
+static void count_deletion(const struct pc_weighing *w)
+{
+    struct pc_judge *j = w->j;
+    if (!j->policy.bulk_files)
+        return;
+    pc_bulk_deleted(&j->bulk, w->actor, w->act->file, w->act->now_ns);
+    uint32_t root = pc_bulk_root(&j->bulk, w->actor, j->policy.bulk_files);
+    w->out->bulk_root = root ? j->lin.node[root].id : 0;
+}
+
 static void weigh_delete(const struct pc_weighing *w, uint8_t have)
 {
     const struct pc_act *act = w->act;
@@ -398,6 +409,8 @@ static void weigh_delete(const struct pc_weighing *w, uint8_t have)
     }
     if (m.score)
         blame(w, act->file, m.score, PC_EV_OPAQUE_TWIN, true);
+    if (own == PC_OWN_NOT && !m.explained && !act->moved_out && !pc_weigh_kin(l, act->creator, w->actor))
+        count_deletion(w);
 }
 
 void pc_weigh(const struct pc_weighing *w, uint8_t have)

@@ -181,7 +181,7 @@ static int tend_space(struct pc_store *s, struct pc_volume *v)
 
 static int tend_acts(struct pc_store *s, int64_t limit)
 {
-    static const enum pc_sql steps[] = {PC_SQL_ACT_OLD, PC_SQL_PROC_OLD};
+    static const enum pc_sql steps[] = {PC_SQL_ACT_OLD, PC_SQL_PROC_OLD, PC_SQL_INC_OLD};
     int more = 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int r = pc_index_write(&s->ix);

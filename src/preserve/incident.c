@@ -143,6 +143,12 @@ int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_
     return sqlite3_changes(s->ix.db);
 }
 
+int pc_store_incident_take_act(struct pc_store *s, uint64_t incident, uint64_t act)
+{
+    int r = two_numbers(s, PC_SQL_ACT_TAKE, incident, act);
+    return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
+}
+
 static int one_incident(struct pc_store *s, enum pc_sql which, uint64_t key, struct pc_incident *out)
 {
     int r = 0;

@@ -109,7 +109,10 @@
       "INSERT INTO act(time,actor,incident,op,dir,vol,fh,parent,name,nparent,nname,before,score,evidence) "            \
       "VALUES(?1,?2,coalesce((SELECT max(incident) FROM member WHERE process=?2),0),?3,?4,?5,?6,?7,?8,?9,?10,?11,"     \
       "?12,?13)")                                                                                                      \
-    X(ACT_CLAIM, "UPDATE act SET incident=?1 WHERE actor=?2 AND incident=0")                                           \
+    X(ACT_CLAIM,                                                                                                       \
+      "UPDATE act SET incident=?1 WHERE actor=?2 AND (incident=0 OR incident IN (SELECT id FROM incident "             \
+      "WHERE state=5))")                                                                                               \
+    X(ACT_TAKE, "UPDATE act SET incident=?1 WHERE id=?2 AND incident=0")                                               \
     X(ACT_LIST,                                                                                                        \
       "SELECT id,time,actor,op,dir,vol,fh,parent,name,nparent,nname,before,score,evidence FROM act WHERE incident=?1 " \
       "AND id>?2 ORDER BY id")                                                                                         \
@@ -122,7 +125,12 @@
     X(ACT_MADE, "SELECT 1 FROM act WHERE vol=?1 AND fh=?2 AND incident<>?3 LIMIT 1")                                   \
     X(ACT_IN_FOLDER,                                                                                                   \
       "SELECT 1 FROM act WHERE vol=?1 AND parent=?2 AND incident<>?3 AND time>=?4 AND op<>1 AND op<>6 LIMIT 1")        \
-    X(ACT_OLD, "DELETE FROM act WHERE id IN (SELECT id FROM act WHERE time<?1 AND incident=0 LIMIT 256)")              \
+    X(ACT_OLD,                                                                                                         \
+      "DELETE FROM act WHERE id IN (SELECT id FROM act WHERE time<?1 AND (incident=0 OR incident IN "                  \
+      "(SELECT id FROM incident WHERE state=5)) LIMIT 256)")                                                           \
+    X(INC_OLD,                                                                                                         \
+      "DELETE FROM incident WHERE id IN (SELECT i.id FROM incident i WHERE i.state=5 AND i.verdict<?1 AND NOT EXISTS("     \
+      "SELECT 1 FROM act a WHERE a.incident=i.id AND a.incident>0) LIMIT 64)")                                         \
     X(PROC_PUT,                                                                                                        \
       "INSERT INTO process(id,parent,pid,uid,start,exe,argv,cgroup,user,sha) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) "  \
       "ON CONFLICT(id) DO UPDATE SET parent=?2,pid=?3,uid=?4,start=?5,exe=?6,argv=?7,cgroup=?8,user=?9,sha=?10")       \
@@ -132,7 +140,8 @@
     X(KIN_MEMBER,                                                                                                      \
       "WITH RECURSIVE " PC_SQL_KIN "INSERT OR IGNORE INTO member(incident,process) SELECT ?5,id FROM kin")             \
     X(KIN_CLAIM,                                                                                                       \
-      "WITH RECURSIVE " PC_SQL_KIN "UPDATE act SET incident=?5 WHERE actor IN kin AND incident=0 AND time>=?6")        \
+      "WITH RECURSIVE " PC_SQL_KIN "UPDATE act SET incident=?5 WHERE actor IN kin AND time>=?6 "                      \
+      "AND (incident=0 OR incident IN (SELECT id FROM incident WHERE state=5))")                                       \
     X(PROC_MAX, "SELECT max(id) FROM process")                                                                         \
     X(PROC_OF_INC,                                                                                                     \
       "SELECT p.id,p.parent,p.pid,p.uid,p.start,p.exe,p.argv,p.cgroup,p.user,p.sha FROM member m "                     \

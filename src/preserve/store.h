@@ -173,7 +173,8 @@ int pc_store_put_process(struct pc_store *s, const struct pc_process *p); /* ins
  */
 int pc_store_new_run(struct pc_store *s, uint64_t now_real_ns, uint64_t *first);
 
-enum pc_incident_state { PC_INC_FROZEN = 1, PC_INC_RELEASED, PC_INC_ENDED, PC_INC_ROLLED_BACK };
+/* OBSERVED: nothing was stopped, and its pre-images are kept no longer than any other. */
+enum pc_incident_state { PC_INC_FROZEN = 1, PC_INC_RELEASED, PC_INC_ENDED, PC_INC_ROLLED_BACK, PC_INC_OBSERVED };
 struct pc_incident {
     uint64_t id, started_ns, verdict_ns, frozen_ns, closed_ns;
     uint64_t root; /* process id of the convicted subtree's root */
@@ -194,6 +195,8 @@ int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_
  */
 int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run, uint64_t since_ns,
                                   uint64_t *first_ns);
+/* This one act belongs to the (observed) incident, unless it belongs to one already. A verdict may take it away again. */
+int pc_store_incident_take_act(struct pc_store *s, uint64_t incident, uint64_t act);
 int pc_store_incident_get(struct pc_store *s, uint64_t id, struct pc_incident *out);
 /* Newest first; fn returning non-zero stops. */
 int pc_store_incidents(struct pc_store *s, int (*fn)(void *arg, const struct pc_incident *), void *arg);

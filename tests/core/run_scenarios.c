@@ -377,6 +377,15 @@ static void expect_gate(struct story *s, char **w)
         fail(s, "the gate is %s (score %u)", s->last.gate ? "down" : "up", s->last.finding.score);
 }
 
+static void expect_bulk(struct story *s, char **w)
+{
+    if (!w[0])
+        fail(s, "bulk wants a process or none");
+    pc_actor want = strcmp(w[0], "none") == 0 ? 0 : process(s, w[0])->actor;
+    if (s->last.bulk_root != want)
+        fail(s, "bulk deletions %s", s->last.bulk_root ? "are told of, of another or at all" : "are not told of");
+}
+
 static void expect_suspicion(struct story *s, char **w)
 {
     if (!w[0] || !w[1])
@@ -400,7 +409,7 @@ static void do_expect(struct story *s, char **w)
         const char *word;
         void (*check)(struct story *, char **);
     } checks[] = {{"verdict", expect_verdict}, {"score", expect_score}, {"gate", expect_gate},
-                  {"suspicion", expect_suspicion}, {"evidence", expect_evidence}};
+                  {"suspicion", expect_suspicion}, {"bulk", expect_bulk}, {"evidence", expect_evidence}};
     for (size_t i = 0; w[1] && i < PC_ARRAY_SIZE(checks); i++)
         if (strcmp(w[1], checks[i].word) == 0) {
             checks[i].check(s, w + 2);

@@ -48,6 +48,51 @@ def deleted_comes_back(bench):
     return "%d restored, %d bytes" % (len(gone), listed["bytes"])
 
 
+@rig.scenario("xfs", "ext4", "btrfs", seconds=90)
+def mass_deletion_is_told(bench):
+    """A program that deletes many files is not stopped, but told; rolling its incident back brings exactly them back."""
+    tree = os.fsencode(bench.tree)
+    for number in range(7):
+        files.make(tree + b"/folder%d" % number)
+    before = bench.look()
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    with open(tree + b"/note.txt", "w") as out:
+        out.write("an owner's own work\n")
+    guard.wait_quiet()
+    # The shell that edits a file and then deletes: only the deletions belong to the incident.
+    script = "echo changed >> note.txt; rm -r folder[1-6]"
+    subprocess.run(["sh", "-c", script], cwd=bench.tree, check=True, env=bench.environment())
+    guard.wait_quiet()
+    incident = guard.wait_incident("observed")
+    check(not [i for i in guard.incidents() if i["state"] == "frozen"], "a deletion was stopped")
+    detail = guard.json("incident", str(incident["id"]))
+    check({f["op"] for f in detail["files"]} == {"delete"}, "not only deletions: %s", detail["files"][:3])
+    check("portcullis rollback %d" % incident["id"] in guard.warnings(), "status does not say so: %s", guard.warnings())
+    check("mass-delete" in guard.log_text() or "deleted" in guard.log_text(), "the log does not say so")
+    status, text = guard.command("rollback", str(incident["id"]))
+    check(status == 0, "rollback: status %d: %s", status, text[-800:])
+    check(guard.incidents()[0]["state"] == "rolled-back", "state %s", guard.incidents()[0]["state"])
+    with open(tree + b"/note.txt") as note:
+        check(note.read() == "an owner's own work\nchanged\n", "the rollback undid an edit")
+    os.unlink(tree + b"/note.txt")
+    bench.check_same(before, "rollback of an observed incident")
+
+
+@rig.scenario("xfs")
+def few_deletions_are_not_told(bench):
+    """Beneath mass-delete, and what the same program made itself: nothing is told."""
+    tree = os.fsencode(bench.tree)
+    paths = [p for p in files.make(tree + b"/a") if os.path.isfile(p)]
+    guard = bench.start_guard("[judge]\nmass-delete = %d\n" % (len(paths) + 1))
+    guard.wait_quiet()
+    subprocess.run(["rm", "-r", tree + b"/a"], check=True, env=bench.environment())
+    script = "mkdir b; for i in $(seq 200); do echo content of file number $i >> b/$i; done; sleep 1; rm -r b"
+    subprocess.run(["sh", "-c", script], cwd=bench.tree, check=True, env=bench.environment())
+    guard.wait_quiet()
+    check(not guard.incidents(), "told: %s", guard.incidents())
+
+
 @rig.scenario("xfs", "ext4")
 def a_single_file_says_why(bench):
     """restore of one file in a folder that is gone, and of what was never kept."""
