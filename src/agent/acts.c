@@ -567,7 +567,7 @@ static void folder_event(struct pc_guard *g, struct deed *d, uint32_t bits)
     if (bits & PC_FAN_CREATE) {
         d->op = PC_OP_CREATE;
         record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
-        (void)pc_scan_resolve(g, d->v, &d->fh);
+        (void)pc_scan_made(g, d->v, &d->fh);
     }
     if (bits & PC_FAN_ATTRIB)
         metadata(g, d);

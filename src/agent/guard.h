@@ -149,6 +149,8 @@ bool pc_scan_busy(const struct pc_guard *g);
 uint64_t pc_scan_seen(const struct pc_guard *g);
 /* The guarded folder with this handle, read from disk if it is new to us; 0: not guarded. */
 pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
+/* The same for a folder that was made while we watched: it was empty then, events tell of all it has; so it is not walked. */
+pc_dir pc_scan_made(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
 /* Starts the walks that are wanted (walk_again). False when there are none. */
 bool pc_scan_again(struct pc_guard *g);
 void pc_scan_forget_outside(struct pc_guard *g);

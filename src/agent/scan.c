@@ -103,17 +103,18 @@ static bool is_vault(const struct pc_volume *v, const struct pc_fh *dir, const c
     return strcmp(name, pc_vault_dir_name) == 0 && pc_fh_equal(dir, &v->root_fh);
 }
 
-/* Knows a new folder and walks it later. */
+/* Knows a new folder, and walks it later unless it is known to have been made empty. */
 static void found_folder(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir parent,
-                         const char *name)
+                         const char *name, bool walk)
 {
     pc_dir dir;
     if (pc_dirs_add(g->dirs, v->id, fh, parent, name, pc_dirs_folder(g->dirs, parent), &dir) < 0 ||
-        pc_scan_add(g, dir) < 0) {
+        (walk && pc_scan_add(g, dir) < 0)) {
         g->n.dropped_dirs++;
         return;
     }
-    (void)pc_capture_now(g, v, fd, fh, parent, name, 0);
+    if (!walk || pc_capture_now(g, v, fd, fh, parent, name, 0) == PC_E_CHANGED)
+        pc_capture_later(g, v->id, fh, parent, name, 0, walk ? PC_WHEN_SOON : PC_WHEN_NEW);
 }
 
 static bool unchanged(const struct pc_known *k, const struct stat *st, const struct pc_fh *dir, const char *name)
@@ -139,7 +140,7 @@ static void found_file(struct pc_guard *g, struct pc_volume *v, int fd, const st
             pc_acts_found_changed(g, v, fh, &known);
         g->folder[pc_dirs_folder(g->dirs, dir)].covered++;
     } else if (g->ready) { /* made just now in a new folder: its own event, which names who made it, is on its way */
-        pc_capture_later(g, v->id, fh, dir, name, 0, PC_WHEN_SOON);
+        pc_capture_later(g, v->id, fh, dir, name, 0, PC_WHEN_NEW);
         return;
     }
     (void)pc_capture_now(g, v, fd, fh, dir, name, 0);
@@ -177,7 +178,7 @@ static void look_at(struct pc_guard *g, struct pc_volume *v, int dirfd, pc_dir d
     }
     g->scan->seen++;
     if (S_ISDIR(st.st_mode))
-        found_folder(g, v, fd, &fh, dir, name);
+        found_folder(g, v, fd, &fh, dir, name, true);
     else
         found_file(g, v, fd, &st, &fh, dir, name);
 }
@@ -225,7 +226,8 @@ bool pc_scan_step(struct pc_guard *g, uint32_t entries)
 }
 
 /* Adds the folder `fd` and, first, those above it up to one that is known. depth bounds the recursion. */
-static pc_dir adopt(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, const char *path, int depth)
+static pc_dir adopt(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, const char *path, bool walk,
+                    int depth)
 {
     const char *name = strrchr(path, '/');
     if (depth > 256 || !name || !name[1])
@@ -238,11 +240,11 @@ static pc_dir adopt(struct pc_guard *g, struct pc_volume *v, int fd, const struc
     if (!parent) {
         char above[PATH_MAX];
         snprintf(above, sizeof above, "%.*s", (int)(name - path), path);
-        parent = adopt(g, v, up, &up_fh, above, depth + 1);
+        parent = adopt(g, v, up, &up_fh, above, true, depth + 1);
     }
     if (!parent)
         return 0;
-    found_folder(g, v, fd, fh, parent, name + 1);
+    found_folder(g, v, fd, fh, parent, name + 1, walk);
     return pc_dirs_find(g->dirs, v->id, fh);
 }
 
@@ -265,7 +267,7 @@ static bool guarded_path(struct pc_guard *g, struct pc_volume *v, const char *pa
     return false;
 }
 
-pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh)
+static pc_dir resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, bool walk)
 {
     pc_dir known = pc_dirs_find(g->dirs, v->id, fh);
     if (known)
@@ -280,8 +282,18 @@ pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_
     if (n > 0) {
         path[n] = 0;
         if (path[0] == '/' && guarded_path(g, v, path))
-            return adopt(g, v, fd, fh, path, 0);
+            return adopt(g, v, fd, fh, path, walk, 0);
     }
     *o = (struct outside){.vol = v->id, .fh = *fh};
     return 0;
+}
+
+pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh)
+{
+    return resolve(g, v, fh, true);
+}
+
+pc_dir pc_scan_made(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh)
+{
+    return resolve(g, v, fh, false);
 }
