@@ -546,6 +546,8 @@ int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v)
     int r = pc_fan_ignore_mount(q->vault_group, v->tree_fd);
     if (r == 0)
         r = pc_store_each_vault_dir(g->store, v->id, mark_vault_dir, q);
+    for (uint32_t i = 0; i < SPARED_SLOTS; i++)
+        atomic_store(&q->spared[i], 0); /* the device number may have been another file system's */
     if (r == 0 && v->mode == PC_MODE_ON_OPEN)
         r = pc_fan_gate_down(q->ask_group, v->tree_fd);
     return r;

@@ -10,7 +10,8 @@
 /*
  * fanotify groups. Three kinds are used, each a descriptor the caller owns:
  *  - watch: asynchronous, reports handles and names; never blocks anybody.
- *  - gate:  permission events for opens on a whole file system; every event must be answered.
+ *  - gate:  permission events for opens on a whole file system; every event must be answered. Two of these: one while the
+ *           gate is down, and one for on-open, which has marks for files that need no question.
  *  - vault: permission events for the vault's own directories; every event must be answered.
  * Kernel floor 5.17 (FAN_REPORT_TARGET_FID, FAN_RENAME).
  */
