@@ -570,6 +570,7 @@ static void test_large_order(void **state)
     assert_int_equal(judge(&a, &c, &who, why, sizeof why), PC_CHECK_OK);
     size_t len;
     _free_ char *text = fleet_text(a.bundle, &len);
+    assert_non_null(text);
     assert_true(len < 8192);
     place.index++;
     SET(a.bundle, "place", fleet_place(&place));
