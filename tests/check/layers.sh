@@ -31,6 +31,8 @@ may proc base proc
 may store base store
 may agent base core kern preserve proc agent host/options.h
 may host base trust wire kern proc agent host
+may net base wire net
+may server base net store trust wire server
 may cli/drill base cli/drill cli/drill.h
 may cli base core trust wire kern preserve agent cli
 
@@ -52,7 +54,7 @@ programs='exit|_exit|abort|puts|putchar|printf|__printf_chk|__vprintf_chk|perror
 for layer in core trust wire; do
     calls $layer "$io" "a pure layer does no I/O, reads no clock, draws no random numbers"
 done
-for layer in base core trust wire kern preserve proc store; do
+for layer in base core trust wire kern preserve proc store net; do
     calls $layer "$programs" "only programs log or exit"
 done
 

@@ -1,0 +1,426 @@
+/*
+ * Owns what goes to hosts: bundles, stops, checkpoints, owners' documents. Delivery is by the host's state in the
+ * store: what is queued or delivered there is sent at every connection until the host's ack is in. Must not decide who
+ * may order what.
+ */
+#include "server/parcel.h"
+#include "server/server.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAITING_MAX 4096
+#define LAG_MAX 3 /* heartbeats that a host may be behind with `seen` */
+#define MARK_S 3  /* an order that was sent and has no ack after so long is called delivered */
+
+struct mark {
+    struct mark *next;
+    int64_t at;
+    char sha256[PC_SHA256_HEX + 1];
+};
+struct pc_delivery {
+    struct pc_server *server;
+    struct pc_parcels parcels;
+    struct mark *marks; /* newest first */
+    uint32_t waiting;   /* orders that are logged, but not in a published checkpoint */
+    bool overflow;      /* too many of them: look at every host instead */
+    char (*wait)[PC_SHA256_HEX + 1];
+    struct pc_frame *checkpoint; /* the last one made */
+    uint64_t checkpoint_generation, checkpoint_from;
+};
+
+int pc_delivery_new(struct pc_server *s, struct pc_delivery **out)
+{
+    struct pc_delivery *d = calloc(1, sizeof *d);
+    if (d)
+        d->wait = calloc(WAITING_MAX, sizeof *d->wait);
+    if (!d || !d->wait) {
+        free(d);
+        return -ENOMEM;
+    }
+    d->server = s;
+    *out = d;
+    return 0;
+}
+
+void pc_delivery_free(struct pc_delivery *d)
+{
+    if (!d)
+        return;
+    pc_parcels_clear(&d->parcels);
+    while (d->marks) {
+        struct mark *next = d->marks->next;
+        free(d->marks);
+        d->marks = next;
+    }
+    pc_frame_unref(d->checkpoint);
+    free(d->wait);
+    free(d);
+}
+
+struct pc_parcels *pc_delivery_parcels(struct pc_delivery *d)
+{
+    return &d->parcels;
+}
+
+/* --- marking as delivered
+ * -------------------------------------------------------------------------------------------------- */
+
+struct mark_job {
+    struct pc_job job;
+    uint32_t n, cap;
+    struct pc_store_order_host *host;
+};
+
+static int mark_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    struct mark_job *j = (struct mark_job *)job;
+    for (uint32_t i = 0; i < j->n; i++) {
+        struct pc_store_order_host now;
+        int ret = s->ops->order_host_get(s, j->host[i].sha256, j->host[i].host_id, &now);
+        if (ret == 0 && strcmp(now.state, "queued") == 0)
+            ret = s->ops->order_host_set(s, &j->host[i]);
+        if (ret < 0 && ret != PC_E_NOTFOUND)
+            return ret;
+    }
+    return 0;
+}
+
+static void mark_done(struct pc_job *job, int result)
+{
+    free(((struct mark_job *)job)->host);
+    free(job);
+}
+
+struct marking {
+    struct pc_server *server;
+    struct mark_job *job;
+};
+
+static int mark_one(void *ctx, const struct pc_store_order_host *h)
+{
+    struct marking *m = ctx;
+    struct mark_job *j = m->job;
+    if (strcmp(h->state, "queued") != 0 || !pc_hub_find(m->server->hub, h->host_id))
+        return 0;
+    if (j->n == j->cap) {
+        uint32_t cap = j->cap ? j->cap * 2 : 64;
+        void *grown = realloc(j->host, cap * sizeof *j->host);
+        if (!grown)
+            return 0;
+        j->host = grown;
+        j->cap = cap;
+    }
+    j->host[j->n] = *h;
+    snprintf(j->host[j->n].state, sizeof h->state, "delivered");
+    j->host[j->n].changed = pc_server_now();
+    j->n++;
+    return 0;
+}
+
+static void mark_order(struct pc_server *s, const char *sha256)
+{
+    struct mark_job *j = calloc(1, sizeof *j);
+    struct marking m = {.server = s, .job = j};
+    if (!j)
+        return;
+    j->job.run = mark_run;
+    j->job.done = mark_done;
+    if (s->store->ops->order_hosts(s->store, sha256, mark_one, &m) < 0 || j->n == 0 ||
+        pc_writer_submit(s->writer, &j->job) < 0)
+        mark_done(&j->job, 0);
+}
+
+static void mark_later(struct pc_delivery *d, const char *sha256)
+{
+    if (d->marks && strcmp(d->marks->sha256, sha256) == 0)
+        return;
+    struct mark *m = malloc(sizeof *m);
+    if (!m)
+        return; /* only a word in a list */
+    *m = (struct mark){.next = d->marks, .at = pc_server_now() + MARK_S};
+    snprintf(m->sha256, sizeof m->sha256, "%s", sha256);
+    d->marks = m;
+}
+
+void pc_delivery_tick(struct pc_delivery *d, int64_t now)
+{
+    for (struct mark **at = &d->marks; *at;) {
+        struct mark *m = *at;
+        if (m->at > now) {
+            at = &m->next;
+            continue;
+        }
+        *at = m->next;
+        mark_order(d->server, m->sha256);
+        free(m);
+    }
+}
+
+/* --- checkpoints
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static struct pc_frame *make_checkpoint(struct pc_logview *log, uint64_t from)
+{
+    struct pc_buf text _buf_free_;
+    pc_buf_init(&text, PC_FRAME_MAX_DOWN - PC_FRAME_HEAD);
+    pc_buf_add(&text, "{", 1);
+    pc_logview_add_checkpoint(log, &text);
+    pc_buf_add(&text, ",", 1);
+    int ret = pc_logview_add_consistency(log, from, &text);
+    pc_buf_add(&text, "}", 1);
+    return ret < 0 || text.failed ? NULL : pc_frame_new(PC_FRAME_CHECKPOINT, text.data, text.len);
+}
+
+static void send_checkpoint(struct pc_link *l)
+{
+    struct pc_server *s = l->server;
+    struct pc_delivery *d = s->delivery;
+    uint64_t generation = pc_logview_generation(s->log);
+    if (!pc_logview_text(s->log))
+        return;
+    if (!d->checkpoint || d->checkpoint_generation != generation || d->checkpoint_from != l->sent_size) {
+        struct pc_frame *f = make_checkpoint(s->log, l->sent_size);
+        if (!f)
+            return;
+        pc_frame_unref(d->checkpoint);
+        d->checkpoint = f;
+        d->checkpoint_generation = generation;
+        d->checkpoint_from = l->sent_size;
+    }
+    if (pc_conn_send(l->conn, d->checkpoint) == 0)
+        l->sent_size = pc_logview_size(s->log);
+}
+
+/*
+ * Proofs start at the tree that the host has seen, and several frames may be on their way. So no frame but a checkpoint
+ * moves a host on: the host is brought to the published tree first, and what follows is proven in that very tree.
+ */
+static void bring_up_to_date(struct pc_link *l)
+{
+    if (l->sent_size != pc_logview_size(l->server->log))
+        send_checkpoint(l);
+}
+
+void pc_deliver_checkpoint(struct pc_link *l)
+{
+    /* A host that does not say that it saw what it was sent refused it, and every later proof starts in the wrong
+     * place. Its next hello tells where. */
+    l->lag = l->checkpoint_size < l->sent_before ? l->lag + 1 : 0;
+    if (l->lag >= LAG_MAX) {
+        pc_conn_close(l->conn, PC_END_LOCAL, "it does not confirm checkpoints");
+        return;
+    }
+    send_checkpoint(l);
+    l->sent_before = l->sent_size;
+}
+
+/* --- orders
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static int send_bundle(struct pc_delivery *d, struct pc_parcel *p, struct pc_link *l)
+{
+    struct pc_frame *f;
+    int ret = pc_parcel_bundle(p, d->server->log, &l->ref, &f);
+    if (ret < 0)
+        return ret;
+    bring_up_to_date(l);
+    ret = pc_conn_send(l->conn, f);
+    pc_frame_unref(f);
+    return ret;
+}
+
+static void wait_for_publication(struct pc_delivery *d, const char *sha256)
+{
+    for (uint32_t i = 0; i < d->waiting; i++)
+        if (strcmp(d->wait[i], sha256) == 0)
+            return;
+    if (d->waiting == WAITING_MAX)
+        d->overflow = true;
+    else
+        snprintf(d->wait[d->waiting++], sizeof d->wait[0], "%s", sha256);
+}
+
+void pc_deliver_order(struct pc_server *s, const char *order_sha256)
+{
+    struct pc_delivery *d = s->delivery;
+    struct pc_parcel *p;
+    int ret = pc_parcel_get(&d->parcels, s->store, order_sha256, &p);
+    if (ret < 0) {
+        pc_server_log("deliver", "order %.16s: %s", order_sha256, pc_strerror(ret));
+        return;
+    }
+    if (p->index >= pc_logview_size(s->log)) {
+        wait_for_publication(d, order_sha256);
+        return;
+    }
+    const struct pc_host_ref *hosts = pc_parcel_hosts(p);
+    for (uint32_t i = 0; i < p->order.hosts; i++) {
+        struct pc_link *l = pc_hub_find(s->hub, hosts[i].id);
+        if (l)
+            send_bundle(d, p, l); /* a peer that cannot take it was dropped, and gets it when it is back */
+    }
+    mark_later(d, order_sha256);
+}
+
+struct pending {
+    struct pc_link *l;
+    uint32_t n;
+};
+
+static int pending_one(void *ctx, const struct pc_store_order *o)
+{
+    struct pending *w = ctx;
+    struct pc_delivery *d = w->l->server->delivery;
+    struct pc_parcel *p;
+    int ret = pc_parcel_get(&d->parcels, w->l->server->store, o->sha256, &p);
+    if (ret == 0)
+        ret = send_bundle(d, p, w->l);
+    if (ret == PC_E_RANGE)
+        wait_for_publication(d, o->sha256);
+    else if (ret == 0)
+        mark_later(d, o->sha256);
+    w->n++;
+    return pc_conn_closed(w->l->conn) ||
+           pc_conn_queued(w->l->conn) > (8u << 20); /* the rest when it has taken these and comes again */
+}
+
+void pc_deliver_pending(struct pc_link *l)
+{
+    struct pending w = {.l = l};
+    struct pc_server *s = l->server;
+    struct pc_conn *c = l->conn;
+    pc_deliver_policy(l);
+    if (pc_conn_closed(c))
+        return;
+    int ret = s->store->ops->pending(s->store, l->ref.id, pc_server_now(), pending_one, &w);
+    if (ret < 0)
+        pc_conn_close(c, PC_END_LOCAL, "the database cannot be read");
+    else if (!pc_conn_closed(c))
+        pc_progress_pending(l);
+}
+
+static void all_pending(struct pc_link *l, void *ctx)
+{
+    pc_deliver_pending(l);
+}
+
+void pc_delivery_published(struct pc_delivery *d)
+{
+    uint32_t n = d->waiting;
+    bool all = d->overflow;
+    _free_ char(*list)[PC_SHA256_HEX + 1] = n ? malloc(n * sizeof *list) : NULL;
+    if (n && !list)
+        return; /* at the next one */
+    if (n)
+        memcpy(list, d->wait, n * sizeof *list);
+    d->waiting = 0;
+    d->overflow = false;
+    if (all)
+        pc_hub_each(d->server->hub, all_pending, NULL);
+    for (uint32_t i = 0; i < n; i++)
+        pc_deliver_order(d->server, list[i]);
+}
+
+/* --- stops
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+/* {"order":{...}[,"place":{...}]} */
+static struct pc_frame *stop_frame(const struct pc_buf *head, const struct pc_host_tree *tree, uint32_t index)
+{
+    struct pc_buf text _buf_free_;
+    pc_buf_init(&text, PC_FRAME_MAX_DOWN);
+    pc_buf_add(&text, head->data, head->len);
+    if (tree) {
+        pc_buf_add(&text, ",", 1);
+        pc_add_place(tree, index, &text);
+    }
+    pc_buf_add(&text, "}", 1);
+    return text.failed ? NULL : pc_frame_new(PC_FRAME_BUNDLE, text.data, text.len);
+}
+
+uint32_t pc_deliver_stop(struct pc_server *s, const struct pc_order *o, const struct pc_envelope *e,
+                         const struct pc_host_ref *hosts, uint32_t n)
+{
+    struct pc_host_tree *tree = NULL;
+    struct pc_frame *f = NULL;
+    struct pc_buf head _buf_free_;
+    uint32_t sent = 0;
+    pc_buf_init(&head, PC_FRAME_MAX_DOWN);
+    pc_buf_add(&head, "{\"order\":", 9);
+    if (pc_add_envelope(e, &head) < 0 || (o->rooted && pc_host_tree_new(hosts, n, &tree) < 0))
+        return 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct pc_link *l = pc_hub_find(s->hub, hosts[i].id);
+        if (!l)
+            continue;
+        if (tree) {
+            pc_frame_unref(f);
+            f = NULL;
+        }
+        if (!f)
+            f = stop_frame(&head, tree, i);
+        if (f && pc_conn_send(l->conn, f) == 0)
+            sent++;
+    }
+    pc_frame_unref(f);
+    pc_host_tree_free(tree);
+    return sent;
+}
+
+/* --- continues, starts
+ * ---------------------------------------------------------------------------------------------------------- */
+
+void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_type type, const char *prefix, size_t len,
+                       uint64_t index)
+{
+    struct pc_buf text _buf_free_;
+    bring_up_to_date(l);
+    pc_buf_init(&text, PC_FRAME_MAX_DOWN - PC_FRAME_HEAD);
+    pc_buf_add(&text, prefix, len);
+    pc_buf_add(&text, ",", 1);
+    int ret = pc_add_entry(s->store, index, &text);
+    pc_buf_add(&text, ",", 1);
+    if (ret == 0)
+        ret = pc_logview_add_inclusion(s->log, index, &text);
+    pc_buf_add(&text, ",", 1);
+    if (ret == 0)
+        ret = pc_logview_add_consistency(s->log, pc_logview_size(s->log), &text);
+    pc_buf_add(&text, "}", 1);
+    if (ret == 0 && !text.failed)
+        pc_conn_send_body(l->conn, type, text.data, text.len);
+}
+
+/* --- owners' documents ------------------------------------------------------------------------------------------ */
+
+static void send_revocations(struct pc_link *l, const char *json)
+{
+    json_t *list = json_loads(json, 0, NULL), *one;
+    size_t i;
+    json_array_foreach(list, i, one)
+    {
+        _free_ char *text = json_dumps(json_object_get(one, "envelope"), JSON_COMPACT);
+        if (text && pc_conn_send_body(l->conn, PC_FRAME_REVOKE, text, strlen(text)) < 0)
+            break;
+    }
+    json_decref(list);
+}
+
+void pc_deliver_policy(struct pc_link *l)
+{
+    struct pc_conn *c = l->conn;
+    const struct pc_server_policy *p = l->server->policy;
+    /* Version 1 is what a host was given at enrolment; there is nothing older to bring up to date. */
+    if (p->trust_json && p->trust.version > 1)
+        pc_conn_send_body(c, PC_FRAME_TRUST, p->trust_json, strlen(p->trust_json));
+    if (p->revocations_json && !pc_conn_closed(c))
+        send_revocations(l, p->revocations_json);
+    if (p->statement_json && !pc_conn_closed(c))
+        pc_conn_send_body(c, PC_FRAME_SERVER, p->statement_json, strlen(p->statement_json));
+}

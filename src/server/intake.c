@@ -1,0 +1,466 @@
+/*
+ * Owns documents from owners on their way in: orders and approvals, trust files, revocations, statements. Checks them
+ * with the code that hosts check with, stores and logs them in one job, answers the request after the commit. Must not
+ * start anything by itself.
+ */
+#include "server/intake.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "server/api.h"
+#include "trust/entry.h"
+#include "trust/json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ORDER_BODY_MAX (4u << 20)
+
+/* --- an order
+ * ------------------------------------------------------------------------------------------------------------ */
+
+struct order_job {
+    struct pc_job job;
+    struct pc_server *server;
+    struct pc_http_request *request;
+    struct pc_server_policy *policy;
+    struct pc_envelope e;
+    struct pc_order order;
+    struct pc_host_ref *hosts; /* all, in their order */
+    uint32_t n;
+    /* what run found */
+    enum pc_check refused;
+    char why[256];
+    char state[16];
+    uint32_t approvals, needed;
+    bool ready; /* became ready in this job */
+};
+
+static void free_order_job(struct order_job *j)
+{
+    pc_server_policy_unref(j->policy);
+    pc_envelope_clear(&j->e);
+    pc_order_clear(&j->order);
+    free(j->hosts);
+    free(j);
+}
+
+static int read_sequence(struct pc_store *s, const char *key, uint64_t *out)
+{
+    _free_ void *text = NULL;
+    size_t len;
+    int ret = s->ops->get(s, key, &text, &len);
+    *out = 0;
+    if (ret == PC_E_NOTFOUND)
+        return 0;
+    return ret < 0 ? ret : pc_parse_u64(text, 0, PC_JSON_NUMBER_MAX, out);
+}
+
+int pc_sequence_seen(struct pc_store *s, uint64_t *out)
+{
+    return read_sequence(s, PC_KEY_SEQUENCE, out);
+}
+
+static int raise_sequence(struct pc_store *s, const char *key, uint64_t to)
+{
+    uint64_t now;
+    char text[24];
+    int ret = read_sequence(s, key, &now);
+    if (ret < 0 || to <= now)
+        return ret;
+    int len = snprintf(text, sizeof text, "%" PRIu64, to);
+    return s->ops->put(s, key, (struct pc_store_blob){text, (size_t)len});
+}
+
+static int collect(void *ctx, struct pc_store_blob text)
+{
+    return pc_envelope_add(ctx, text.data, text.len);
+}
+
+/* The envelope with every approval that is kept and those that came now. */
+static int all_approvals(const struct order_job *j, struct pc_store *s, struct pc_envelope *out)
+{
+    int ret = pc_envelope_make(j->e.document, j->e.len, out);
+    if (ret == 0)
+        ret = s->ops->order_approvals(s, j->e.sha256, collect, out);
+    for (uint32_t i = 0; i < j->e.signatures && ret == 0; i++)
+        ret = pc_envelope_add(out, j->e.signature[i].text, j->e.signature[i].len);
+    return ret;
+}
+
+static int add_order(struct order_job *j, struct pc_store *s, int64_t now)
+{
+    struct pc_store_order row = {.sequence = j->order.sequence,
+                                 .log_index = UINT64_MAX,
+                                 .created = now,
+                                 .expires = j->order.expires,
+                                 .needed = j->needed,
+                                 .hosts = j->n};
+    memcpy(row.sha256, j->e.sha256, sizeof row.sha256);
+    memcpy(row.id, j->order.id, sizeof row.id);
+    snprintf(row.action, sizeof row.action, "%s", j->order.action);
+    snprintf(row.class_, sizeof row.class_, "%s", pc_class_letter(j->order.class_));
+    snprintf(row.state, sizeof row.state, "waiting");
+    _free_ struct pc_store_order_host *hosts = calloc(j->n, sizeof *hosts);
+    if (!hosts)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < j->n; i++) {
+        struct pc_store_order_host *h = &hosts[i];
+        *h = (struct pc_store_order_host){.ring = pc_order_ring_of(&j->order, i), .exit = -1, .changed = now};
+        memcpy(h->sha256, row.sha256, sizeof h->sha256);
+        memcpy(h->host_id, j->hosts[i].id, sizeof h->host_id);
+        memcpy(h->host, j->hosts[i].name, sizeof h->host);
+        snprintf(h->state, sizeof h->state, "queued");
+    }
+    return s->ops->order_add(s, &row, (struct pc_store_blob){j->e.document, j->e.len}, hosts);
+}
+
+static int add_approvals(const struct order_job *j, struct pc_store *s)
+{
+    int ret = 0;
+    for (uint32_t i = 0; i < j->e.signatures && ret >= 0; i++) {
+        char sha[PC_SHA256_HEX + 1];
+        pc_sha256_text(j->e.signature[i].text, j->e.signature[i].len, sha);
+        ret = s->ops->order_approval(s, j->e.sha256, sha,
+                                     (struct pc_store_blob){j->e.signature[i].text, j->e.signature[i].len});
+    }
+    return ret < 0 ? ret : 0;
+}
+
+/* The quorum is complete: into the log, and ready. */
+static int make_ready(struct order_job *j, struct pc_store *s, struct pc_log_batch *log, const struct pc_envelope *all)
+{
+    bool stop = j->order.class_ == PC_CLASS_S;
+    _free_ char *entry = NULL;
+    size_t len;
+    uint64_t index;
+    int ret = pc_entry_order(&j->order, all, pc_log_time(log), &entry, &len);
+    if (ret == 0)
+        ret = pc_log_add(log, entry, len, j->e.sha256, stop ? "stop" : "order", &index);
+    if (ret == 0)
+        ret = s->ops->order_state(s, j->e.sha256, "waiting", "ready", index);
+    if (ret == 0 && !stop)
+        ret = raise_sequence(s, PC_KEY_SEQUENCE_LOGGED, j->order.sequence);
+    if (ret == 0)
+        ret = pc_server_tell(s, "order", j->e.sha256);
+    if (ret == 0) {
+        snprintf(j->state, sizeof j->state, "ready");
+        j->ready = true;
+    }
+    return ret;
+}
+
+static int refuse(struct order_job *j, enum pc_check check, const char *why)
+{
+    j->refused = check;
+    if (why)
+        snprintf(j->why, sizeof j->why, "%s", why);
+    return PC_E_REFUSED;
+}
+
+/* Approvals that come when the order is in the log already are not kept: the log entry names those that hosts get. */
+static int known_order(struct order_job *j, struct pc_store *s, bool *known)
+{
+    struct pc_store_order row;
+    int ret = s->ops->order_get(s, j->e.sha256, &row, NULL, NULL);
+    *known = ret == 0;
+    if (ret == 0) {
+        snprintf(j->state, sizeof j->state, "%s", row.state);
+        j->approvals = row.approvals;
+        j->needed = row.needed;
+    } else {
+        snprintf(j->state, sizeof j->state, "waiting");
+    }
+    return ret == PC_E_NOTFOUND ? 0 : ret;
+}
+
+static int order_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    struct order_job *j = (struct order_job *)job;
+    struct pc_approvers approvers;
+    struct pc_envelope all = {0};
+    uint64_t highest;
+    bool known;
+    j->ready = false;
+    j->refused = PC_CHECK_OK;
+    int ret = known_order(j, s, &known);
+    if (ret < 0 || (known && strcmp(j->state, "waiting") != 0))
+        return ret;
+    ret = read_sequence(s, PC_KEY_SEQUENCE_LOGGED, &highest);
+    if (ret == 0)
+        ret = all_approvals(j, s, &all);
+    if (ret == 0) {
+        enum pc_check check = pc_server_policy_check_order(j->policy, &j->order, &all, highest, pc_log_time(log),
+                                                           &approvers, j->why, sizeof j->why);
+        if (check != PC_CHECK_OK)
+            ret = refuse(j, check, NULL);
+    }
+    j->needed = j->policy->trust.threshold[j->order.class_];
+    if (ret == 0)
+        j->approvals = approvers.n;
+    if (ret == 0 && !known)
+        ret = add_order(j, s, pc_log_time(log));
+    if (ret == PC_E_STATE)
+        ret = refuse(j, PC_CHECK_REPLAYED, "another order has this id");
+    if (ret == 0)
+        ret = add_approvals(j, s);
+    if (ret == 0)
+        ret = raise_sequence(s, PC_KEY_SEQUENCE, j->order.sequence);
+    if (ret == 0 && approvers.n >= j->needed)
+        ret = make_ready(j, s, log, &all);
+    pc_envelope_clear(&all);
+    return ret;
+}
+
+static void order_done(struct pc_job *job, int result)
+{
+    struct order_job *j = (struct order_job *)job;
+    if (j->refused != PC_CHECK_OK) {
+        pc_api_error(j->request, 422, pc_check_word(j->refused), "%s", j->why);
+    } else if (result < 0) {
+        pc_api_failed(j->request, result);
+    } else {
+        pc_api_json(j->request, 200,
+                    json_pack("{s:s,s:s,s:s,s:i,s:i}", "id", j->order.id, "order_sha256", j->e.sha256, "state",
+                              j->state, "approvals", (int)j->approvals, "needed", (int)j->needed));
+        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"%s\"}", j->e.sha256, j->order.id,
+                     j->state);
+        if (j->ready && j->order.class_ != PC_CLASS_S)
+            pc_deliver_order(j->server, j->e.sha256);
+        if (j->ready)
+            pc_progress_dirty(j->server, j->e.sha256);
+    }
+    free_order_job(j);
+}
+
+/* --- the request
+ * --------------------------------------------------------------------------------------------------------- */
+
+static int parse_hosts(const json_t *list, struct pc_host_ref **out, uint32_t *n)
+{
+    size_t i, count = json_array_size(list);
+    const json_t *one;
+    if (count == 0 || count > PC_ORDER_HOSTS_MAX)
+        return PC_E_SYNTAX;
+    _free_ struct pc_host_ref *hosts = calloc(count, sizeof *hosts);
+    if (!hosts)
+        return -ENOMEM;
+    json_array_foreach(list, i, one) if (!json_is_string(one) ||
+                                         pc_host_ref_parse(json_string_value(one), &hosts[i]) < 0) return PC_E_SYNTAX;
+    *n = (uint32_t)count;
+    *out = TAKE_PTR(hosts);
+    return 0;
+}
+
+/* A rooted order comes with its hosts beside the envelope; they must lead to the root. */
+static int take_hosts(struct order_job *j, const json_t *list)
+{
+    if (!j->order.rooted) {
+        j->hosts = malloc(j->order.hosts * sizeof *j->hosts);
+        if (!j->hosts)
+            return -ENOMEM;
+        memcpy(j->hosts, j->order.host, j->order.hosts * sizeof *j->hosts);
+        j->n = j->order.hosts;
+        return 0;
+    }
+    struct pc_host_tree *tree = NULL;
+    int ret = list ? parse_hosts(list, &j->hosts, &j->n) : PC_E_SYNTAX;
+    if (ret == 0 && j->n != j->order.hosts)
+        ret = PC_E_SYNTAX;
+    if (ret == 0)
+        ret = pc_host_tree_new(j->hosts, j->n, &tree);
+    if (ret == 0 && memcmp(pc_host_tree_root(tree), j->order.root, 32) != 0)
+        ret = PC_E_SYNTAX;
+    pc_host_tree_free(tree);
+    return ret;
+}
+
+/* The envelope of a body that may have "hosts" too. */
+static int take_envelope(json_t *body, struct pc_envelope *out)
+{
+    _free_ char *text = json_dumps(body, JSON_COMPACT);
+    return text ? pc_envelope_parse(text, strlen(text), out) : -ENOMEM;
+}
+
+static enum pc_check take_order(struct order_job *j, json_t *body)
+{
+    json_t *hosts = json_incref(json_object_get(body, "hosts"));
+    json_object_del(body, "hosts");
+    enum pc_check check = PC_CHECK_SYNTAX;
+    if (take_envelope(body, &j->e) == 0)
+        check = pc_order_parse(j->e.document, j->e.len, &j->order, j->why, sizeof j->why);
+    if (check == PC_CHECK_OK && take_hosts(j, hosts) < 0) {
+        check = PC_CHECK_COUNT;
+        snprintf(j->why, sizeof j->why, "the hosts that came with the order are not those of its hosts_root");
+    }
+    json_decref(hosts);
+    return check;
+}
+
+/* A stop with a good signature goes out now; the log gets it as soon as it can. */
+static void stop_at_once(struct order_job *j)
+{
+    struct pc_approvers approvers;
+    char why[256];
+    enum pc_check check = pc_server_policy_check_order(j->policy, &j->order, &j->e, 0, pc_server_now(), &approvers, why,
+                                                       sizeof why);
+    if (check != PC_CHECK_OK || approvers.n < j->policy->trust.threshold[PC_CLASS_S])
+        return;
+    uint32_t sent = pc_deliver_stop(j->server, &j->order, &j->e, j->hosts, j->n);
+    pc_server_log("stop", "%s %.16s: sent to %u of %u hosts", j->order.action, j->e.sha256, sent, j->n);
+}
+
+void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
+{
+    if (!s->policy->has_trust) {
+        pc_api_error(r, 409, "no-trust", "the server has no trust file yet: portcullis-server trust --state DIR FILE");
+        return;
+    }
+    json_t *body = pc_api_body(r, ORDER_BODY_MAX);
+    struct order_job *j = body ? calloc(1, sizeof *j) : NULL;
+    if (!j) {
+        if (body)
+            pc_api_failed(r, -ENOMEM);
+        json_decref(body);
+        return;
+    }
+    *j = (struct order_job){.server = s,
+                            .request = r,
+                            .policy = pc_server_policy_ref(s->policy),
+                            .job = {.run = order_run, .done = order_done}};
+    enum pc_check check = take_order(j, body);
+    json_decref(body);
+    if (check != PC_CHECK_OK) {
+        pc_api_error(r, 422, pc_check_word(check), "%s", *j->why ? j->why : pc_check_text(check));
+        free_order_job(j);
+        return;
+    }
+    if (j->order.class_ == PC_CLASS_S)
+        stop_at_once(j);
+    int ret = pc_writer_submit(s->writer, &j->job);
+    if (ret < 0) {
+        pc_api_failed(r, ret);
+        free_order_job(j);
+    }
+}
+
+struct host_list {
+    struct pc_host_ref *host;
+    uint32_t n, cap;
+};
+
+static int list_host(void *ctx, const struct pc_store_order_host *h)
+{
+    struct host_list *l = ctx;
+    if (l->n == l->cap) {
+        uint32_t cap = l->cap ? l->cap * 2 : 64;
+        void *grown = realloc(l->host, cap * sizeof *l->host);
+        if (!grown)
+            return -ENOMEM;
+        l->host = grown;
+        l->cap = cap;
+    }
+    memcpy(l->host[l->n].name, h->host, sizeof h->host);
+    memcpy(l->host[l->n].id, h->host_id, sizeof h->host_id);
+    l->n++;
+    return 0;
+}
+
+int pc_server_order_hosts(struct pc_store *s, const char *order_sha256, struct pc_host_ref **out, uint32_t *n)
+{
+    struct host_list l = {0};
+    int ret = s->ops->order_hosts(s, order_sha256, list_host, &l);
+    if (ret < 0) {
+        free(l.host);
+        return ret;
+    }
+    *out = l.host;
+    *n = l.n;
+    return 0;
+}
+
+/* --- trust, revocations, statements
+ * ----------------------------------------------------------------------------------------- */
+
+struct owners_job {
+    struct pc_job job;
+    struct pc_server *server;
+    struct pc_http_request *request;
+    int (*put)(struct pc_store *s, const struct pc_envelope *e, char *why, size_t why_len);
+    const char *entry;
+    struct pc_envelope e;
+    char why[256];
+};
+
+static int owners_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    struct owners_job *j = (struct owners_job *)job;
+    _free_ char *entry = NULL;
+    size_t len;
+    uint64_t index;
+    int ret = j->put(s, &j->e, j->why, sizeof j->why);
+    if (ret == 0)
+        ret = pc_entry_owners(j->server->state->settings.tenant, j->entry, &j->e, pc_log_time(log), &entry, &len);
+    if (ret == 0)
+        ret = pc_log_add(log, entry, len, NULL, NULL, &index);
+    return ret < 0 ? ret : pc_server_tell(s, "policy", j->entry);
+}
+
+static void owners_done(struct pc_job *job, int result)
+{
+    struct owners_job *j = (struct owners_job *)job;
+    if (result == 0) {
+        pc_server_policy_changed(j->server);
+        pc_api_json(j->request, 200, json_pack("{s:s}", "sha256", j->e.sha256));
+    } else if (result == PC_E_REFUSED || result == PC_E_SYNTAX || result == PC_E_STATE) {
+        pc_api_error(j->request, 422, *j->why ? j->why : "syntax", "hosts would refuse this document");
+    } else {
+        pc_api_failed(j->request, result);
+    }
+    pc_envelope_clear(&j->e);
+    free(j);
+}
+
+static void owners(struct pc_server *s, struct pc_http_request *r, const char *entry,
+                   int (*put)(struct pc_store *s, const struct pc_envelope *e, char *why, size_t why_len))
+{
+    size_t len;
+    const char *body = pc_http_body(r, &len);
+    struct owners_job *j = calloc(1, sizeof *j);
+    if (!j) {
+        pc_api_failed(r, -ENOMEM);
+        return;
+    }
+    *j = (struct owners_job){
+        .server = s, .request = r, .put = put, .entry = entry, .job = {.run = owners_run, .done = owners_done}};
+    int ret = pc_envelope_parse(body, len, &j->e);
+    if (ret < 0) {
+        free(j);
+        pc_api_error(r, 400, "syntax", "not an owners' envelope: %s", pc_strerror(ret));
+        return;
+    }
+    ret = pc_writer_submit(s->writer, &j->job);
+    if (ret < 0) {
+        pc_api_failed(r, ret);
+        pc_envelope_clear(&j->e);
+        free(j);
+    }
+}
+
+void pc_server_take_trust(struct pc_server *s, struct pc_http_request *r)
+{
+    owners(s, r, "trust", pc_server_policy_put_trust);
+}
+
+void pc_server_take_revoke(struct pc_server *s, struct pc_http_request *r)
+{
+    owners(s, r, "revoke", pc_server_policy_put_revocation);
+}
+
+void pc_server_take_statement(struct pc_server *s, struct pc_http_request *r)
+{
+    owners(s, r, "server", pc_server_policy_put_statement);
+}

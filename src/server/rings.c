@@ -1,0 +1,442 @@
+/*
+ * Owns rings and runs: continues made of the earlier ring's own reports, starts of standing orders, and their delivery
+ * to hosts that come back. A continue's frame is kept in the store as it was logged, so that every host gets the very
+ * reports that the log entry names.
+ */
+#include "server/rings.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "server/api.h"
+#include "server/parcel.h"
+#include "trust/entry.h"
+#include "trust/json.h"
+#include "trust/report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREFIX_MAX (PC_FRAME_MAX_DOWN - (256u << 10)) /* leaves room for entry and proofs */
+#define MISSING_WAIT_S 60                             /* hosts that may be missing get so long after the last report */
+
+/* What is kept for a ring: "INDEX\n{...frame without its log part". Run 0 unless standing. */
+static void ring_key(const char *sha256, uint64_t run, uint32_t ring, char out[120])
+{
+    snprintf(out, 120, "continue/%s/%" PRIu64 "/%u", sha256, run, ring);
+}
+
+static void run_key(const char *sha256, char out[120])
+{
+    snprintf(out, 120, "run/%s", sha256);
+}
+
+/* A kept frame: its text behind the index. PC_E_NOTFOUND. */
+static int kept(struct pc_store *s, const char *key, void **memory, const char **text, uint64_t *index)
+{
+    void *value;
+    size_t len;
+    int ret = s->ops->get(s, key, &value, &len);
+    if (ret < 0)
+        return ret;
+    char *end;
+    *index = strtoull(value, &end, 10);
+    if (*end != '\n') {
+        free(value);
+        return PC_E_CORRUPT;
+    }
+    *text = end + 1;
+    *memory = value;
+    return 0;
+}
+
+static int current_run(struct pc_store *s, const struct pc_order *o, uint64_t *run)
+{
+    char key[120];
+    _free_ void *memory = NULL;
+    const char *text;
+    uint64_t index;
+    *run = 0;
+    if (!o->standing)
+        return 0;
+    run_key(o->sha256, key);
+    int ret = kept(s, key, &memory, &text, &index);
+    if (ret < 0)
+        return ret; /* PC_E_NOTFOUND: it never ran */
+    const char *at = strstr(text, "\"run\":");
+    *run = at ? strtoull(at + 6, NULL, 10) : 0;
+    return 0;
+}
+
+/* --- a ring's reports
+ * ------------------------------------------------------------------------------------------------------ */
+
+struct tally {
+    struct pc_server *server;
+    struct pc_parcel *parcel;
+    uint32_t ring;
+    uint64_t run;
+    bool *seen; /* by position in the order */
+    uint32_t reports, failures;
+    uint64_t incidents;
+    int64_t newest;
+    uint8_t (*hash)[32];
+    struct pc_buf frame;
+};
+
+static int add_place_of(struct tally *t, int64_t position)
+{
+    if (!t->parcel->tree)
+        return 0;
+    pc_buf_add(&t->frame, ",", 1);
+    return pc_add_place(t->parcel->tree, (uint32_t)position, &t->frame);
+}
+
+/* Reports were checked when they came; here only whether they belong to this ring and run. */
+static int tally_one(void *ctx, const char *host_id, struct pc_store_blob envelope)
+{
+    struct tally *t = ctx;
+    struct pc_host_envelope e = {0};
+    struct pc_ring_report r;
+    if (pc_host_envelope_open(envelope.data, envelope.len, "ring", &e) < 0)
+        return 0;
+    bool ours = pc_ring_report_parse(e.document, e.len, &r) == 0 && r.ring == t->ring && r.run == t->run;
+    int64_t position = ours ? pc_parcel_position(t->parcel, &r.host) : -1;
+    if (position >= 0 && !t->seen[position] && pc_order_ring_of(&t->parcel->order, (uint32_t)position) == t->ring) {
+        t->seen[position] = true;
+        t->failures += strcmp(r.outcome, "ok") != 0;
+        t->incidents += r.incidents;
+        if (r.soaked > t->newest)
+            t->newest = r.soaked;
+        pc_unhex(e.sha256, t->hash[t->reports], 32);
+        pc_buf_addf(&t->frame, "%s{\"envelope\":", t->reports ? "," : "");
+        pc_buf_add(&t->frame, envelope.data, envelope.len);
+        add_place_of(t, position);
+        pc_buf_add(&t->frame, "}", 1);
+        t->reports++;
+    }
+    pc_host_envelope_clear(&e);
+    return 0;
+}
+
+static int tally_ring(struct tally *t)
+{
+    const struct pc_order *o = &t->parcel->order;
+    t->seen = calloc(o->hosts, sizeof *t->seen);
+    t->hash = calloc(o->ring[t->ring].hosts, sizeof *t->hash);
+    pc_buf_init(&t->frame, PREFIX_MAX);
+    if (!t->seen || !t->hash)
+        return -ENOMEM;
+    pc_buf_addf(&t->frame, "{\"order_sha256\":\"%s\",\"run\":%" PRIu64 ",\"ring\":%u,\"reports\":[", o->sha256, t->run,
+                t->ring + 1);
+    struct pc_store *s = t->server->store;
+    int ret = s->ops->reports(s, "ring", o->sha256, tally_one, t);
+    pc_buf_add(&t->frame, "]", 1);
+    return ret < 0 ? ret : t->frame.failed ? PC_E_LIMIT : 0;
+}
+
+static void free_tally(struct tally *t)
+{
+    free(t->seen);
+    free(t->hash);
+    pc_buf_free(&t->frame);
+}
+
+/* --- continues
+ * --------------------------------------------------------------------------------------------------------------- */
+
+struct signal_job {
+    struct pc_job job;
+    struct pc_server *server;
+    struct pc_http_request *request; /* of a start; NULL: nobody waits */
+    char sha256[PC_SHA256_HEX + 1], key[120];
+    const char *type; /* of the entry */
+    enum pc_frame_type frame;
+    uint32_t ring;
+    uint64_t run;
+    uint32_t n;
+    uint8_t (*hash)[32];
+    char *prefix; /* the frame without its log part; of a start: made in run */
+};
+
+static void free_signal(struct signal_job *j)
+{
+    free(j->hash);
+    free(j->prefix);
+    free(j);
+}
+
+static int keep(struct pc_store *s, const struct signal_job *j, uint64_t index)
+{
+    size_t cap = strlen(j->prefix) + 32;
+    _free_ char *text = malloc(cap);
+    if (!text)
+        return -ENOMEM;
+    int len = snprintf(text, cap, "%" PRIu64 "\n%s", index, j->prefix);
+    return s->ops->put(s, j->key, (struct pc_store_blob){text, (size_t)len});
+}
+
+static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    struct signal_job *j = (struct signal_job *)job;
+    const char *tenant = j->server->state->settings.tenant;
+    _free_ void *there = NULL;
+    _free_ char *entry = NULL;
+    size_t len;
+    uint64_t index;
+    int ret = s->ops->get(s, j->key, &there, &len);
+    if (ret != PC_E_NOTFOUND)
+        return ret < 0 ? ret : PC_E_STATE; /* another process was faster */
+    ret = pc_entry_continue(tenant, j->sha256, j->run, j->ring, (const uint8_t(*)[32])j->hash, j->n, pc_log_time(log),
+                            &entry, &len);
+    if (ret == 0)
+        ret = pc_log_add(log, entry, len, j->sha256, "continue", &index);
+    if (ret == 0)
+        ret = keep(s, j, index);
+    return ret < 0 ? ret : pc_server_tell(s, "ring", j->sha256);
+}
+
+struct send {
+    struct pc_server *server;
+    const struct pc_parcel *parcel;
+    const char *text;
+    uint64_t index;
+    enum pc_frame_type frame;
+    uint32_t ring; /* UINT32_MAX: every host */
+};
+
+/* To all hosts of a ring (or of the order) that are here. */
+static void send_all(const struct send *w)
+{
+    const struct pc_host_ref *hosts = pc_parcel_hosts(w->parcel);
+    for (uint32_t i = 0; i < w->parcel->order.hosts; i++) {
+        struct pc_link *l = w->ring == UINT32_MAX || pc_order_ring_of(&w->parcel->order, i) == w->ring
+                                ? pc_hub_find(w->server->hub, hosts[i].id)
+                                : NULL;
+        if (l)
+            pc_deliver_signal(w->server, l, w->frame, w->text, strlen(w->text), w->index);
+    }
+}
+
+static void send_kept(struct pc_server *s, struct pc_parcel *p, const char *key, enum pc_frame_type frame,
+                      uint32_t ring)
+{
+    _free_ void *memory = NULL;
+    struct send w = {.server = s, .parcel = p, .frame = frame, .ring = ring};
+    if (kept(s->store, key, &memory, &w.text, &w.index) < 0)
+        return;
+    if (w.index < pc_logview_size(s->log))
+        send_all(&w);
+    else
+        pc_progress_dirty(s, p->sha256); /* not published yet: look again */
+}
+
+static void signal_done(struct pc_job *job, int result)
+{
+    struct signal_job *j = (struct signal_job *)job;
+    struct pc_parcel *p;
+    if (result == 0) {
+        pc_server_log("rings", "order %.16s: %s %s %" PRIu64, j->sha256, j->type,
+                      j->frame == PC_FRAME_START ? "run" : "ring", j->frame == PC_FRAME_START ? j->run : j->ring);
+        pc_watch_say(j->server, j->type, "{\"order\":\"%s\",\"run\":%" PRIu64 ",\"ring\":%u}", j->sha256, j->run,
+                     j->ring);
+        if (pc_parcel_get(pc_delivery_parcels(j->server->delivery), j->server->store, j->sha256, &p) == 0)
+            send_kept(j->server, p, j->key, j->frame, j->frame == PC_FRAME_START ? UINT32_MAX : j->ring);
+    }
+    if (j->request && result == 0)
+        pc_api_json(j->request, 200, json_pack("{s:s,s:I}", "order_sha256", j->sha256, "run", (json_int_t)j->run));
+    else if (j->request)
+        pc_api_failed(j->request, result);
+    free_signal(j);
+}
+
+static void submit(struct signal_job *j)
+{
+    int ret = pc_writer_submit(j->server->writer, &j->job);
+    if (ret == 0)
+        return;
+    if (j->request)
+        pc_api_failed(j->request, ret);
+    free_signal(j);
+}
+
+static void log_continue(struct tally *t)
+{
+    struct signal_job *j = calloc(1, sizeof *j);
+    if (!j)
+        return;
+    *j = (struct signal_job){.server = t->server,
+                             .type = "continue",
+                             .frame = PC_FRAME_CONTINUE,
+                             .ring = t->ring + 1,
+                             .run = t->run,
+                             .n = t->reports,
+                             .hash = TAKE_PTR(t->hash),
+                             .prefix = TAKE_PTR(t->frame.data),
+                             .job = {.run = continue_run, .done = signal_done}};
+    t->frame.len = t->frame.cap = 0;
+    memcpy(j->sha256, t->parcel->sha256, sizeof j->sha256);
+    ring_key(j->sha256, j->run, j->ring, j->key);
+    submit(j);
+}
+
+/* The halt rule (1.10). Missing hosts count as failures, but are waited for a while when the ring could go on without
+ * them. */
+static void judge_ring(struct tally *t, const struct pc_store_order *row)
+{
+    const struct pc_order *o = &t->parcel->order;
+    uint32_t missing = o->ring[t->ring].hosts - t->reports;
+    if (t->failures > o->halt_failures || t->incidents > o->halt_incidents) {
+        pc_server_log("rings", "order %.16s: halted in ring %u: %u failures, %" PRIu64 " incidents", t->parcel->sha256,
+                      t->ring, t->failures, t->incidents);
+        pc_rings_set_state(t->server, row, "halted");
+        return;
+    }
+    if (t->failures + missing > o->halt_failures)
+        return; /* not enough reports yet */
+    if (missing == 0 || pc_server_now() - t->newest > MISSING_WAIT_S)
+        log_continue(t);
+}
+
+bool pc_rings_look(struct pc_server *s, const struct pc_store_order *row)
+{
+    struct tally t = {.server = s};
+    char key[120];
+    size_t len;
+    if (row->log_index == UINT64_MAX ||
+        pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, row->sha256, &t.parcel) < 0)
+        return false;
+    bool standing = t.parcel->order.standing;
+    if (t.parcel->order.rings < 2 || current_run(s->store, &t.parcel->order, &t.run) < 0)
+        return standing;
+    /* The first ring that is not open yet is the one to decide about. */
+    for (uint32_t ring = 1; ring < t.parcel->order.rings; ring++) {
+        _free_ void *there = NULL;
+        ring_key(row->sha256, t.run, ring, key);
+        int ret = s->store->ops->get(s->store, key, &there, &len);
+        if (ret == 0)
+            continue;
+        t.ring = ring - 1;
+        if (ret == PC_E_NOTFOUND && tally_ring(&t) == 0)
+            judge_ring(&t, row);
+        free_tally(&t);
+        break;
+    }
+    return true;
+}
+
+/* --- starts of standing orders
+ * ------------------------------------------------------------------------------------------------ */
+
+static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    struct signal_job *j = (struct signal_job *)job;
+    _free_ void *memory = NULL;
+    _free_ char *entry = NULL;
+    const char *text;
+    size_t len;
+    uint64_t index, before = 0;
+    int ret = kept(s, j->key, &memory, &text, &index);
+    if (ret == 0) {
+        const char *at = strstr(text, "\"run\":");
+        before = at ? strtoull(at + 6, NULL, 10) : 0;
+    } else if (ret != PC_E_NOTFOUND) {
+        return ret;
+    }
+    j->run = before + 1;
+    free(j->prefix);
+    if (asprintf(&j->prefix, "{\"order_sha256\":\"%s\",\"run\":%" PRIu64, j->sha256, j->run) < 0) {
+        j->prefix = NULL;
+        return -ENOMEM;
+    }
+    ret = pc_entry_start(j->server->state->settings.tenant, j->sha256, j->run, pc_log_time(log), &entry, &len);
+    if (ret == 0)
+        ret = pc_log_add(log, entry, len, j->sha256, "start", &index);
+    if (ret == 0)
+        ret = keep(s, j, index);
+    return ret < 0 ? ret : pc_server_tell(s, "ring", j->sha256);
+}
+
+void pc_server_take_start(struct pc_server *s, struct pc_http_request *r)
+{
+    json_t *body = pc_api_body(r, 4096);
+    struct pc_store_order row;
+    if (!body)
+        return;
+    const char *sha = json_string_value(json_object_get(body, "order_sha256"));
+    int ret = sha && pc_hex_valid(sha, PC_SHA256_HEX) ? s->store->ops->order_get(s->store, sha, &row, NULL, NULL)
+                                                      : PC_E_NOTFOUND;
+    json_decref(body);
+    if (ret < 0) {
+        pc_api_failed(r, ret);
+        return;
+    }
+    if (strcmp(row.class_, "B") != 0 || row.log_index == UINT64_MAX || pc_rings_order_over(row.state) ||
+        row.expires <= pc_server_now()) {
+        pc_api_error(r, 409, "state", "this is not a standing order that may run: class %s, %s", row.class_, row.state);
+        return;
+    }
+    struct signal_job *j = calloc(1, sizeof *j);
+    if (!j) {
+        pc_api_failed(r, -ENOMEM);
+        return;
+    }
+    *j = (struct signal_job){.server = s,
+                             .request = r,
+                             .type = "start",
+                             .frame = PC_FRAME_START,
+                             .job = {.run = start_run, .done = signal_done}};
+    memcpy(j->sha256, row.sha256, sizeof j->sha256);
+    run_key(j->sha256, j->key);
+    submit(j);
+}
+
+/* --- hosts that come back
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void send_one(struct pc_link *l, const char *key, enum pc_frame_type frame)
+{
+    _free_ void *memory = NULL;
+    const char *text;
+    uint64_t index;
+    if (kept(l->server->store, key, &memory, &text, &index) == 0 && index < pc_logview_size(l->server->log))
+        pc_deliver_signal(l->server, l, frame, text, strlen(text), index);
+}
+
+void pc_rings_pending(struct pc_link *l, const char *sha256)
+{
+    struct pc_server *s = l->server;
+    struct pc_store_order_host part;
+    struct pc_parcel *p;
+    uint64_t run;
+    char key[120];
+    if (s->store->ops->order_host_get(s->store, sha256, l->ref.id, &part) < 0 ||
+        pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, sha256, &p) < 0 ||
+        (pc_rings_part_over(part.state) && !p->order.standing) || p->order.expires <= pc_server_now() ||
+        current_run(s->store, &p->order, &run) < 0)
+        return;
+    if (p->order.standing) {
+        run_key(sha256, key);
+        send_one(l, key, PC_FRAME_START);
+    }
+    if (part.ring > 0) {
+        ring_key(sha256, run, part.ring, key);
+        send_one(l, key, PC_FRAME_CONTINUE);
+    }
+}
+
+static void told_one(struct pc_link *l, void *ctx)
+{
+    pc_rings_pending(l, ctx);
+}
+
+void pc_rings_told(struct pc_server *s, const char *order_sha256)
+{
+    char sha[PC_SHA256_HEX + 1];
+    if (!pc_hex_valid(order_sha256, PC_SHA256_HEX))
+        return;
+    snprintf(sha, sizeof sha, "%s", order_sha256);
+    pc_hub_each(s->hub, told_one, sha);
+}

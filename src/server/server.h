@@ -1,0 +1,164 @@
+#ifndef PC_SERVER_SERVER_H
+#define PC_SERVER_SERVER_H
+/*
+ * What the parts of the running server share. All of it belongs to the loop's thread. Who does what:
+ *
+ *     serve.c     start, timers, signals, end          intake.c    documents from owners: orders, trust, revocations,
+ * statements hub.c       links: who is connected              deliver.c   bundles and stops to hosts reports.c   what
+ * hosts send                      progress.c  states of orders, rings looks.c     questions to hosts watch.c
+ * server-sent events writer.c    group commit (its own thread)        logview.c   checkpoints and proofs policy.c what
+ * the owners said                 api*.c      the HTTP API
+ */
+#include "base/buf.h"
+#include "net/conn.h"
+#include "net/http.h"
+#include "server/logview.h"
+#include "server/policy.h"
+#include "server/state.h"
+#include "server/writer.h"
+#include "store/store.h"
+
+#include <event2/event.h>
+
+struct pc_hub;
+struct pc_parcels;
+struct pc_delivery;
+struct pc_looks;
+struct pc_watch;
+struct pc_progress;
+
+struct pc_server {
+    struct event_base *base;
+    struct pc_server_state *state;
+    char name[40];          /* of this process, in the store's `server` column */
+    struct pc_store *store; /* for reading; what changes something is a job */
+    struct pc_writer *writer;
+    struct pc_logview *log;
+    struct pc_vkey log_key;
+    struct pc_server_policy *policy;
+    struct pc_hub *hub;
+    struct pc_delivery *delivery;
+    struct pc_looks *looks;
+    struct pc_watch *watch;
+    struct pc_progress *progress;
+    struct pc_http *http;
+    struct event *tick, *notify;
+    int notify_fd;
+    bool stopping;
+    char *policy_mark; /* PC_KEY_POLICY as it was when policy was read */
+    int64_t started;
+};
+
+int64_t pc_server_now(void); /* unix seconds */
+/* One line on stderr: "TIME portcullis-server: AREA: ...". At most 20 lines a second; then it counts. */
+void pc_server_log(const char *area, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The owners' documents changed: makes a new snapshot, tells logview, pushes to hosts. */
+void pc_server_policy_changed(struct pc_server *s);
+/* Tells other processes (if any) inside a job; "order SHA", "policy", "look N ID", "log", "ring SHA". */
+int pc_server_tell(struct pc_store *store, const char *word, const char *what);
+
+/* --- hub.c: the hosts that are connected
+ * ------------------------------------------------------------------------------- */
+struct pc_link {
+    struct pc_link *next; /* of the same bucket */
+    struct pc_conn *conn;
+    struct pc_server *server;
+    struct pc_host_ref ref;
+    char agent[32];
+    uint64_t checkpoint_size, sequence;            /* as the host said */
+    uint64_t sent_size, sent_before;               /* tree that it was sent last; at the heartbeat before */
+    int64_t next_checkpoint, last_seen, connected; /* unix seconds */
+    uint16_t event_allowance;
+    uint8_t lag; /* heartbeats for which it has not confirmed what it was sent */
+    bool dirty;  /* last_seen and others are not in the store yet */
+};
+int pc_hub_new(struct pc_server *s, SSL_CTX *ctx, int listen_fd, struct pc_hub **out);
+void pc_hub_free(struct pc_hub *h);
+void pc_hub_stop_listening(struct pc_hub *h);
+void pc_hub_certificate(struct pc_hub *h, SSL_CTX *ctx);
+/* NULL: not connected here. */
+struct pc_link *pc_hub_find(struct pc_hub *h, const char *host_id);
+void pc_hub_each(struct pc_hub *h, void (*each)(struct pc_link *l, void *ctx), void *ctx);
+uint32_t pc_hub_online(const struct pc_hub *h);
+const struct pc_conn_counters *pc_hub_counters(const struct pc_hub *h);
+void pc_hub_tick(struct pc_hub *h, int64_t now);
+
+/* --- reports.c
+ * ----------------------------------------------------------------------------------------------------------- */
+/* A frame of a host that said hello. false: it may not send this; close it. */
+bool pc_server_report_frame(struct pc_link *l, enum pc_frame_type type, const uint8_t *body, size_t len);
+extern uint64_t pc_server_reports_taken, pc_server_reports_forged, pc_server_reports_unstored;
+
+/* --- deliver.c
+ * ----------------------------------------------------------------------------------------------------------- */
+int pc_delivery_new(struct pc_server *s, struct pc_delivery **out);
+void pc_delivery_free(struct pc_delivery *d);
+struct pc_parcels *pc_delivery_parcels(struct pc_delivery *d);
+/* A logged order: to every host of it that is connected here (or when the checkpoint with it is published). */
+void pc_deliver_order(struct pc_server *s, const char *order_sha256);
+/* A stop, before it is logged. hosts: its hosts (n). Returns how many were sent to. */
+uint32_t pc_deliver_stop(struct pc_server *s, const struct pc_order *o, const struct pc_envelope *e,
+                         const struct pc_host_ref *hosts, uint32_t n);
+/* A host has connected: all that it must know or do. */
+void pc_deliver_pending(struct pc_link *l);
+void pc_deliver_policy(struct pc_link *l);
+void pc_deliver_checkpoint(struct pc_link *l);
+/* A logged continue or start of an order: `prefix` is the frame's JSON without its log part, '{' included and open;
+ * index: the entry's. */
+void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_type type, const char *prefix, size_t len,
+                       uint64_t index);
+void pc_delivery_published(struct pc_delivery *d);
+void pc_delivery_tick(struct pc_delivery *d, int64_t now);
+
+/* --- progress.c
+ * ---------------------------------------------------------------------------------------------------------- */
+int pc_progress_new(struct pc_server *s, struct pc_progress **out);
+/* Looks at all open orders at once: before hosts connect, so that they miss nothing. */
+void pc_progress_load(struct pc_progress *p);
+void pc_progress_free(struct pc_progress *p);
+/* Something about the order changed: look at it soon. */
+void pc_progress_dirty(struct pc_server *s, const char *order_sha256);
+/* Continues and starts that a host which has connected must have. */
+void pc_progress_pending(struct pc_link *l);
+/* Another process logged a continue or start of this order. */
+void pc_rings_told(struct pc_server *s, const char *order_sha256);
+void pc_progress_tick(struct pc_progress *p, int64_t now);
+
+/* --- intake.c
+ * ------------------------------------------------------------------------------------------------------------ */
+/* Each answers r, now or later. */
+void pc_server_take_order(struct pc_server *s, struct pc_http_request *r);
+void pc_server_take_trust(struct pc_server *s, struct pc_http_request *r);
+void pc_server_take_revoke(struct pc_server *s, struct pc_http_request *r);
+void pc_server_take_statement(struct pc_server *s, struct pc_http_request *r);
+void pc_server_take_start(struct pc_server *s, struct pc_http_request *r);
+void pc_server_take_enroll(struct pc_server *s, struct pc_http_request *r);
+/* The hosts of an order in ring order: the list of the document, or what was handed in with it. malloc'd. */
+int pc_server_order_hosts(struct pc_store *s, const char *order_sha256, struct pc_host_ref **out, uint32_t *n);
+
+/* --- looks.c
+ * ------------------------------------------------------------------------------------------------------------- */
+int pc_looks_new(struct pc_server *s, struct pc_looks **out);
+void pc_looks_free(struct pc_looks *l);
+void pc_looks_ask(struct pc_server *s, struct pc_http_request *r);
+void pc_looks_show(struct pc_server *s, struct pc_http_request *r, const char *id);
+void pc_looks_notified(struct pc_server *s, const char *text);
+/* What was asked by this look; NULL: nothing known. */
+const char *pc_looks_action(struct pc_server *s, const char *id);
+
+/* --- watch.c
+ * ------------------------------------------------------------------------------------------------------------- */
+int pc_watch_new(struct pc_server *s, struct pc_watch **out);
+void pc_watch_free(struct pc_watch *w);
+void pc_watch_add(struct pc_server *s, struct pc_http_request *r);
+/* To everybody who watches: one event with JSON data. */
+void pc_watch_say(struct pc_server *s, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void pc_watch_tick(struct pc_watch *w);
+
+/* --- api.c
+ * --------------------------------------------------------------------------------------------------------------- */
+void pc_api_request(void *server, struct pc_http_request *r);
+void pc_api_metrics(struct pc_server *s, struct pc_http_request *r);
+/* Does the store answer, and were the last writes committed? why: one line. */
+bool pc_api_healthy(struct pc_server *s, char *why, size_t why_len);
+#endif

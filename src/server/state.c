@@ -1,0 +1,303 @@
+/* Owns the server's folder: its files, its settings, its lock. Must not know what the files mean beyond server.conf and
+ * the log's key. */
+#include "server/state.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ini.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define FILE_MAX (1u << 20)
+
+static const struct setting {
+    const char *key, *def, *words;
+    size_t offset;
+    bool number;
+    size_t size; /* of a text, with its NUL; lowest number */
+    uint64_t max;
+} table[] = {
+#define X_IS_TEXT false
+#define X_IS_NUMBER true
+#define X(key, member, kind, size, max, def, words) \
+    {key, def, words, offsetof(struct pc_server_settings, member), X_IS_##kind, size, max},
+    PC_SERVER_SETTINGS(X)
+#undef X
+};
+
+/* --- settings --------------------------------------------------------------------------------------------------------
+ */
+
+static int set(struct pc_server_settings *s, const struct setting *t, const char *value)
+{
+    char *at = (char *)s + t->offset;
+    if (t->number) {
+        uint64_t n;
+        int ret = pc_parse_u64(value, t->size, t->max, &n);
+        if (ret == 0)
+            *(uint32_t *)(void *)at = (uint32_t)n;
+        return ret;
+    }
+    if (strlen(value) >= t->size)
+        return PC_E_RANGE;
+    memcpy(at, value, strlen(value) + 1);
+    return 0;
+}
+
+void pc_server_settings_default(struct pc_server_settings *s)
+{
+    memset(s, 0, sizeof *s);
+    for (size_t i = 0; i < PC_ARRAY_SIZE(table); i++)
+        set(s, &table[i], table[i].def);
+}
+
+struct reading {
+    struct pc_server_settings *out;
+    int error;
+    char *why;
+    size_t why_len;
+};
+
+static int on_line(void *ctx, const char *section, const char *name, const char *value)
+{
+    struct reading *r = ctx;
+    for (size_t i = 0; i < PC_ARRAY_SIZE(table); i++) {
+        if (strcmp(table[i].key, name) != 0)
+            continue;
+        r->error = set(r->out, &table[i], value);
+        if (r->error < 0)
+            snprintf(r->why, r->why_len, "server.conf: %s: %s", name, pc_strerror(r->error));
+        return r->error == 0;
+    }
+    r->error = PC_E_SYNTAX;
+    snprintf(r->why, r->why_len, "server.conf: unknown setting %s", name);
+    return 0;
+}
+
+static int read_settings(struct pc_server_state *s, char *why, size_t why_len)
+{
+    _free_ char *text = NULL;
+    size_t len;
+    int ret = pc_server_state_read(s, "server.conf", &text, &len);
+    if (ret < 0) {
+        snprintf(why, why_len, "%s/server.conf: %s (is this the folder that `portcullis-server init` made?)", s->path,
+                 pc_strerror(ret));
+        return ret;
+    }
+    pc_server_settings_default(&s->settings);
+    struct reading r = {.out = &s->settings, .why = why, .why_len = why_len};
+    int line = ini_parse_string(text, on_line, &r);
+    if (line == 0)
+        return 0;
+    if (r.error == 0)
+        snprintf(why, why_len, "server.conf: line %d does not parse", line);
+    return r.error ? r.error : PC_E_SYNTAX;
+}
+
+static int write_settings(const struct pc_server_state *s)
+{
+    char text[16384];
+    size_t at = (size_t)snprintf(text, sizeof text,
+                                 "# Settings of portcullis-server(8); it reads them when it starts.\n");
+    for (size_t i = 0; i < PC_ARRAY_SIZE(table) && at < sizeof text; i++) {
+        const char *from = (const char *)&s->settings + table[i].offset;
+        at += (size_t)snprintf(text + at, sizeof text - at, "\n# %s\n%s = ", table[i].words, table[i].key);
+        if (at < sizeof text)
+            at += (size_t)(table[i].number
+                               ? snprintf(text + at, sizeof text - at, "%u\n", *(const uint32_t *)(const void *)from)
+                               : snprintf(text + at, sizeof text - at, "%s\n", from));
+    }
+    return at < sizeof text ? pc_server_state_write_new(s, "server.conf", text, at, 0600) : PC_E_LIMIT;
+}
+
+/* --- folder ----------------------------------------------------------------------------------------------------------
+ */
+
+static int open_dir(const char *path, struct pc_server_state *s, char *why, size_t why_len)
+{
+    *s = (struct pc_server_state){.dir_fd = -1, .lock_fd = -1};
+    if (strlen(path) >= sizeof s->path) {
+        snprintf(why, why_len, "the path of the state folder is too long");
+        return -ENAMETOOLONG;
+    }
+    snprintf(s->path, sizeof s->path, "%s", path);
+    s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (s->dir_fd < 0 || fstat(s->dir_fd, &st) < 0) {
+        int err = -errno;
+        snprintf(why, why_len, "%s: %s", path, strerror(-err));
+        return err;
+    }
+    if (st.st_mode & 022) {
+        snprintf(why, why_len, "%s: others may write to this folder (chmod 700): it holds the server's keys", path);
+        return PC_E_REFUSED;
+    }
+    return 0;
+}
+
+int pc_server_state_open(const char *path, struct pc_server_state *out, char *why, size_t why_len)
+{
+    struct pc_server_state s;
+    int ret = open_dir(path, &s, why, why_len);
+    if (ret == 0)
+        ret = read_settings(&s, why, why_len);
+    if (ret < 0) {
+        pc_server_state_close(&s);
+        return ret;
+    }
+    *out = s;
+    return 0;
+}
+
+int pc_server_state_create(const char *path, const struct pc_server_settings *settings, struct pc_server_state *out,
+                           char *why, size_t why_len)
+{
+    struct pc_server_state s = {.dir_fd = -1, .lock_fd = -1};
+    int ret = mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+    if (ret < 0) {
+        snprintf(why, why_len, "%s: %s", path, strerror(-ret));
+        return ret;
+    }
+    ret = open_dir(path, &s, why, why_len);
+    if (ret == 0) {
+        s.settings = *settings;
+        ret = write_settings(&s);
+        if (ret < 0)
+            snprintf(why, why_len,
+                     ret == -EEXIST ? "%s: there is a server in this folder already; it was left as it is" : "%s: %s",
+                     path, pc_strerror(ret));
+    }
+    if (ret == 0 && mkdirat(s.dir_fd, "files", 0755) < 0 && errno != EEXIST)
+        ret = -errno;
+    if (ret < 0) {
+        pc_server_state_close(&s);
+        return ret == -EEXIST ? PC_E_STATE : ret;
+    }
+    *out = s;
+    return 0;
+}
+
+void pc_server_state_close(struct pc_server_state *s)
+{
+    if (s->dir_fd >= 0)
+        close(s->dir_fd);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    s->dir_fd = s->lock_fd = -1;
+}
+
+int pc_server_state_lock(struct pc_server_state *s)
+{
+    _close_ int fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? PC_E_STATE : -errno;
+    s->lock_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* --- files -----------------------------------------------------------------------------------------------------------
+ */
+
+int pc_server_state_read(const struct pc_server_state *s, const char *name, char **out, size_t *len)
+{
+    _close_ int fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
+        return PC_E_LIMIT;
+    _free_ char *text = malloc((size_t)st.st_size + 1);
+    if (!text)
+        return -ENOMEM;
+    ssize_t n = pc_pread_full(fd, text, (size_t)st.st_size, 0);
+    if (n < 0)
+        return (int)n;
+    text[n] = 0;
+    *len = (size_t)n;
+    *out = TAKE_PTR(text);
+    return 0;
+}
+
+static int write_file(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
+{
+    _close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return -errno;
+    int ret = pc_write_all(fd, data, len);
+    if (ret == 0 && (fsync(fd) < 0 || fsync(dir_fd) < 0))
+        ret = -errno;
+    if (ret < 0)
+        unlinkat(dir_fd, name, 0);
+    return ret;
+}
+
+int pc_server_state_write_new(const struct pc_server_state *s, const char *name, const void *data, size_t len,
+                              unsigned mode)
+{
+    return write_file(s->dir_fd, name, data, len, mode);
+}
+
+int pc_server_state_replace(const struct pc_server_state *s, const char *name, const void *data, size_t len,
+                            unsigned mode)
+{
+    char tmp[256];
+    snprintf(tmp, sizeof tmp, "%s.new", name);
+    unlinkat(s->dir_fd, tmp, 0); /* of one that was interrupted */
+    int ret = write_file(s->dir_fd, tmp, data, len, mode);
+    if (ret == 0 && (renameat(s->dir_fd, tmp, s->dir_fd, name) < 0 || fsync(s->dir_fd) < 0))
+        ret = -errno;
+    return ret;
+}
+
+int pc_server_state_log_key(const struct pc_server_state *s, struct pc_skey *out)
+{
+    char *text;
+    size_t len;
+    int ret = pc_server_state_read(s, "log.key", &text, &len);
+    if (ret < 0)
+        return ret;
+    text[strcspn(text, "\n")] = 0;
+    ret = pc_skey_parse(text, out);
+    OPENSSL_cleanse(text, len);
+    free(text);
+    return ret;
+}
+
+void pc_server_state_database(const struct pc_server_state *s, char *out, size_t cap)
+{
+    if (*s->settings.database)
+        snprintf(out, cap, "%s", s->settings.database);
+    else
+        snprintf(out, cap, "sqlite:%s/server.db", s->path);
+}
+
+int pc_server_state_split_address(const char *text, char *host, size_t host_cap, char *port, size_t port_cap)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t number;
+    if (!colon || pc_parse_u64(colon + 1, 1, 65535, &number) < 0 || strlen(colon + 1) >= port_cap)
+        return PC_E_SYNTAX;
+    size_t len = (size_t)(colon - text);
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
+        text++;
+        len -= 2;
+    } else if (memchr(text, ':', len)) {
+        return PC_E_SYNTAX;
+    }
+    if (len >= host_cap)
+        return PC_E_SYNTAX;
+    snprintf(host, host_cap, "%.*s", (int)len, text);
+    snprintf(port, port_cap, "%s", colon + 1);
+    return 0;
+}

@@ -1,0 +1,72 @@
+#ifndef PC_SERVER_WRITER_H
+#define PC_SERVER_WRITER_H
+/*
+ * Group commit. Everything that changes the database is a job; one thread owns the writing connection and runs jobs in
+ * groups, each group in one transaction with at most one append to the log and one new signed checkpoint. Callers are
+ * called back on the loop's thread after the commit: what is acknowledged is on disk. Bounds: a group is at most
+ * PC_GROUP_MAX jobs and PC_GROUP_BYTES of entries, and waits at most PC_GROUP_WAIT_MS for company; at most PC_JOBS_MAX
+ * jobs wait, then submitting answers PC_E_LIMIT.
+ */
+#include "store/store.h"
+#include "trust/note_key.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#define PC_GROUP_MAX 512
+#define PC_GROUP_BYTES (16u << 20)
+#define PC_GROUP_WAIT_MS 5
+#define PC_JOBS_MAX 65536
+
+struct pc_writer;
+struct pc_log_batch;
+
+struct pc_job {
+    /*
+     * On the writer's thread, inside the transaction. A negative answer means "refused, nothing changed": look before
+     * you change. It may be called again when the group had to be rolled back, so it must not consume what it needs.
+     * NULL: nothing to do but to wait for the group.
+     */
+    int (*run)(struct pc_job *job, struct pc_store *store, struct pc_log_batch *log);
+    /* On the loop's thread, once, after commit (what run answered) or failure (-EIO, -ENOSPC ...). Owns the job from
+     * here on. */
+    void (*done)(struct pc_job *job, int result);
+    /* the writer's own */
+    struct pc_job *next;
+    int result;
+    bool spoilt; /* it fails whatever it is grouped with */
+};
+
+/* Adds an entry/1 document (copied) to the group; *index becomes its place in the log. With order_sha256 and type
+ * (static, else NULL) the store's log_find will find it. For run() only. -ENOMEM, PC_E_RANGE: too long, -EAGAIN: the
+ * group is full (it never is with up to two entries a job). */
+int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const char *order_sha256, const char *type,
+               uint64_t *index);
+/* Seconds since 1970 of this group, for `time` in entries. */
+int64_t pc_log_time(const struct pc_log_batch *log);
+
+struct pc_writer_counters {
+    uint64_t groups, jobs, entries, failed_groups, retries;
+    uint64_t commit_ns; /* sum over groups */
+    uint32_t waiting;
+    int last_error; /* 0: the last group was committed */
+};
+
+/*
+ * Starts the thread. `where` is opened by it; migrations run. head is called on the loop's thread after each group that
+ * wrote a checkpoint, before the group's done()s; text is its note. -errno, PC_E_*, why.
+ */
+int pc_writer_start(struct event_base *base, const char *where, const struct pc_skey *key,
+                    void (*head)(void *ctx, uint64_t size, const char *text), void *ctx, struct pc_writer **out,
+                    char *why, size_t why_len);
+/* Waits until all that was submitted is committed or failed, and calls back. Submitting answers PC_E_STATE from then
+ * on. */
+void pc_writer_drain(struct pc_writer *w); /* NULL is fine */
+/* The same, and ends everything. */
+void pc_writer_stop(struct pc_writer *w);
+/* For the loop's thread. PC_E_LIMIT: too many wait; the job is still the caller's. */
+int pc_writer_submit(struct pc_writer *w, struct pc_job *job);
+/* A checkpoint for the same tree with the present time, if nothing else makes one. */
+void pc_writer_sign_again(struct pc_writer *w);
+void pc_writer_counters(struct pc_writer *w, struct pc_writer_counters *out);
+#endif
