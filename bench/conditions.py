@@ -83,8 +83,8 @@ class Portcullis:
         return cpu_of(self.pids())
 
     def verdict(self):
-        """What went wrong, or nothing: a workload that was frozen is no measurement."""
-        incidents = self.guard.incidents()
+        """What went wrong, or nothing: a workload that was frozen is no measurement. Told deletions stop nobody."""
+        incidents = [i for i in self.guard.incidents() if i["state"] != "observed"]
         restarts = self.guard.json("status").get("supervisor", {}).get("restarts", 0)
         return "frozen: a false alarm" if incidents else "the guard was restarted" if restarts else ""
 

@@ -54,11 +54,14 @@
 
 enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
 
+#define COPY_TRIES 3
+
 struct held {
     int fd, group;
     pid_t tid, pid;
     uint8_t state, kind; /* enum pc_open_kind */
     bool single_link;
+    uint8_t tries; /* copies that failed: the opener does not wait for another for ever */
     uint64_t since_ns;
     pc_actor actor;
     struct pc_fh fh;
@@ -412,6 +415,8 @@ static void *copier(void *arg)
         j->result = r;
         j->done = true;
         struct held *h = &q->held[j->slot];
+        if (r < 0) /* what changed under the copy may hold still the next time; a full disk stays full */
+            h->tries = (uint8_t)(h->tries + (r == PC_E_CHANGED ? 1 : COPY_TRIES));
         if (h->state == HELD_PARKED) { /* answered by the deadline */
             close(h->fd);
             *h = (struct held){.fd = -1};
@@ -725,7 +730,7 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
     struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
     if (v && v->gate_down && !known_clean(g->gate, h->tid, now) && !may_pass(g, h, now))
         return STAYS;
-    if (!v || v->mode != PC_MODE_ON_OPEN || !needs_copy(g, v, h, &st, job))
+    if (!v || v->mode != PC_MODE_ON_OPEN || h->tries >= COPY_TRIES || !needs_copy(g, v, h, &st, job))
         return PASSES;
     job->vol = v->id;
     job->fd = h->fd;
@@ -810,6 +815,8 @@ void pc_gate_adopt(struct pc_guard *g)
     while (take_copy(q, &j)) {
         struct pc_known known;
         int r = j.result;
+        if (r < 0)
+            pc_store_copy_failed(g->store, j.vol, r);
         if (r == 0)
             r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
         if (r == 0)

@@ -532,6 +532,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     pc_deletions_tick(g, pc_mono_ns());
     pc_events_tick(g->log);
     (void)pc_store_tend(g->store, pc_real_ns(), 2 * PC_NS_PER_MS);
+    pc_volumes_tell_trouble(g);
     if (pc_control_peers(g->control))
         (void)pc_control_step(g->control, now);
 }

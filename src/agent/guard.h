@@ -52,6 +52,7 @@ struct pc_volume {
     bool gate_down;          /* permission events of the gate are on because of evidence */
     uint64_t gate_until_ns;  /* mono: goes up again then, unless more evidence comes */
     bool read_only;
+    uint64_t degraded_ns;    /* mono: when preservation last did not work, as told in the event log; 0: works */
 };
 
 struct pc_counters {
@@ -132,6 +133,8 @@ int pc_folder_guard(struct pc_guard *g, uint32_t i);
 void pc_folder_drop(struct pc_guard *g, uint32_t i); /* what was preserved stays */
 void pc_volume_close(struct pc_guard *g, struct pc_volume *v);
 void pc_volumes_check(struct pc_guard *g); /* the mount table changed */
+/* Says in the event log when preservation on a volume stops working, and when it works again. */
+void pc_volumes_tell_trouble(struct pc_guard *g);
 struct pc_volume *pc_volume_by_id(struct pc_guard *g, int id);
 struct pc_volume *pc_volume_by_fsid(struct pc_guard *g, uint64_t fsid);
 struct pc_volume *pc_volume_by_dev(struct pc_guard *g, dev_t st_dev);

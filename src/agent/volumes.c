@@ -336,3 +336,26 @@ void pc_volumes_check(struct pc_guard *g)
                  "%s is guarded again", g->folder[i].path);
     }
 }
+
+/* Trouble that comes and goes every second is told once. */
+#define TROUBLE_OVER_NS (30 * PC_NS_PER_S)
+
+void pc_volumes_tell_trouble(struct pc_guard *g)
+{
+    uint64_t now = pc_mono_ns();
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+        struct pc_store_stats s = {0};
+        if (!v->id || pc_store_volume_stats(g->store, v->id, &s) < 0)
+            continue;
+        struct pc_event_about about = {.file_path = v->point, .outcome = s.degraded ? "failure" : "success"};
+        if (s.degraded && !v->degraded_ns)
+            pc_event(g->log, PC_LEVEL_ERROR, "degraded", &about,
+                     "%s: what is changed or deleted there may not come back: %s", v->point, s.why);
+        else if (!s.degraded && v->degraded_ns && now - v->degraded_ns > TROUBLE_OVER_NS)
+            pc_event(g->log, PC_LEVEL_NOTICE, "preserving", &about, "%s: preserving again", v->point);
+        if (s.degraded)
+            v->degraded_ns = now;
+        else if (now - v->degraded_ns > TROUBLE_OVER_NS)
+            v->degraded_ns = 0;
+    }
+}

@@ -24,7 +24,7 @@ struct pc_cli {
     } fleet;
 };
 
-#define PC_CLI_OPTIONS_MAX 24
+#define PC_CLI_OPTIONS_MAX 40
 #define PC_CLI_WORDS_MAX 4
 #define PC_CLI_GIVEN_MAX 2048 /* options on one command line */
 struct pc_cli_option {

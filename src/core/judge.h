@@ -90,7 +90,7 @@ struct pc_act {
     uint64_t size_before;  /* of the pre-image; 0 when none */
     uint64_t size_after;
     pc_actor creator;      /* who made the file, if it was made while we watched; else 0 */
-    bool has_pre_image;
+    bool has_pre_image;    /* false with a size_before: there was a file, but what it held is not kept */
     uint64_t base;         /* which pre-image it is compared with; 0: not known */
     bool closed;           /* the writer is done: MODIFY at a close, not in the middle of a rewrite */
     bool moved_out;        /* DELETE: it lives on outside the guarded folders */

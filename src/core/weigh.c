@@ -26,6 +26,10 @@
 #define BOXED_SCORE 90
 /* Deletions that came before the container they went into was seen: enough for a verdict, later ones are gated. */
 #define BOXED_MAX 8
+#define UNKEPT_SCORE 10
+#define UNKEPT_MANY_SCORE 60
+#define UNKEPT_FILES 4
+#define UNKEPT_FOLDERS 3
 /* Another file of the same kind and about the size stands where one was deleted: a newer version, or a forgery. */
 #define SAME_KIND_SCORE 10
 
@@ -253,20 +257,22 @@ static void weigh_create(const struct pc_weighing *w, uint8_t have)
 
 /* --- a file changed or replaced ----------------------------------------------------------------------------------- */
 
-struct spread_of_emptied {
+struct reach {
     uint32_t files, folders, kinds;
 };
 
-/* What this group emptied in the last ten seconds (files) and the last minute (folders, kinds), this one included. */
-static struct spread_of_emptied emptied_lately(struct pc_judge *j, pc_actor group, const struct pc_act *act,
-                                               uint8_t kind)
+/* What this group did so lately, this file included: in the last ten seconds (files), the last minute (the rest). */
+static struct reach reach_of(struct pc_spread *s, pc_actor group, const struct pc_act *act, uint8_t kind)
 {
-    struct spread_of_emptied n = {0};
-    uint64_t folders[PC_EMPTIED], kinds[4] = {0};
-    j->emptied[j->emptied_at] = (struct pc_emptied){act->now_ns, act->folder, group, kind};
-    j->emptied_at = (j->emptied_at + 1) % PC_EMPTIED;
-    for (uint32_t i = 0; i < PC_EMPTIED; i++) {
-        const struct pc_emptied *e = &j->emptied[i];
+    struct reach n = {0};
+    uint64_t folders[PC_SPREAD], kinds[4] = {0};
+    for (uint32_t i = 0; i < PC_SPREAD; i++) /* looked at again: one file */
+        if (s->ring[i].file == act->file)
+            s->ring[i].group = 0;
+    s->ring[s->at] = (struct pc_touched){act->now_ns, act->file, act->folder, group, kind};
+    s->at = (s->at + 1) % PC_SPREAD;
+    for (uint32_t i = 0; i < PC_SPREAD; i++) {
+        const struct pc_touched *e = &s->ring[i];
         if (e->group != group || act->now_ns - e->time_ns > 60 * SECOND)
             continue;
         n.files += act->now_ns - e->time_ns <= 10 * SECOND;
@@ -297,7 +303,7 @@ static uint8_t emptied_score(const struct pc_weighing *w, uint8_t score)
     if (score <= 1)
         return score;
     pc_actor group = w->j->lin.node[pc_lineage_group(&w->j->lin, w->actor)].id;
-    struct spread_of_emptied n = emptied_lately(w->j, group, w->act, f->kind_before);
+    struct reach n = reach_of(&w->j->emptied, group, w->act, f->kind_before);
     if (n.folders >= 3 && n.kinds >= 3)
         return 25;
     if (n.files >= 8 && score >= 20)
@@ -368,6 +374,24 @@ static void weigh_change(const struct pc_weighing *w)
         remember(w);
 }
 
+/*
+ * A file of before was overwritten with ciphertext, and what it held is not there to compare with: the disk was full, or
+ * it is larger than copy-limit. One such file may have been ciphertext before. Whoever does it in several folders within
+ * seconds is taken for what he looks like: nothing else will tell, and nothing will come back.
+ */
+static void weigh_unkept(const struct pc_weighing *w)
+{
+    const struct pc_act *act = w->act;
+    enum pc_twin twin = pc_twin_of(&w->facts->after, act->size_after);
+    if ((twin != PC_TWIN_CIPHER && twin != PC_TWIN_ENCODED) || pc_weigh_own(w->j, act, w->actor) != PC_OWN_NOT ||
+        pc_weigh_kin(&w->j->lin, maker_of(w->j, act), w->actor))
+        return;
+    pc_actor group = w->j->lin.node[pc_lineage_group(&w->j->lin, w->actor)].id;
+    struct reach n = reach_of(&w->j->unkept, group, act, 0);
+    bool many = n.files >= UNKEPT_FILES && n.folders >= UNKEPT_FOLDERS;
+    blame(w, act->file, many ? UNKEPT_MANY_SCORE : UNKEPT_SCORE, PC_EV_RANDOMISED, true);
+}
+
 /* --- a file deleted ----------------------------------------------------------------------------------------------- */
 
 static void count_deletion(const struct pc_weighing *w)
@@ -422,6 +446,8 @@ void pc_weigh(const struct pc_weighing *w, uint8_t have)
         blame(w, w->act->file, VAULT_SCORE, PC_EV_VAULT, true);
     else if (op == PC_OP_DELETE)
         weigh_delete(w, have);
+    else if (op == PC_OP_MODIFY && have == PC_HAVE_AFTER && w->act->size_before >= PC_SMALL_FILE)
+        weigh_unkept(w);
     else if (op == PC_OP_CREATE || have == PC_HAVE_AFTER)
         weigh_create(w, have);
     else if (have == PC_HAVE_FINDING)

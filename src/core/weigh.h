@@ -22,12 +22,16 @@ struct pc_note {
     uint64_t folder[PC_NOTE_FOLDERS_MAX];
 };
 
-/* Files emptied lately, to tell many kinds in many folders from one program's own. */
-#define PC_EMPTIED 128
-struct pc_emptied {
-    uint64_t time_ns, folder;
+/* Files something was done to lately, to tell many kinds in many folders from one program's own. */
+#define PC_SPREAD 128
+struct pc_touched {
+    uint64_t time_ns, file, folder;
     pc_actor group; /* 0: free */
     uint8_t kind;
+};
+struct pc_spread {
+    struct pc_touched ring[PC_SPREAD];
+    uint32_t at;
 };
 
 struct pc_judge {
@@ -38,8 +42,8 @@ struct pc_judge {
     struct pc_bulk bulk;
     struct pc_note note[PC_NOTES];
     uint32_t note_at;
-    struct pc_emptied emptied[PC_EMPTIED];
-    uint32_t emptied_at;
+    struct pc_spread emptied;
+    struct pc_spread unkept; /* overwritten with ciphertext, and what they held could not be preserved */
 };
 
 /* Is the file acted on one that the actor's lineage made a while ago, without any older meaning? */

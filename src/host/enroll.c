@@ -19,7 +19,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
-#include <sys/file.h>
 
 struct enrolment {
     const struct pc_host_options *o;
@@ -43,7 +42,7 @@ static int fail(const char *what, int e)
 /* A file that the owner named: any path, symlinks too. */
 static int read_named(const char *path, size_t max, char **out, size_t *len)
 {
-    int e = pc_file_read_at(AT_FDCWD, path, max, out, len);
+    int e = pc_fleet_read_at(AT_FDCWD, path, max, out, len);
     return e < 0 ? fail(path, e) : 0;
 }
 
@@ -123,7 +122,7 @@ static int make_identity(struct enrolment *e)
 {
     _free_ char *old = NULL;
     size_t len;
-    int r = pc_file_read(e->dir.fd, PC_FILE_IDENTITY, 64, &old, &len);
+    int r = pc_fleet_read(e->dir.fd, PC_FILE_IDENTITY, 64, &old, &len);
     if (r == 0 && len != 32)
         return fail(PC_FILE_IDENTITY, PC_E_CORRUPT);
     if (r == 0) {
@@ -133,7 +132,7 @@ static int make_identity(struct enrolment *e)
     } else if (r == -ENOENT) {
         r = pc_key_make(e->seed, e->key);
         if (r == 0)
-            r = pc_file_replace(e->dir.fd, PC_FILE_IDENTITY, e->seed, 32, (struct pc_file_owner){0, 0, 0600});
+            r = pc_fleet_replace(e->dir.fd, PC_FILE_IDENTITY, e->seed, 32, (struct pc_fleet_owner){0, 0, 0600});
     }
     if (r < 0)
         return fail(PC_FILE_IDENTITY, r);
@@ -152,11 +151,11 @@ static int make_link_files(struct enrolment *e)
     if (r == 0)
         r = pc_key_link_files(e->link_seed, e->o->name, &key, &cert);
     if (r == 0)
-        r = pc_file_replace(e->dir.fd, PC_FILE_LINK_KEY, key, strlen(key), (struct pc_file_owner){e->link_user.uid, e->link_user.gid, 0400});
+        r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_KEY, key, strlen(key), (struct pc_fleet_owner){e->link_user.uid, e->link_user.gid, 0400});
     if (r == 0)
-        r = pc_file_replace(e->dir.fd, PC_FILE_LINK_CERT, cert, strlen(cert), (struct pc_file_owner){0, 0, 0644});
+        r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_CERT, cert, strlen(cert), (struct pc_fleet_owner){0, 0, 0644});
     if (r == 0)
-        r = pc_file_replace(e->dir.fd, PC_FILE_CA, e->ca, e->ca_len, (struct pc_file_owner){0, 0, 0644});
+        r = pc_fleet_replace(e->dir.fd, PC_FILE_CA, e->ca, e->ca_len, (struct pc_fleet_owner){0, 0, 0644});
     if (key)
         explicit_bzero(key, strlen(key));
     return r < 0 ? fail(e->dir.path, r) : 0;
@@ -295,14 +294,10 @@ static void clear(struct enrolment *e)
 /* A runner that works here holds in its memory what we are about to change. */
 static int take_lock(const struct enrolment *e)
 {
-    int fd = openat(e->dir.fd, PC_FILE_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return fail(e->dir.path, -errno);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return 0; /* kept open until we end */
-    close(fd);
-    fprintf(stderr, "portcullisd: %s: a runner works here: stop it first\n", e->dir.path);
-    return PC_E_STATE;
+    int r = pc_fleet_lock(e->dir.fd);
+    if (r == PC_E_STATE)
+        fprintf(stderr, "portcullisd: %s: a runner works here: stop it first\n", e->dir.path);
+    return r == 0 || r == PC_E_STATE ? r : fail(e->dir.path, r);
 }
 
 int pc_role_enroll(const struct pc_host_options *o)
@@ -318,7 +313,7 @@ int pc_role_enroll(const struct pc_host_options *o)
     int r = status == 0 ? pc_host_folder(o, true, &e->dir) : PC_E_SYNTAX;
     if (r == 0)
         r = take_lock(e);
-    if (r == 0 && pc_file_there(e->dir.fd, PC_FILE_LINK) && !o->again) {
+    if (r == 0 && pc_fleet_has(e->dir.fd, PC_FILE_LINK) && !o->again) {
         fprintf(stderr, "portcullisd: %s: this host is enrolled already; --again enrolls it anew, with the same identity\n", e->dir.path);
         r = PC_E_STATE;
     }

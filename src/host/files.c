@@ -38,6 +38,18 @@ void pc_fleet_close(struct pc_fleet_dir *d)
     d->fd = -1;
 }
 
+int pc_fleet_lock(int dir_fd)
+{
+    _close_ int fd = openat(dir_fd, PC_FILE_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd < 0)
+        return -errno;
+    if (fcntl(fd, F_SETLK, &whole) < 0)
+        return errno == EAGAIN || errno == EACCES ? PC_E_STATE : -errno;
+    (void)TAKE_FD(fd); /* never closed: that would give the lock back */
+    return 0;
+}
+
 static int read_whole(int dir_fd, const char *name, int flags, size_t max, char **data, size_t *len)
 {
     _close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags);
@@ -60,17 +72,17 @@ static int read_whole(int dir_fd, const char *name, int flags, size_t max, char 
     return 0;
 }
 
-int pc_file_read(int dir_fd, const char *name, size_t max, char **data, size_t *len)
+int pc_fleet_read(int dir_fd, const char *name, size_t max, char **data, size_t *len)
 {
     return read_whole(dir_fd, name, O_NOFOLLOW, max, data, len);
 }
 
-int pc_file_read_at(int dir_fd, const char *path, size_t max, char **data, size_t *len)
+int pc_fleet_read_at(int dir_fd, const char *path, size_t max, char **data, size_t *len)
 {
     return read_whole(dir_fd, path, 0, max, data, len);
 }
 
-static int write_new(int dir_fd, const char *name, const void *data, size_t len, struct pc_file_owner owner)
+static int write_new(int dir_fd, const char *name, const void *data, size_t len, struct pc_fleet_owner owner)
 {
     _close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -81,7 +93,7 @@ static int write_new(int dir_fd, const char *name, const void *data, size_t len,
     return r;
 }
 
-int pc_file_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_file_owner owner)
+int pc_fleet_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_fleet_owner owner)
 {
     char temporary[64];
     snprintf(temporary, sizeof temporary, ".%s.new", name);
@@ -96,7 +108,7 @@ int pc_file_replace(int dir_fd, const char *name, const void *data, size_t len, 
     return fsync(dir_fd) < 0 ? -errno : 0;
 }
 
-bool pc_file_there(int dir_fd, const char *name)
+bool pc_fleet_has(int dir_fd, const char *name)
 {
     return faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
@@ -135,7 +147,7 @@ int pc_link_facts_read(int dir_fd, struct pc_link_facts *out)
 {
     _free_ char *text = NULL;
     size_t len;
-    int r = pc_file_read(dir_fd, PC_FILE_LINK, 16 << 10, &text, &len);
+    int r = pc_fleet_read(dir_fd, PC_FILE_LINK, 16 << 10, &text, &len);
     if (r < 0)
         return r;
     json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
@@ -161,5 +173,5 @@ int pc_link_facts_write(int dir_fd, const struct pc_link_facts *f, gid_t link_gi
     json_decref(o);
     if (!text)
         return -ENOMEM;
-    return pc_file_replace(dir_fd, PC_FILE_LINK, text, strlen(text), (struct pc_file_owner){geteuid(), link_gid, 0640});
+    return pc_fleet_replace(dir_fd, PC_FILE_LINK, text, strlen(text), (struct pc_fleet_owner){geteuid(), link_gid, 0640});
 }

@@ -27,18 +27,24 @@ struct pc_fleet_dir {
 int pc_fleet_open(const char *path, bool make, struct pc_fleet_dir *out);
 void pc_fleet_close(struct pc_fleet_dir *d);
 
+/*
+ * Says that this process alone works in the folder, until it ends. A record lock: unlike flock it does not live on in a child that was forked. PC_E_STATE:
+ * another has it.
+ */
+int pc_fleet_lock(int dir_fd);
+
 /* Reads a whole regular file of at most max bytes, no symlink. *data is NUL-terminated, to be freed; the text may hold secrets. PC_E_LIMIT when longer. */
-int pc_file_read(int dir_fd, const char *name, size_t max, char **data, size_t *len);
+int pc_fleet_read(int dir_fd, const char *name, size_t max, char **data, size_t *len);
 /* The same for a file that a person named: symlinks are followed. */
-int pc_file_read_at(int dir_fd, const char *path, size_t max, char **data, size_t *len);
-struct pc_file_owner {
+int pc_fleet_read_at(int dir_fd, const char *path, size_t max, char **data, size_t *len);
+struct pc_fleet_owner {
     uid_t uid;
     gid_t gid;
     mode_t mode;
 };
 /* Puts a file there whole, by a temporary name, fsync and rename: a crash leaves the old one or the new one. 0 or -errno. */
-int pc_file_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_file_owner owner);
-bool pc_file_there(int dir_fd, const char *name);
+int pc_fleet_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_fleet_owner owner);
+bool pc_fleet_has(int dir_fd, const char *name);
 
 /* link.json: everything the link needs to know, and nothing that matters if it is stolen. */
 struct pc_link_facts {

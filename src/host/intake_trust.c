@@ -95,7 +95,7 @@ static int follow(struct pc_runner *r, const struct pc_server_statement *s)
     f.statement = s->version;
     snprintf(f.url, sizeof f.url, "%s", s->url);
     snprintf(f.address, sizeof f.address, "%s", s->link);
-    x = pc_file_replace(r->dir.fd, PC_FILE_CA, s->ca, strlen(s->ca), (struct pc_file_owner){0, 0, 0644});
+    x = pc_fleet_replace(r->dir.fd, PC_FILE_CA, s->ca, strlen(s->ca), (struct pc_fleet_owner){0, 0, 0644});
     if (x == 0)
         x = pc_link_facts_write(r->dir.fd, &f, r->link_gid);
     if (x == 0)

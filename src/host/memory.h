@@ -83,6 +83,8 @@ struct pc_kept_timer {
 };
 int pc_memory_timer_add(struct pc_memory_file *m, struct pc_kept_timer *t); /* sets number */
 int pc_memory_timer_set(struct pc_memory_file *m, const struct pc_kept_timer *t);
+int pc_memory_timer_data(struct pc_memory_file *m, uint64_t number, const char *data);
+int pc_memory_timer_only(struct pc_memory_file *m, const char *kind, uint64_t number); /* removes all others of the kind */
 int pc_memory_timer_done(struct pc_memory_file *m, uint64_t number);
 int pc_memory_timers(struct pc_memory_file *m, int (*each)(void *ctx, const struct pc_kept_timer *t), void *ctx);
 

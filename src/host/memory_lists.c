@@ -96,6 +96,16 @@ int pc_memory_timer_set(struct pc_memory_file *m, const struct pc_kept_timer *t)
                         (int64_t)t->number);
 }
 
+int pc_memory_timer_data(struct pc_memory_file *m, uint64_t number, const char *data)
+{
+    return pc_memory_do(m, "UPDATE timer SET data=? WHERE number=?", "si", data, (int64_t)number);
+}
+
+int pc_memory_timer_only(struct pc_memory_file *m, const char *kind, uint64_t number)
+{
+    return pc_memory_do(m, "DELETE FROM timer WHERE kind=? AND number<>?", "si", kind, (int64_t)number);
+}
+
 int pc_memory_timer_done(struct pc_memory_file *m, uint64_t number)
 {
     return pc_memory_do(m, "DELETE FROM timer WHERE number=?", "i", (int64_t)number);

@@ -11,13 +11,13 @@
 #include "base/str.h"
 #include "host/keys.h"
 #include "host/options.h"
+#include "host/stops.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 
 #define TICK_NS (PC_NS_PER_S)
@@ -43,7 +43,7 @@ static int read_identity(struct pc_runner *r)
     _free_ char *name = NULL;
     size_t len;
     uint8_t key[32];
-    int e = pc_file_read(r->dir.fd, PC_FILE_IDENTITY, 64, &seed, &len);
+    int e = pc_fleet_read(r->dir.fd, PC_FILE_IDENTITY, 64, &seed, &len);
     if (e == 0 && len != sizeof r->seed)
         e = PC_E_CORRUPT;
     if (e < 0)
@@ -138,15 +138,10 @@ static int remember(struct pc_runner *r)
 /* One runner a folder: the second would run what the first runs. */
 static int take_lock(const struct pc_runner *r)
 {
-    _close_ int fd = openat(r->dir.fd, PC_FILE_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    int e = pc_fleet_lock(r->dir.fd);
+    if (e == PC_E_STATE)
         fprintf(stderr, "portcullisd: %s: another runner works here\n", r->dir.path);
-        return -EADDRINUSE;
-    }
-    (void)TAKE_FD(fd); /* held until we end, however that is */
-    return 0;
+    return e;
 }
 
 static int open_places(struct pc_runner *r)
@@ -222,6 +217,8 @@ static void turn(struct pc_runner *r, int signal_fd)
     pc_peer_step(r, now);
     if (r->jobs && pc_jobs_step(r->jobs, now))
         pc_schedule(r);
+    if (r->exit_status == PC_EXIT_UPGRADED && r->running == 0 && r->looking == 0)
+        r->end = true;
     if (now >= r->next_tick_ns) {
         r->next_tick_ns = now + TICK_NS;
         tick(r);
@@ -264,6 +261,7 @@ static void finish(struct pc_runner *r)
     pc_closep(&r->listen_fd);
     (void)unlinkat(r->dir.fd, PC_FILE_SOCKET, 0);
     pc_control_close(r->control);
+    pc_blocker_stop(r);
     pc_jobs_free(r->jobs);
     pc_trust_clear(&r->trust);
     free(r->checkpoint_note);
@@ -294,6 +292,8 @@ int pc_role_runner(const struct pc_host_options *o)
     }
     r->dir.fd = r->listen_fd = r->peer_fd = -1;
     r->config = o->config;
+    r->program = o->program;
+    r->blocker = (struct pc_child){.pid_fd = -1, .out_fd = -1};
     r->started_ns = pc_boot_ns();
     snprintf(r->guard_dir, sizeof r->guard_dir, "%s", o->state ? o->state : PC_STATE_DEFAULT);
     pc_queue_init(&r->in, 2 * (PC_FRAME_MAX_DOWN + PC_FRAME_HEAD));

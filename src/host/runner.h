@@ -30,6 +30,7 @@ struct pc_runner {
     struct pc_fleet_dir dir;
     struct pc_settings settings;
     char guard_dir[4096];           /* the guard's state folder: its control socket */
+    const char *program;            /* the file that we run: what an upgrade replaces */
     const char *config;             /* for the programs of ours that we start; NULL: the default */
     struct pc_events *log;
     struct pc_memory_file *file;
@@ -53,8 +54,17 @@ struct pc_runner {
 
     uint32_t running, looking;      /* orders and looks with a job */
     uint64_t next_tick_ns, started_ns;
+    struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
+    bool blocks_changed;            /* it no longer fits the timers */
     bool silent, full, end;
     int exit_status;
+};
+
+struct pc_outcome { /* how a run ended */
+    const char *word;             /* ok, failed, timeout, unknown, halted, refused */
+    const char *text;             /* why, in words: the output instead of the job's; or NULL */
+    const struct pc_job_end *job; /* or NULL */
+    const json_t *data;           /* borrowed, or NULL */
 };
 
 /* Unix seconds, and CLOCK_BOOTTIME seconds. */
@@ -86,12 +96,6 @@ int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char *
 /* schedule.c */
 int pc_schedule_recover(struct pc_runner *r); /* at the start: what was running is unknown; another boot: dwell and soak begin anew */
 void pc_schedule(struct pc_runner *r);        /* starts what may start, ends what is over */
-struct pc_outcome { /* how a run ended */
-    const char *word;             /* ok, failed, timeout, unknown, halted, refused */
-    const char *text;             /* when there is no job: why, in words; becomes the output */
-    const struct pc_job_end *job; /* or NULL */
-    const json_t *data;           /* borrowed, or NULL */
-};
 void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how);
 /* An order and its parts from the memory. To be cleared with pc_loaded_clear. */
 struct pc_loaded {
@@ -127,7 +131,7 @@ struct pc_task {
     uint64_t timer;                /* of a stop */
     char text[512];                /* prepare's reason when it does not answer PC_ACT_RUN */
     json_t *data;
-    void (*after)(struct pc_task *t, const struct pc_job_end *end, const json_t *data); /* called before the result is told; NULL: nothing to do */
+    void (*after)(struct pc_task *t, struct pc_outcome *how); /* called before the result is told, which it may change; NULL: nothing to do */
 };
 struct pc_action_row {
     const char *name;
@@ -142,6 +146,9 @@ enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t);
 struct pc_task *pc_task_new(struct pc_runner *r, const char *action, const json_t *params);
 void pc_task_free(struct pc_task *t);
 int pc_task_arg(char ***list, const char *text); /* appends to argv or envp */
+
+/* The words of a program of ours that fetches one file of the server to its standard output, as the link's user (link.c, role fetch). */
+int pc_fetch_words(const struct pc_runner *r, const char *path, char ***argv);
 
 /* The actions' preparations (act_*.c) */
 enum pc_act pc_act_script(struct pc_task *t);
@@ -158,7 +165,11 @@ enum pc_act pc_act_block(struct pc_task *t);
 enum pc_act pc_act_unblock(struct pc_task *t);
 
 /* timers.c */
-int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, uint64_t *number);
+/* only: takes the place of all others of its kind. */
+int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only,
+                   uint64_t *number);
+int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data); /* what undoing it needs to know */
+int pc_timer_drop(struct pc_runner *r, uint64_t number); /* forgets it: its stop did not take hold */
 int pc_timers_recover(struct pc_runner *r); /* at the start: applies again what is still to hold */
 void pc_timers_step(struct pc_runner *r);   /* undoes what is over */
 int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg), const void *arg); /* early; number ended */

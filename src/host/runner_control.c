@@ -75,7 +75,7 @@ static int add_signatures(struct pc_envelope *e, const char *file)
         _free_ char *text = NULL;
         size_t len;
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        r = pc_file_read_at(AT_FDCWD, path, PC_SIGNATURE_TEXT_MAX, &text, &len);
+        r = pc_fleet_read_at(AT_FDCWD, path, PC_SIGNATURE_TEXT_MAX, &text, &len);
         if (r == 0)
             r = pc_envelope_add(e, text, len);
     }
@@ -87,7 +87,7 @@ static int read_stop(const char *file, char **json, size_t *len)
     _free_ char *text = NULL;
     size_t n;
     struct pc_envelope e = {0};
-    int r = pc_file_read_at(AT_FDCWD, file, PC_ENVELOPE_MAX, &text, &n);
+    int r = pc_fleet_read_at(AT_FDCWD, file, PC_ENVELOPE_MAX, &text, &n);
     if (r < 0)
         return r;
     /* A file that holds the whole bundle already ({"order": ...}, as `portcullis stop --offline` may write it) is taken as it is. */

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "host/options.h"
 
 #include <errno.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static void fill_result(struct pc_runner *r, const struct pc_kept_order *k, cons
         out->signal = how->job->signal;
         out->ended = how->job->ended;
     }
-    if (how->job && !how->data) {
+    if (how->job && !how->data && !how->text) {
         out->output = how->job->output;
         out->output_len = how->job->output_len;
         out->truncated = how->job->truncated;
@@ -240,6 +241,8 @@ static int try_expire(void *ctx, const struct pc_kept_order *kept)
 
 void pc_schedule(struct pc_runner *r)
 {
+    if (r->exit_status == PC_EXIT_UPGRADED)
+        return; /* the next program starts what may start */
     (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r);
     (void)pc_memory_orders(r->file, PC_ORDER_SOAKING, try_soaked, r);
     (void)pc_memory_orders(r->file, PC_ORDER_STANDING, try_expire, r);

@@ -27,6 +27,13 @@ static const struct pc_action_row rows[] = {
     {"service", false, 300, NULL, pc_act_service},
     {"guard.release", true, 300, NULL, pc_act_guard},
     {"guard.rollback", true, 14400, NULL, pc_act_guard},
+    {"agent.upgrade", false, 1200, NULL, pc_act_upgrade},
+    {"trust.replace", false, 300, NULL, pc_act_trust},
+    {"host.unisolate", false, 60, NULL, pc_act_unisolate},
+    {"hash.unblock", false, 60, NULL, pc_act_unblock},
+    {"actor.freeze", true, 120, NULL, pc_act_freeze},
+    {"host.isolate", true, 60, NULL, pc_act_isolate},
+    {"hash.block", false, 60, NULL, pc_act_block},
     {"rollout.halt", false, 60, NULL, pc_act_halt},
 };
 
@@ -113,7 +120,7 @@ static int tell_look(const struct pc_task *t, const struct pc_outcome *how)
         result.started = how->job->started;
         result.ended = how->job->ended;
     }
-    if (how->job && !how->data) {
+    if (how->job && !how->data && !how->text) {
         result.output = how->job->output;
         result.output_len = how->job->output_len;
         result.truncated = how->job->truncated;
@@ -139,7 +146,7 @@ static void job_done(void *ctx, const struct pc_job_end *end)
     if (end->outcome == PC_JOB_FLOOD)
         pc_event(t->r->log, PC_LEVEL_WARNING, "flood", NULL, "%s printed more than %u MiB and was ended", t->action, PC_JOB_DISCARD_MAX >> 20);
     if (t->after)
-        t->after(t, end, how.data);
+        t->after(t, &how);
     if (t->look[0]) {
         t->r->looking--;
         int e = tell_look(t, &how);

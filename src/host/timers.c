@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, uint64_t *number)
+int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only, uint64_t *number)
 {
     _free_ char *text = json_dumps(data, JSON_COMPACT);
     struct pc_kept_timer t = {.until_boot = pc_boot_s() + seconds, .made = pc_now(), .until = pc_now() + (int64_t)seconds, .data = text};
@@ -21,10 +21,27 @@ int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha2
     snprintf(t.kind, sizeof t.kind, "%s", kind);
     snprintf(t.order_sha256, sizeof t.order_sha256, "%s", order_sha256);
     snprintf(t.boot, sizeof t.boot, "%s", r->boot);
-    int e = pc_memory_timer_add(r->file, &t);
+    int e = pc_memory_begin(r->file);
+    if (e < 0)
+        return e;
+    e = pc_memory_timer_add(r->file, &t);
+    if (e == 0 && only)
+        e = pc_memory_timer_only(r->file, kind, t.number);
+    e = pc_memory_end(r->file, e);
     if (e == 0)
         *number = t.number;
     return e;
+}
+
+int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data)
+{
+    _free_ char *text = json_dumps(data, JSON_COMPACT);
+    return text ? pc_memory_timer_data(r->file, number, text) : -ENOMEM;
+}
+
+int pc_timer_drop(struct pc_runner *r, uint64_t number)
+{
+    return pc_memory_timer_done(r->file, number);
 }
 
 /* A walk's rows, copied out, because what is done with them changes the table. */

@@ -75,6 +75,9 @@ int pc_fan_ask_no_more(int group, int file_fd);
 /* 0 also when it was asked about all the time. When it fails nothing is known to be ignored, of any file. */
 int pc_fan_ask_again(int group, int file_fd);
 
+/* For a group of pc_fan_gate_open: programs started from the file system of `path` wait for us (FAN_OPEN_EXEC_PERM, Linux 5.0). */
+int pc_fan_exec_mark(int group, const char *path);
+
 struct pc_fan_open {
     int fd;    /* owned by the reader: close after answering */
     pid_t tid; /* the waiting thread */

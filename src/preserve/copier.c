@@ -59,6 +59,13 @@ int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct p
     return r;
 }
 
+void pc_store_copy_failed(struct pc_store *s, int vol, int err)
+{
+    struct pc_volume *v = pc_volume_get(s, vol);
+    if (v)
+        (void)pc_volume_note(v, err, "copying a file before it is changed");
+}
+
 /* Completes the copied object's record; rec is initialised and comes back filled. */
 static int finish_copy(struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy,
                        struct pc_record *rec, uint64_t *alloc)

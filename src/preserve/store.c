@@ -339,5 +339,10 @@ int pc_store_volume_stats(struct pc_store *s, int vol, struct pc_store_stats *ou
     if (!v)
         return PC_E_NOTFOUND;
     *out = v->n;
+    if (!out->degraded && !pc_space_left(s, v, 0)) {
+        out->degraded = true;
+        snprintf(out->why, sizeof out->why, "less than the reserve is free (%llu MiB): old versions are being dropped",
+                 (unsigned long long)(pc_space_free(v) >> 20));
+    }
     return 0;
 }

@@ -114,6 +114,8 @@ int pc_store_open_version(struct pc_store *s, uint64_t version);
  */
 struct pc_vault_copy { uint64_t object; uint8_t how; uint64_t size; int64_t mtime_ns, ctime_ns; };
 int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out);
+/* A copy failed: for the volume's stats (copier threads may not touch them). */
+void pc_store_copy_failed(struct pc_store *s, int vol, int err);
 int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
                           const struct pc_vault_copy *copy, uint64_t *version);
 
@@ -211,6 +213,7 @@ int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg
 int pc_store_flush(struct pc_store *s);
 /* One bounded step (<= budget_ns) of retention and eviction; pre-images of open incidents never go. 1: more to do. */
 int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns);
+/* degraded also while less than the reserve is free, whether or not something failed yet. */
 int pc_store_volume_stats(struct pc_store *s, int vol, struct pc_store_stats *out);
 
 /* Versions of whatever has been at this place, newest first (history). */

@@ -21,13 +21,14 @@ struct pc_spawn {
     /* One of the two: a program with its words (argv[0] is a path, or a name looked for in /usr/sbin:/usr/bin:/sbin:/bin:/usr/local/...), ... */
     char *const *argv;
     char *const *envp;      /* all of it */
-    /* ... or a function; its return value (0..255) is the exit status. It runs in a fork of this (single-threaded) process: no threads, no locks held. */
+    /* ... or a function; its return value (0..255) is the exit status. It runs in a fork of this (single-threaded) process, with
+     * no descriptors but 0, 1, 2 and keep_fd. */
     int (*run)(void *arg);
     void *arg;
     const struct pc_identity *as; /* NULL: stay who we are; else no_new_privs too */
     int group_fd;                 /* cgroup folder; -1: none */
     int out_fd;                   /* -1: make a pipe; else standard output goes there (borrowed), and errors still go to the pipe */
-    int keep_fd;                  /* -1, or one descriptor that stays open across exec under its own number (a sealed memfd) */
+    int keep_fd;                  /* -1, or one descriptor that stays open in the child under its own number (a sealed memfd) */
 };
 struct pc_child {
     pid_t pid;

@@ -29,10 +29,10 @@ may kern base kern
 may preserve base preserve
 may proc base proc
 may store base store
-may agent base core kern preserve proc agent host/options.h
-may host base trust wire kern proc agent host
 may net base wire net
 may server base net store trust wire server
+may agent base core kern preserve proc agent host/options.h
+may host base trust wire kern proc agent host
 may cli/drill base cli/drill cli/drill.h
 may cli base core trust wire kern preserve agent cli
 

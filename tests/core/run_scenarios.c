@@ -140,7 +140,7 @@ static void attach(struct pc_content *c, const uint8_t *data)
 struct deed {
     enum pc_op op;
     const char *who, *file, *old, *new;
-    const char *folder, *creator, *name, *successor, *version;
+    const char *folder, *creator, *name, *successor, *version, *kept;
 };
 
 static void answer(struct story *s, const struct pc_act *asked)
@@ -185,7 +185,7 @@ static void act(struct story *s, const struct deed *d)
     size_t new_len = d->new ? new_content(s, d->new, old_len, id) : 0;
     struct pc_act a = {.now_ns = s->now_ns, .pid = process(s, d->who)->pid, .op = (uint8_t)d->op, .file = id,
                        .folder = folder_id(d->folder ? d->folder : "docs"), .name_hash = hash(d->name ? d->name : d->file),
-                       .size_before = old_len, .size_after = new_len, .has_pre_image = d->old != NULL};
+                       .size_before = old_len, .size_after = new_len, .has_pre_image = d->old != NULL && !(d->kept && strcmp(d->kept, "no") == 0)};
     if (d->successor)
         a.successor = hash(d->successor);
     if (d->version)
@@ -198,7 +198,7 @@ static void act(struct story *s, const struct deed *d)
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
 
-/* Takes "in FOLDER", "by CREATOR", "as NAME", "with FILE", "version WORD" out of the tail of an act's words. */
+/* Takes "in FOLDER", "by CREATOR", "as NAME", "with FILE", "version WORD", "kept no" out of the tail of an act's words. */
 static void options(struct story *s, char **w, struct deed *d)
 {
     for (; w[0]; w += 2) {
@@ -214,6 +214,8 @@ static void options(struct story *s, char **w, struct deed *d)
             d->successor = w[1];
         else if (strcmp(w[0], "version") == 0)
             d->version = w[1];
+        else if (strcmp(w[0], "kept") == 0)
+            d->kept = w[1];
         else
             fail(s, "what is %s?", w[0]);
     }

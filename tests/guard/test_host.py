@@ -2,6 +2,7 @@
 """Whatever happens to the guard or its disk, the host goes on: no open waits over a second, and guarding comes back."""
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -254,6 +255,27 @@ def no_room_to_copy(bench):
 
 
 @rig.scenario("ext4", seconds=60)
+def attack_without_room(bench):
+    """Nothing can be preserved any more, so nothing can be compared: who overwrites many is stopped, and it is said."""
+    tree = os.fsencode(bench.tree)
+    paths = [p for number in range(5) for p in files.make(tree + b"/folder%d" % number)[:12]]
+    paths = [p for p in paths if os.path.isfile(p) and os.path.getsize(p) > 1000]
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    fill_up(bench, 0)
+    random.Random(1).shuffle(paths)
+    actor = rig.Actor(bench, "write", paths, 0.02)
+    actor.go()
+    incident = guard.wait_incident()
+    volume = guard.json("status")["volumes"][0]
+    check(volume["degraded"], "status does not say that nothing is preserved: %s", volume)
+    eventually("the event log says so", lambda: " degraded: " in guard.log_text())
+    guard.command("end", str(incident["id"]))
+    actor.kill()
+    return "%d of %d overwritten" % (incident["damaged"], len(paths))
+
+
+@rig.scenario("ext4", seconds=60)
 def reserve_reached(bench):
     """The room the owner wants left free is left free, and it is said."""
     victims(bench)
@@ -264,6 +286,7 @@ def reserve_reached(bench):
     guard.wait_quiet()
     with probing(bench):
         eventually("status says that nothing more is kept", lambda: "No space" in guard.warnings())
+        eventually("the volume says it, too", lambda: guard.json("status")["volumes"][0]["degraded"])
 
 
 @rig.scenario("xfs", seconds=60)

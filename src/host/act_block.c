@@ -1,0 +1,180 @@
+/*
+ * Owns `hash.block` and `hash.unblock`: which hashes are blocked is in the timers; a process of its own answers the kernel (blocker.c). When the list changes
+ * a new one is started before the old one ends, so that there is no moment without.
+ */
+#include "host/blocker.h"
+#include "host/stops.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define READY_MS 5000
+
+static int add_blocked(void *ctx, const struct pc_kept_timer *t)
+{
+    struct pc_blocked *b = ctx;
+    if (strcmp(t->kind, "block") != 0 || b->n == PC_BLOCKED_MAX || t->until_boot <= pc_boot_s())
+        return 0;
+    json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
+    const char *hex = json_string_value(json_object_get(data, "sha256"));
+    if (hex && pc_unhex(hex, b->sha256[b->n], sizeof b->sha256[0]) == 32)
+        b->n++;
+    json_decref(data);
+    return 0;
+}
+
+static void end_child(struct pc_child *c)
+{
+    if (c->pid <= 0)
+        return;
+    (void)kill(c->pid, SIGKILL);
+    (void)waitpid(c->pid, NULL, 0);
+    pc_closep(&c->pid_fd);
+    pc_closep(&c->out_fd);
+    *c = (struct pc_child){.pid_fd = -1, .out_fd = -1};
+}
+
+void pc_blocker_stop(struct pc_runner *r)
+{
+    end_child(&r->blocker);
+}
+
+/* The new one says "ready" when its marks are set, or why not. */
+static int wait_ready(const struct pc_child *c, char *why, size_t why_len)
+{
+    char line[300] = "";
+    size_t n = 0;
+    uint64_t until = pc_mono_ns() + READY_MS * PC_NS_PER_MS;
+    while (!memchr(line, '\n', n) && n < sizeof line - 1 && pc_mono_ns() < until) {
+        struct pollfd p = {c->out_fd, POLLIN, 0};
+        (void)poll(&p, 1, 100);
+        ssize_t got = read(c->out_fd, line + n, sizeof line - 1 - n);
+        if (got == 0)
+            break;
+        n += got > 0 ? (size_t)got : 0;
+    }
+    line[strcspn(line, "\n")] = 0;
+    if (strcmp(line, "ready") == 0)
+        return 0;
+    snprintf(why, why_len, "%s", line[0] ? line : "the blocker did not start in time");
+    return PC_E_UNSUPPORTED;
+}
+
+/* Makes the blocker fit the timers: a new one, or none. */
+static int renew(struct pc_runner *r, char *why, size_t why_len)
+{
+    static struct pc_blocked b; /* in the child's copy of our memory */
+    struct pc_child next = {.pid_fd = -1, .out_fd = -1};
+    b = (struct pc_blocked){.mounts = (const char *const *)r->settings.block_mounts.path, .mount_count = r->settings.block_mounts.count, .parent = getpid()};
+    int e = pc_memory_timers(r->file, add_blocked, &b);
+    if (e < 0)
+        return e;
+    if (b.n) {
+        struct pc_spawn s = {.run = pc_blocker_run, .arg = &b, .group_fd = -1, .out_fd = -1, .keep_fd = -1};
+        e = pc_spawn(&s, &next);
+        if (e == 0)
+            e = wait_ready(&next, why, why_len);
+        if (e < 0) {
+            end_child(&next);
+            return e;
+        }
+    }
+    end_child(&r->blocker);
+    r->blocker = next;
+    return 0;
+}
+
+enum pc_act pc_act_block(struct pc_task *t)
+{
+    const char *hex = json_string_value(json_object_get(t->params, "sha256"));
+    uint8_t sha256[32];
+    char path[128], why[300] = "";
+    if (pc_unhex(hex, sha256, sizeof sha256) != 32)
+        return PC_ACT_REFUSED;
+    if (pc_blocker_spares(sha256, path, sizeof path)) {
+        snprintf(t->text, sizeof t->text, "this is %s, which no order can block", path);
+        return PC_ACT_REFUSED;
+    }
+    json_t *data = json_pack("{s:s}", "sha256", hex);
+    int e = data ? pc_timer_start(t->r, "block", t->order_sha256, (uint64_t)json_integer_value(json_object_get(t->params, "seconds")), data, false, &t->timer)
+                 : -ENOMEM;
+    json_decref(data);
+    if (e == 0 && (e = renew(t->r, why, sizeof why)) < 0)
+        (void)pc_timer_drop(t->r, t->timer);
+    snprintf(t->text, sizeof t->text, "%s%s", e < 0 ? "not blocked: " : "starts no more: ", e < 0 ? why[0] ? why : pc_strerror(e) : hex);
+    return e < 0 ? PC_ACT_FAILED : PC_ACT_OK;
+}
+
+static bool same_hash(const json_t *data, const void *arg)
+{
+    const char *hex = json_string_value(json_object_get(data, "sha256"));
+    return hex && strcmp(hex, arg) == 0;
+}
+
+enum pc_act pc_act_unblock(struct pc_task *t)
+{
+    const char *hex = json_string_value(json_object_get(t->params, "sha256"));
+    int n = pc_timers_end(t->r, "block", same_hash, hex);
+    pc_stops_step(t->r);
+    snprintf(t->text, sizeof t->text, "%s", n > 0 ? "not blocked any more" : n == 0 ? "it was not blocked" : "the timers cannot be read");
+    return n < 0 ? PC_ACT_FAILED : PC_ACT_OK;
+}
+
+static int again(struct pc_runner *r, const struct pc_kept_timer *t, const json_t *data)
+{
+    char why[300] = "";
+    (void)t;
+    (void)data;
+    if (r->blocker.pid > 0)
+        return 0; /* started for another timer, and it has all of them */
+    int e = renew(r, why, sizeof why);
+    if (e < 0)
+        pc_event(r->log, PC_LEVEL_ERROR, "block", NULL, "blocked programs can be started: %s", why);
+    return e;
+}
+
+/* The timer is removed after this; then pc_stops_step makes the blocker fit those that are left. */
+static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const json_t *data)
+{
+    (void)t;
+    (void)data;
+    r->blocks_changed = true;
+    return 0;
+}
+
+const struct pc_stop pc_stop_block = {"block", again, undo};
+
+static int count_blocks(void *ctx, const struct pc_kept_timer *t)
+{
+    *(uint32_t *)ctx += strcmp(t->kind, "block") == 0 && t->until_boot > pc_boot_s();
+    return 0;
+}
+
+void pc_stops_step(struct pc_runner *r)
+{
+    uint32_t blocks = 0;
+    int status;
+    char why[300] = "";
+    (void)pc_memory_timers(r->file, count_blocks, &blocks);
+    if (r->blocker.pid > 0 && pc_child_reap(&r->blocker, &status) == 0) {
+        pc_tell_event(r, PC_LEVEL_WARNING, "block", "the process that blocks programs ended (status %d): starting another", status);
+        pc_closep(&r->blocker.pid_fd);
+        pc_closep(&r->blocker.out_fd);
+        r->blocker = (struct pc_child){.pid_fd = -1, .out_fd = -1};
+    }
+    if (!r->blocks_changed && (!blocks || r->blocker.pid > 0))
+        return;
+    int e = renew(r, why, sizeof why);
+    if (e < 0)
+        pc_event(r->log, PC_LEVEL_ERROR, "block", NULL, "the blocked programs are not the ones that should be: %s", why);
+    r->blocks_changed = e < 0;
+}

@@ -1,0 +1,76 @@
+/* Owns `trust.replace`: the order only says which trust file to fetch; whether it may replace the pinned one is the trust file's own rule, as for one that
+ * comes by any other path. The link's user fetches it; this process only reads what came. */
+#include "host/options.h"
+#include "host/runner.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int read_fetched(int fd, char **out, size_t *len)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_size <= 0 || st.st_size > PC_ENVELOPE_MAX)
+        return PC_E_LIMIT;
+    char *text = malloc((size_t)st.st_size + 1);
+    if (!text)
+        return -ENOMEM;
+    ssize_t n = pread(fd, text, (size_t)st.st_size, 0);
+    if (n < 0) {
+        free(text);
+        return -EIO;
+    }
+    text[n] = 0;
+    *out = text;
+    *len = (size_t)n;
+    return 0;
+}
+
+static void after(struct pc_task *t, struct pc_outcome *how)
+{
+    _free_ char *text = NULL;
+    size_t len = 0;
+    struct pc_envelope e = {0};
+    const char *word = "syntax", *want = json_string_value(json_object_get(t->params, "sha256"));
+    if (strcmp(how->word, "ok") != 0)
+        return;
+    int x = read_fetched(t->fd, &text, &len);
+    if (x == 0)
+        x = pc_envelope_parse(text, len, &e);
+    if (x == 0 && strcmp(e.sha256, want) != 0) {
+        x = PC_E_REFUSED;
+        word = "another trust file than the order names";
+    }
+    if (x == 0 && strcmp(e.sha256, t->r->trust.sha256) != 0)
+        x = pc_take_trust(t->r, &e, &word);
+    if (x == 0)
+        snprintf(t->text, sizeof t->text, "trust file version %llu is pinned", (unsigned long long)t->r->trust.version);
+    else
+        snprintf(t->text, sizeof t->text, "check %s: the trust file is not taken", word);
+    how->word = x == 0 ? "ok" : "refused";
+    how->text = t->text;
+    pc_envelope_clear(&e);
+}
+
+enum pc_act pc_act_trust(struct pc_task *t)
+{
+    t->fd = memfd_create("portcullis-trust", MFD_CLOEXEC);
+    int e = t->fd < 0 ? -errno : pc_fetch_words(t->r, "/v1/trust", &t->argv);
+    if (e == 0)
+        e = pc_task_arg(&t->envp, "PATH=/usr/bin:/bin");
+    if (e < 0) {
+        snprintf(t->text, sizeof t->text, "%s", pc_strerror(e));
+        return PC_ACT_FAILED;
+    }
+    t->spec.spawn.out_fd = t->fd;
+    t->after = after;
+    return PC_ACT_RUN;
+}

@@ -1,0 +1,191 @@
+/*
+ * Owns `agent.upgrade`: fetches a newer portcullisd, checks it against the hash that the owners signed, asks it for its version, and puts it in place of the
+ * running file by one rename; the old one stays beside it as NAME.previous. Never to a lower version: an old hole must not come back with valid signatures.
+ */
+#include "host/options.h"
+#include "host/runner.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "host/collect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+int pc_fetch_words(const struct pc_runner *r, const char *path, char ***argv)
+{
+    const char *words[] = {"/proc/self/exe", "fetch", "--fleet-state", r->dir.path, "--path", path, r->config ? "--config" : NULL, r->config};
+    int e = 0;
+    for (size_t i = 0; e == 0 && i < PC_ARRAY_SIZE(words) && words[i]; i++)
+        e = pc_task_arg(argv, words[i]);
+    return e;
+}
+
+/* 1.2.3 as one number; the parameters were checked, PC_VERSION is ours. */
+static uint64_t number_of(const char *version)
+{
+    unsigned v[3] = {0};
+    (void)sscanf(version, "%9u.%9u.%9u", &v[0], &v[1], &v[2]);
+    return ((uint64_t)v[0] << 42) + ((uint64_t)v[1] << 21) + v[2];
+}
+
+static int hash_file(int fd, char hex[65])
+{
+    static unsigned char chunk[64 << 10];
+    unsigned char digest[32];
+    EVP_MD_CTX *h = EVP_MD_CTX_new();
+    int r = h && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+    off_t at = 0;
+    ssize_t n = 0;
+    while (r == 0 && (n = pread(fd, chunk, sizeof chunk, at)) > 0) {
+        at += n;
+        r = EVP_DigestUpdate(h, chunk, (size_t)n) == 1 ? 0 : -EIO;
+    }
+    if (r == 0 && (n < 0 || EVP_DigestFinal_ex(h, digest, NULL) != 1))
+        r = -EIO;
+    EVP_MD_CTX_free(h);
+    if (r == 0)
+        pc_hex(digest, sizeof digest, hex);
+    return r;
+}
+
+static int wait_child(const struct pc_child *c)
+{
+    char text[512];
+    int status = 0;
+    struct pollfd p = {c->out_fd, POLLIN, 0};
+    for (;;) { /* what the fetch says on standard error is what we say */
+        (void)poll(&p, 1, -1);
+        ssize_t n = read(c->out_fd, text, sizeof text);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            break;
+        if (n > 0)
+            fprintf(stderr, "%.*s", (int)n, text);
+    }
+    if (waitpid(c->pid, &status, 0) < 0)
+        return -errno;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+}
+
+static int fetch(const struct pc_task *t, int fd)
+{
+    struct pc_spawn s = {.argv = t->argv, .envp = t->envp, .group_fd = -1, .out_fd = fd, .keep_fd = -1};
+    struct pc_child c;
+    int r = pc_spawn(&s, &c);
+    if (r < 0)
+        return r;
+    r = wait_child(&c);
+    close(c.out_fd);
+    close(c.pid_fd);
+    return r;
+}
+
+/* Runs the new file's --version: it must start on this host, and be what it is called. */
+static int check_version(const char *path, const char *version)
+{
+    char program[4200], want[64];
+    snprintf(program, sizeof program, "%s", path);
+    snprintf(want, sizeof want, "portcullisd %s\n", version);
+    char *argv[] = {program, (char[]){"--version"}, NULL};
+    _free_ char *text = NULL;
+    size_t len;
+    int status = 0, r = pc_collect_run(argv, 4096, &text, &len, &status);
+    if (r < 0)
+        return r;
+    if (status == 0 && strcmp(text, want) == 0)
+        return 0;
+    printf("the fetched program does not call itself version %s: %.100s\n", version, text);
+    return PC_E_UNVERIFIED;
+}
+
+static int check_hash(int fd, const json_t *params)
+{
+    char hex[65];
+    int r = hash_file(fd, hex);
+    if (r < 0)
+        return r;
+    if (strcmp(hex, json_string_value(json_object_get(params, "sha256"))) == 0)
+        return 0;
+    printf("the fetched file is not the one that the owners signed: its SHA-256 is %s\n", hex);
+    return PC_E_UNVERIFIED;
+}
+
+/* One rename in place; a crash before it changes nothing, after it everything is done. */
+static int put_in_place(const char *program, const char *fresh)
+{
+    char previous[4200], folder[4200];
+    snprintf(previous, sizeof previous, "%s.previous", program);
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(program, '/') - program), program);
+    if (unlink(previous) < 0 && errno != ENOENT)
+        return -errno;
+    if (link(program, previous) < 0 || rename(fresh, program) < 0)
+        return -errno;
+    _close_ int dir = open(folder[0] ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 || fsync(dir) < 0 ? -errno : 0;
+}
+
+static int upgrade(const struct pc_task *t, const char *fresh)
+{
+    const char *version = json_string_value(json_object_get(t->params, "version"));
+    _close_ int fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int r = fd < 0 ? -errno : fetch(t, fd);
+    if (r == 0)
+        r = check_hash(fd, t->params);
+    if (r == 0 && (fchmod(fd, 0755) < 0 || fsync(fd) < 0))
+        r = -errno;
+    if (fd >= 0)
+        close(TAKE_FD(fd)); /* a file open for writing cannot be started */
+    if (r == 0)
+        r = check_version(fresh, version);
+    return r < 0 ? r : put_in_place(t->r->program, fresh);
+}
+
+static int work(void *arg)
+{
+    const struct pc_task *t = arg;
+    char fresh[4200];
+    snprintf(fresh, sizeof fresh, "%s.new", t->r->program);
+    (void)unlink(fresh); /* of an upgrade that was interrupted */
+    int r = upgrade(t, fresh);
+    if (r < 0) {
+        (void)unlink(fresh);
+        printf("upgrade: %s; nothing was changed\n", pc_strerror(r));
+        return 1;
+    }
+    printf("%s is version %s now; the one before is %s.previous\n", t->r->program, json_string_value(json_object_get(t->params, "version")), t->r->program);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static void after(struct pc_task *t, struct pc_outcome *how)
+{
+    if (strcmp(how->word, "ok") != 0)
+        return;
+    t->r->exit_status = PC_EXIT_UPGRADED; /* the loop ends once nothing runs any more; `host` starts the new program */
+}
+
+enum pc_act pc_act_upgrade(struct pc_task *t)
+{
+    const char *version = json_string_value(json_object_get(t->params, "version"));
+    if (number_of(version) <= number_of(PC_VERSION)) {
+        snprintf(t->text, sizeof t->text, "version %s is not higher than %s, which runs here", version, PC_VERSION);
+        return PC_ACT_REFUSED;
+    }
+    if (strcmp(t->r->program, "/proc/self/exe") == 0) {
+        snprintf(t->text, sizeof t->text, "the file of the running program is gone: it cannot be replaced");
+        return PC_ACT_FAILED;
+    }
+    if (pc_fetch_words(t->r, json_string_value(json_object_get(t->params, "url_path")), &t->argv) < 0 || pc_task_arg(&t->envp, "PATH=/usr/bin:/bin") < 0)
+        return PC_ACT_FAILED;
+    t->spec.spawn.run = work;
+    t->spec.spawn.arg = t;
+    t->after = after;
+    return PC_ACT_RUN;
+}

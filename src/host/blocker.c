@@ -1,0 +1,216 @@
+/*
+ * Owns the answers to "may this file be executed?" while a hash is blocked. A file is hashed when it is first started, and again when it changed since (device,
+ * inode, size, both times: a write through a mapping moves them too). What cannot be decided in time is let through: a host that cannot start programs is
+ * worse than one that started a bad one.
+ */
+#include "host/blocker.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "kern/deadman.h"
+#include "kern/fan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <mntent.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#define DEADMAN_NS (2 * PC_NS_PER_S)
+#define HASH_DEADLINE_NS PC_NS_PER_S
+#define CACHE_SLOTS 4096
+#define EVENTS_A_READ 32
+
+/* Programs without which nobody could repair the host. By path: what lies there now is spared, whatever its content. */
+static const char *const spared[] = {
+    "/sbin/init", "/usr/lib/systemd/systemd", "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
+    "/bin/sh", "/bin/bash", "/bin/dash", "/bin/busybox", "/usr/bin/sudo", "/bin/su", "/bin/login", "/sbin/agetty", "/usr/sbin/sshd",
+    "/usr/lib/openssh/sshd-session", "/usr/bin/systemctl", "/usr/bin/apt-get", "/usr/bin/apt", "/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/dnf",
+    "/usr/bin/portcullis", "/usr/sbin/portcullisd", "/usr/local/bin/portcullis", "/usr/local/sbin/portcullisd", "/proc/self/exe",
+};
+
+struct entry {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec mtime, ctime;
+    bool known, blocked;
+};
+
+struct blocker {
+    const struct pc_blocked *list;
+    int group;
+    timer_t deadman;
+    struct entry cache[CACHE_SLOTS];
+};
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* 0 and the hash; -ETIMEDOUT when the file is too large to be hashed in time. */
+static int hash_fd(int fd, uint8_t out[32], uint64_t until_ns, struct blocker *b)
+{
+    static unsigned char chunk[256 << 10];
+    EVP_MD_CTX *h = EVP_MD_CTX_new();
+    int r = h && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+    off_t at = 0;
+    ssize_t n = 0;
+    while (r == 0 && (n = pread(fd, chunk, sizeof chunk, at)) > 0) {
+        at += n;
+        r = EVP_DigestUpdate(h, chunk, (size_t)n) != 1 ? -EIO : pc_mono_ns() > until_ns ? -ETIMEDOUT : 0;
+        if (b)
+            (void)pc_deadman_push(b->deadman, DEADMAN_NS);
+    }
+    if (r == 0 && (n < 0 || EVP_DigestFinal_ex(h, out, NULL) != 1))
+        r = -EIO;
+    EVP_MD_CTX_free(h);
+    return r;
+}
+
+bool pc_blocker_spares(const uint8_t sha256[32], char *name, size_t cap)
+{
+    for (size_t i = 0; i < PC_ARRAY_SIZE(spared); i++) {
+        uint8_t have[32];
+        _close_ int fd = open(spared[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0 || hash_fd(fd, have, pc_mono_ns() + 10 * PC_NS_PER_S, NULL) < 0 || memcmp(have, sha256, 32) != 0)
+            continue;
+        snprintf(name, cap, "%s", spared[i]);
+        return true;
+    }
+    return false;
+}
+
+static bool is_spared(const struct stat *st)
+{
+    for (size_t i = 0; i < PC_ARRAY_SIZE(spared); i++) {
+        struct stat other;
+        if (stat(spared[i], &other) == 0 && same_file(st, &other))
+            return true;
+    }
+    return false;
+}
+
+static bool on_list(const struct pc_blocked *list, const uint8_t sha256[32])
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        if (memcmp(list->sha256[i], sha256, 32) == 0)
+            return true;
+    return false;
+}
+
+static struct entry *slot_of(struct blocker *b, const struct stat *st)
+{
+    return &b->cache[((uint64_t)st->st_ino * 2654435761u ^ (uint64_t)st->st_dev) % CACHE_SLOTS];
+}
+
+static bool still_true(const struct entry *e, const struct stat *st)
+{
+    return e->known && e->dev == st->st_dev && e->ino == st->st_ino && e->size == st->st_size && memcmp(&e->mtime, &st->st_mtim, sizeof e->mtime) == 0 &&
+           memcmp(&e->ctime, &st->st_ctim, sizeof e->ctime) == 0;
+}
+
+static bool may_run(struct blocker *b, int fd)
+{
+    struct stat st;
+    uint8_t sha256[32];
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return true;
+    struct entry *e = slot_of(b, &st);
+    if (still_true(e, &st))
+        return !e->blocked;
+    if (hash_fd(fd, sha256, pc_mono_ns() + HASH_DEADLINE_NS, b) < 0)
+        return true;
+    *e = (struct entry){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .mtime = st.st_mtim, .ctime = st.st_ctim, .known = true,
+                        .blocked = on_list(b->list, sha256) && !is_spared(&st)};
+    return !e->blocked;
+}
+
+static void answer_waiting(struct blocker *b)
+{
+    struct pc_fan_open waiting[EVENTS_A_READ];
+    int n = pc_fan_read_opens(b->group, waiting, EVENTS_A_READ);
+    for (int i = 0; i < n; i++) {
+        (void)pc_fan_answer(b->group, waiting[i].fd, may_run(b, waiting[i].fd)); /* fails only for an open that was given up */
+        close(waiting[i].fd);
+    }
+}
+
+/* Where programs come from: disks, and what lives in memory; not the kernel's own file systems, and not the network's, which may hang. */
+static bool local(const struct mntent *m)
+{
+    static const char *const types[] = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "overlay", "tmpfs", "squashfs", "iso9660", "zfs"};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(types); i++)
+        if (strcmp(m->mnt_type, types[i]) == 0)
+            return !hasmntopt(m, "noexec");
+    return false;
+}
+
+static int mark_all(struct blocker *b, char *why, size_t why_len)
+{
+    int done = 0, r = 0;
+    for (uint32_t i = 0; i < b->list->mount_count && r == 0; i++) {
+        r = pc_fan_exec_mark(b->group, b->list->mounts[i]);
+        if (r < 0)
+            snprintf(why, why_len, "%s: %s", b->list->mounts[i], pc_strerror(r));
+        done += r == 0;
+    }
+    FILE *f = b->list->mount_count ? NULL : setmntent("/proc/self/mounts", "re");
+    struct mntent m;
+    char text[8192];
+    while (f && getmntent_r(f, &m, text, sizeof text))
+        done += local(&m) && pc_fan_exec_mark(b->group, m.mnt_dir) == 0;
+    if (f)
+        endmntent(f);
+    if (r == 0 && done == 0) {
+        snprintf(why, why_len, "no file system could be watched (does the kernel have fanotify permission events?)");
+        r = PC_E_UNSUPPORTED;
+    }
+    return r;
+}
+
+static int start(struct blocker *b, char *why, size_t why_len)
+{
+    /* The runner's end ends us, and so does standing still; both before the first mark, so that nobody ever waits for nobody. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != b->list->parent)
+        return -ESRCH;
+    int r = pc_deadman_arm(&b->deadman, DEADMAN_NS);
+    if (r < 0)
+        return r;
+    b->group = pc_fan_gate_open();
+    if (b->group < 0)
+        return b->group;
+    return mark_all(b, why, why_len);
+}
+
+int pc_blocker_run(void *blocked)
+{
+    static struct blocker b;
+    char why[300] = "";
+    b.list = blocked;
+    int r = start(&b, why, sizeof why);
+    if (r < 0) {
+        printf("%s\n", why[0] ? why : pc_strerror(r));
+        return fflush(stdout) == 0 ? 1 : 2;
+    }
+    puts("ready");
+    fflush(stdout);
+    _close_ int mounts = b.list->mount_count ? -1 : open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
+    for (;;) {
+        struct pollfd p[] = {{b.group, POLLIN, 0}, {mounts, POLLPRI, 0}};
+        (void)pc_deadman_push(b.deadman, DEADMAN_NS);
+        (void)poll(p, 2, 500);
+        (void)pc_deadman_push(b.deadman, DEADMAN_NS);
+        if (p[0].revents)
+            answer_waiting(&b);
+        if (mounts >= 0 && p[1].revents)
+            (void)mark_all(&b, why, sizeof why); /* what is marked already is marked once more, which changes nothing */
+    }
+}

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""The stop class: each stop holds, survives the runner, and undoes itself. Network and file systems are the test's own."""
+import base64
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import rig
+from fleet import PORTCULLISD, sha256
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x00020000, 0x4000, 1 << 18
+
+
+def private_mounts():
+    """No mount of ours is seen by anybody else, and all go with this process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
+        rig.skip_all("no mount namespace of our own: %s" % os.strerror(ctypes.get_errno()))
+
+
+def eventually(probe, seconds=15):
+    until = time.monotonic() + seconds
+    while not probe():
+        if time.monotonic() > until:
+            raise AssertionError("not within %d s" % seconds)
+        time.sleep(0.05)
+
+
+def state_of(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return None
+
+
+class Stop(rig.Case):
+    def stop(self, runner, action, params, verdict="accepted"):
+        """One owner, no log: what a stop may come with."""
+        document = self.fleet.order([runner.ref], action, params, class_="S")
+        digest, ack = runner.deliver(document, self.fleet.owners[2:], logged=False)
+        self.assertEqual(ack["verdict"], verdict, ack["text"])
+        return runner.result(digest)
+
+    def act(self, runner, action, params):
+        digest, ack = runner.deliver(self.fleet.order([runner.ref], action, params))
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        return runner.result(digest)
+
+    def end_timers(self, runner):
+        """Sets every dead-man timer to end now, as the clock would have done by itself later."""
+        runner.stop()
+        rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "update timer set until_boot = 1")
+        runner.start()
+
+
+class Freeze(Stop):
+    def actor(self):
+        p = subprocess.Popen([sys.executable, "-c", "import os, time\nfor i in range(3): os.fork()\nwhile True: open(%r, 'a').write('x'); time.sleep(0.01)"
+                              % self.path("busy")], start_new_session=True)
+        self.addCleanup(p.wait)
+        self.addCleanup(os.killpg, p.pid, 9)
+        eventually(lambda: os.path.exists(self.path("busy")) and os.path.getsize(self.path("busy")) > 100)
+        with open("/proc/%d/stat" % p.pid) as f:
+            return p.pid, int(f.read().rsplit(")", 1)[1].split()[19])
+
+    def moves(self):
+        before = os.path.getsize(self.path("busy"))
+        time.sleep(0.3)
+        return os.path.getsize(self.path("busy")) != before
+
+    def test_a_tree_is_frozen_over_a_restart_and_thaws(self):
+        runner = self.host()
+        pid, start = self.actor()
+        self.assertEqual(self.stop(runner, "actor.freeze", {"pid": pid, "start": start + 1, "seconds": 60})["outcome"], "failed")
+        result = self.stop(runner, "actor.freeze", {"pid": pid, "start": start, "seconds": 600})
+        self.assertEqual((result["outcome"], result["data"]["frozen"]), ("ok", 8))
+        self.assertFalse(self.moves())
+        runner.kill()
+        runner.start()
+        self.assertFalse(self.moves())
+        self.end_timers(runner)
+        eventually(self.moves)
+        self.assertIn("undone", runner.log_text())
+
+    def test_init_and_portcullis_are_spared(self):
+        runner = self.host()
+        document = self.fleet.order([runner.ref], "actor.freeze", {"pid": 1, "start": 0, "seconds": 60}, class_="S")
+        self.assertEqual(runner.deliver(document, self.fleet.owners[:1], logged=False)[1]["why"], "action")
+        with open("/proc/%d/stat" % runner.process.pid) as f:
+            start = int(f.read().rsplit(")", 1)[1].split()[19])
+        self.assertEqual(self.stop(runner, "actor.freeze", {"pid": runner.process.pid, "start": start, "seconds": 60})["outcome"], "failed")
+
+
+class Isolate(Stop):
+    """Two network namespaces of our own: the host's, and the rest of the world."""
+
+    def setUp(self):
+        super().setUp()
+        self.space = "pch%d" % os.getpid()
+        self.world = "pcw%d" % os.getpid()
+        if not shutil.which("ip") or subprocess.run(["ip", "netns", "add", self.space]).returncode:
+            self.skipTest("no network namespaces")
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", self.space])
+        rig.run("ip", "netns", "add", self.world)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", self.world])
+        rig.run("ip", "link", "add", "pcv0", "netns", self.space, "type", "veth", "peer", "name", "pcv1", "netns", self.world)
+        rig.run("ip", "-n", self.space, "addr", "add", "10.77.1.2/24", "dev", "pcv0")
+        for last in (1, 3, 4):
+            rig.run("ip", "-n", self.world, "addr", "add", "10.77.1.%d/24" % last, "dev", "pcv1")
+        for space, device in ((self.space, "pcv0"), (self.world, "pcv1"), (self.space, "lo"), (self.world, "lo")):
+            rig.run("ip", "-n", space, "link", "set", device, "up")
+        listener = ("import socket, time\nkeep = []\nfor a in ('10.77.1.1', '10.77.1.3', '10.77.1.4'):\n s = socket.create_server((a, 7444)); keep.append(s)\n"
+                    "print('up', flush=True)\ntime.sleep(600)")
+        p = subprocess.Popen(["nsenter", "--net=/run/netns/" + self.world, sys.executable, "-c", listener], stdout=subprocess.PIPE)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.kill)
+        p.stdout.readline()
+
+    def reaches(self, address):
+        return subprocess.run(["nsenter", "--net=/run/netns/" + self.space, sys.executable, "-c",
+                               "import socket; socket.create_connection((%r, 7444), 0.7)" % address], capture_output=True).returncode == 0
+
+    def reached(self):
+        return [last for last in (1, 3, 4) if self.reaches("10.77.1.%d" % last)]
+
+    def test_only_server_and_allowed_stay_reachable_until_the_timer(self):
+        runner = self.host(start=False, wrap=["nsenter", "--net=/run/netns/" + self.space])
+        facts = os.path.join(runner.folder, "link.json")
+        with open(facts) as f:
+            text = f.read().replace("127.0.0.1", "10.77.1.1")
+        with open(facts, "w") as f:
+            f.write(text)
+        runner.start()
+        self.assertEqual(self.reached(), [1, 3, 4])
+        result = self.stop(runner, "host.isolate", {"allow": ["10.77.1.3/32"], "seconds": 600})
+        self.assertEqual((result["outcome"], result["data"]["server"]), ("ok", ["10.77.1.1"]))
+        self.assertEqual(self.reached(), [1, 3])
+        rig.run("nsenter", "--net=/run/netns/" + self.space, "nft", "delete", "table", "inet", "portcullis")
+        runner.kill()
+        runner.start()  # after a crash, or a reboot that took the rules with it: applied again
+        self.assertEqual(self.reached(), [1, 3])
+        self.end_timers(runner)
+        eventually(lambda: self.reached() == [1, 3, 4])
+        self.stop(runner, "host.isolate", {"allow": [], "seconds": 600})
+        self.assertEqual(self.reached(), [1])
+        self.assertEqual(self.act(runner, "host.unisolate", {})["outcome"], "ok")
+        self.assertEqual(self.reached(), [1, 3, 4])
+        self.assertEqual(rig.run("nsenter", "--net=/run/netns/" + self.space, "nft", "list", "tables"), "")
+
+
+class Block(Stop):
+    """On a file system of the test's own, in a private mount namespace; the runner is told to watch nothing else."""
+
+    def setUp(self):
+        super().setUp()
+        image = self.path("image")
+        with open(image, "wb") as f:
+            f.truncate(16 << 20)
+        rig.run("mkfs.ext4", "-q", image)
+        self.mount = self.path("mnt")
+        os.mkdir(self.mount)
+        rig.run("mount", "-o", "loop", image, self.mount)
+        self.addCleanup(subprocess.run, ["umount", "-l", self.mount])
+        self.config = self.path("block.conf")
+        with open(self.config, "w") as f:
+            f.write("[fleet]\nlink-user = nobody\nblock-mount = %s\n[log]\njournal = no\n" % self.mount)
+
+    def program(self, name, text):
+        path = os.path.join(self.mount, name)
+        with open(path, "w") as f:
+            f.write("#!/bin/sh\n" + text)
+        os.chmod(path, 0o755)
+        return path
+
+    def runs(self, path):
+        try:
+            return subprocess.run([path], timeout=10).returncode == 0
+        except PermissionError:
+            return False
+
+    def test_a_blocked_program_starts_no_more(self):
+        runner = self.host(config=self.config)
+        bad, good = self.program("bad", "exit 0 # bad\n"), self.program("good", "exit 0 # good\n")
+        with open(bad, "rb") as f:
+            digest = sha256(f.read())
+        self.assertEqual(self.stop(runner, "hash.block", {"sha256": digest, "seconds": 600})["outcome"], "ok")
+        self.assertEqual((self.runs(bad), self.runs(good)), (False, True))
+        copy = os.path.join(self.mount, "copy")
+        shutil.copy(bad, copy)
+        self.assertFalse(self.runs(copy))
+        self.program("copy", "exit 0 # changed\n")
+        self.assertTrue(self.runs(copy))
+        runner.kill()  # a dead runner blocks nobody
+        eventually(lambda: self.runs(bad))
+        runner.start()
+        eventually(lambda: not self.runs(bad))
+        blocker = [int(p) for p in rig.run("pgrep", "-P", str(runner.process.pid)).split()]
+        os.kill(blocker[0], 19)  # a stopped blocker is ended by its timer, and another started
+        eventually(lambda: state_of(blocker[0]) is None)
+        self.assertTrue(self.runs(good))
+        eventually(lambda: not self.runs(bad))
+        self.assertEqual(self.act(runner, "hash.unblock", {"sha256": digest})["outcome"], "ok")
+        eventually(lambda: self.runs(bad))
+
+    def test_what_repairs_a_host_cannot_be_blocked(self):
+        runner = self.host(config=self.config)
+        for path in ("/bin/sh", "/bin/bash", PORTCULLISD):
+            with open(path, "rb") as f:
+                result = self.stop(runner, "hash.block", {"sha256": sha256(f.read()), "seconds": 600})
+            self.assertEqual(result["outcome"], "refused", base64.b64decode(result["output"]))
+
+
+if __name__ == "__main__":
+    private_mounts()
+    rig.main()
