@@ -3,6 +3,7 @@
  * that need only the owner's own disk are beside this file, those that talk to the server are in net/.
  */
 #include "cli/cli.h"
+#include "cli/net/net.h"
 #include "cli/owner_commands.h"
 
 /* `trust new` and `trust rotate` need no folder of the owner's: their --owner is another. */
@@ -47,5 +48,15 @@ const struct pc_cli_command pc_fleet_commands[] = {
                  {"--tenant", "NAME", "when there is no trust.json in your folder"},
                  {"-o", "FILE", "where to write it"}},
      .run = pc_cmd_trust_statement},
+    {.name = "submit", .words = "FILE", .word_count = 1, .brief = "send a document and the signatures beside it (FILE.NAME.sig)", .fleet = true,
+     .options = {{"--watch", NULL, "of an order: wait for every host's result"}},
+     .run = pc_cmd_submit},
+    {.name = "orders", .words = "", .brief = "the orders that the server has, newest first", .fleet = true, .run = pc_cmd_orders},
+    {.name = "order status", .words = "ID", .word_count = 1, .brief = "how far an order is on each host (ID, or its file)", .fleet = true,
+     .options = {{"--watch", NULL, "until it is over"}, {"--output", NULL, "with what the programs wrote"}},
+     .run = pc_cmd_order_status},
+    {.name = "hosts", .words = "", .brief = "the hosts, against the identities that you pinned", .fleet = true,
+     .options = {{"--pin", NULL, "pin those that are new, after showing them"}, {"--yes", NULL, "with --pin: do not ask"}},
+     .run = pc_cmd_hosts},
     {0},
 };

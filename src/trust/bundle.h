@@ -38,6 +38,13 @@ const char *pc_bundle_checkpoint_text(const struct pc_bundle *b);
 enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *t, const struct pc_revoked *r, const struct pc_memory *m,
                               int64_t now, struct pc_checkpoint *checkpoint, struct pc_approvers *approvers, char *why, size_t why_len);
 
+/*
+ * What an owner can know before any host is asked: TENANT, CAP, SIGNATURE, EXPIRED, DWELL, MEMORY; whether enough owners approved is for the
+ * caller to say, from *approvers.
+ */
+enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t, const struct pc_revoked *r,
+                                  int64_t now, struct pc_approvers *approvers, char *why, size_t why_len);
+
 /* A checkpoint frame (3.1 type 7): signature, witnesses, consistency with memory. SYNTAX, LOG, CONSISTENCY, MEMORY. */
 enum pc_check pc_checkpoint_accept(const char *json, size_t len, const struct pc_trust *t, const struct pc_memory *m,
                                    struct pc_checkpoint *out, char *why, size_t why_len);

@@ -1,7 +1,7 @@
 /*
- * Owns THE table: what a host demands of an order before it accepts it, and again before it starts it (PROTOCOL.md 1.9). A
- * rule is one small function and one word; the first that is broken is the answer. What can be said of the document alone
- * was said when it was parsed (order_parse.c).
+ * Owns THE table: what a host demands of an order before it accepts it, and again before it starts it (PROTOCOL.md 1.9); and what an owner
+ * can ask of it before. A rule is one small function and one word; the first that is broken is the answer. What can be said of the document
+ * alone was said when it was parsed (order_parse.c).
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -38,7 +38,7 @@ static bool is_stop(const struct facts *f)
 
 static int tenant(struct facts *f)
 {
-    return strcmp(f->o->tenant, f->t->tenant) == 0 ? 0 : broken(f, "this host belongs to another tenant");
+    return strcmp(f->o->tenant, f->t->tenant) == 0 ? 0 : broken(f, "it is for another tenant");
 }
 
 static int cap(struct facts *f)
@@ -86,14 +86,14 @@ static int still_quorum(struct facts *f)
 
 static int not_expired(struct facts *f)
 {
-    return f->now < f->o->expires ? 0 : broken(f, "it expired, by this host's clock");
+    return f->now < f->o->expires ? 0 : broken(f, "it expired, by the clock here");
 }
 
 /* It may come a little early, and then waits. */
 static int not_future(struct facts *f)
 {
     int64_t grace = f->start ? 0 : PC_FUTURE_GRACE;
-    return f->o->not_before <= f->now + grace ? 0 : broken(f, "it is for later, by this host's clock");
+    return f->o->not_before <= f->now + grace ? 0 : broken(f, "it is for later, by the clock here");
 }
 
 static int dwell_wanted(struct facts *f)
@@ -171,12 +171,18 @@ static int ring_open(struct facts *f)
     return f->start->ring_open ? 0 : broken(f, "the ring before it has not been reported good");
 }
 
-enum stage { ACCEPT, START };
+enum stage { SUBMIT, ACCEPT, START };
 static const struct {
     enum stage stage;
     enum pc_check check;
     int (*rule)(struct facts *f); /* 0; PC_E_REFUSED and the reason in why; -ENOMEM */
 } table[] = {
+    {SUBMIT, PC_CHECK_TENANT, tenant},
+    {SUBMIT, PC_CHECK_CAP, cap},
+    {SUBMIT, PC_CHECK_SIGNATURE, signatures},
+    {SUBMIT, PC_CHECK_EXPIRED, not_expired},
+    {SUBMIT, PC_CHECK_DWELL, dwell_wanted},
+
     {ACCEPT, PC_CHECK_TENANT, tenant},
     {ACCEPT, PC_CHECK_CAP, cap},
     {ACCEPT, PC_CHECK_NOT_ME, me},
@@ -222,6 +228,16 @@ enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *
         *checkpoint = f.checkpoint;
         *approvers = f.who;
     }
+    return c;
+}
+
+enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t, const struct pc_revoked *r,
+                                  int64_t now, struct pc_approvers *approvers, char *why, size_t why_len)
+{
+    struct facts f = {.o = o, .e = e, .t = t, .r = r, .now = now, .why = {why, why_len}};
+    enum pc_check c = run(SUBMIT, &f);
+    if (c == PC_CHECK_OK)
+        *approvers = f.who;
     return c;
 }
 
