@@ -39,7 +39,8 @@ static int take_document(struct weighing *w, const json_t *answer, const struct 
     _free_ char *document = NULL;
     char why[256] = "";
     size_t len;
-    if (pc_json_base64(json_object_get(answer, "document"), PC_DOCUMENT_SMALL_MAX, &document, &len) < 0)
+    const json_t *text = json_object_get(answer, "document");
+    if (!json_is_string(text) || pc_json_base64(text, PC_DOCUMENT_SMALL_MAX, &document, &len) < 0)
         return wrong(w, "it has no document");
     if (pc_envelope_make(document, len, &w->envelope) < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");

@@ -1,0 +1,430 @@
+#!/usr/bin/env python3
+"""The owner's networked commands against an HTTPS server of our own that also lies.
+
+Usage: test_fleet.py PORTCULLIS
+"""
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import fake_server  # noqa: E402
+from fake_server import HostKey, ack, b64, moment, result, sha256  # noqa: E402
+
+PORTCULLIS = os.path.abspath(sys.argv[1])
+
+
+class Case(unittest.TestCase):
+    """One server and one owner's folder for all tests of a class; orders are each test's own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.top = tempfile.mkdtemp(prefix="pc-fleet-cli-")
+        cls.other_ca = fake_server.certificates(cls.top, "other")[0]
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.top)
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(dir=self.top)
+        self.server = fake_server.Server(self.dir)
+        self.fleet = self.server.fleet
+        self.web1, self.web2 = self.server.add_host("web1"), self.server.add_host("web2")
+        self.home = os.path.join(self.dir, "owner")
+        os.mkdir(self.home)
+        self.write("owner.conf", "[server]\nurl = %s\nca = %s\ntoken = token\n" % (self.server.url, self.server.ca))
+        self.write("token", fake_server.TOKEN + "\n")
+        os.chmod(os.path.join(self.home, "token"), 0o600)
+        self.write("hosts", "# by hand\n%s\n%s\n" % (self.web1.ref, self.web2.ref))
+        shutil.copy(self.fleet.trust_path, os.path.join(self.home, "trust.json"))
+
+    def tearDown(self):
+        self.server.close()
+
+    def write(self, name, text):
+        with open(os.path.join(self.home, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def read(self, name):
+        with open(os.path.join(self.home, name), encoding="utf-8") as f:
+            return f.read()
+
+    def run_it(self, *args, **more):
+        env = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PORTCULLIS_OWNER": self.home, "NO_PROXY": "127.0.0.1"}
+        more.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([PORTCULLIS, *args], env=env, capture_output=True, text=True, timeout=60, **more)
+
+    def good(self, *args, **more):
+        r = self.run_it(*args, **more)
+        self.assertEqual(r.returncode, 0, r)
+        return r.stdout
+
+    def json(self, *args):
+        return json.loads(self.good(*args, "--json"))
+
+    def bad(self, status, words, *args, **more):
+        r = self.run_it(*args, **more)
+        self.assertEqual(r.returncode, status, r)
+        self.assertIn(words, r.stderr)
+        return r
+
+    def order_file(self, document, owners=(0, 1), namespace="order@portcullis", name="order.json"):
+        path = os.path.join(self.dir, name)
+        with open(path, "wb") as f:
+            f.write(document)
+        for i in owners:
+            with open("%s.%s.sig" % (path, self.fleet.owners[i].name), "w") as f:
+                f.write(self.fleet.owners[i].sign(document, namespace))
+        return path
+
+    def script(self, hosts=None, **more):
+        refs = [h.ref for h in (hosts or [self.web1, self.web2])]
+        return self.fleet.order(refs, "script.run", {"argv": ["/bin/true"], "timeout": 60, "output": 1000}, **more)
+
+    def running(self, **more):
+        """An order that is logged and shown by the server; its row."""
+        document = self.script(**more)
+        return self.server.add_order(document, self.fleet.envelope(document, self.fleet.owners[:2], "order@portcullis"))
+
+
+class Submit(Case):
+    def test_submit(self):
+        document = self.script()
+        path = self.order_file(document, owners=(0,))
+        out = self.good("submit", path)
+        self.assertIn("waiting, 1 of 2 approvals", out)
+        self.order_file(document, owners=(1,))
+        answer = self.json("submit", path)
+        self.assertEqual((answer["state"], answer["approvals"]), ("ready", 2))
+        method, where, headers, body = self.server.requests[-1]
+        self.assertEqual((method, where), ("POST", "/v1/orders"))
+        self.assertEqual(len(json.loads(body)["signatures"]), 2)
+        self.assertNotIn("hosts", json.loads(body))
+
+    def test_refused_here(self):
+        """What hosts would refuse never leaves the owner's machine."""
+        n = len(self.server.requests)
+        cases = {"tenant": self.script(tenant="other"), "cap": self.script([HostKey("h%d" % i) for i in range(11)]),
+                 "expired": self.script(not_before=moment(time.time() - 7200), expires=moment(time.time() - 3600)),
+                 "syntax": self.script(extra=1), "count": self.script(count=3), "action": self.fleet.order([self.web1.ref], "rm", {}),
+                 "class": self.fleet.order([self.web1.ref], "script.run", {"argv": ["/x"], "timeout": 60, "output": 1}, class_="S"),
+                 "window": self.script(expires=moment(time.time() + 86400 * 40))}
+        for word, document in cases.items():
+            with self.subTest(word):
+                path = self.order_file(document, name=word)
+                self.bad(4, "check %s:" % word, "submit", path)
+        path = self.order_file(self.script(), owners=())
+        self.bad(4, "check quorum: no owner has approved it", "submit", path)
+        path = self.order_file(self.script(), namespace="trust@portcullis", name="wrong-namespace")
+        self.bad(4, "check signature:", "submit", path)
+        with open(path + ".mallory.sig", "w") as f:
+            f.write("no signature")
+        self.bad(4, "check signature:", "submit", path)
+        self.assertEqual(len(self.server.requests), n)
+
+    def test_many_hosts(self):
+        """An order with a root: the hosts go along, and must be those of the root."""
+        def root(leaves):
+            log = fake_server.Log()
+            log.entries = leaves
+            return log.root()
+        refs = ["h%03d#%032x" % (i, i) for i in range(9)]
+        document = json.loads(self.script())
+        del document["hosts"]
+        document.update(hosts_root=b64(root([r.encode() for r in refs])), count=9)
+        path = self.order_file(json.dumps(document).encode())
+        self.bad(4, "check count", "submit", path)
+        with open(path + ".hosts", "w") as f:
+            f.write("\n".join(reversed(refs)) + "\n")
+        self.bad(4, "check count", "submit", path)
+        with open(path + ".hosts", "w") as f:
+            f.write("\n".join(refs) + "\n")
+        self.good("submit", path)
+        self.assertEqual(json.loads(self.server.requests[-1][3])["hosts"], refs)
+
+    def test_other_documents(self):
+        trust = dict(self.fleet.trust, version=2)
+        path = self.order_file(json.dumps(trust).encode(), namespace="trust@portcullis", name="trust2.json")
+        self.assertIn("submitted trust file", self.good("submit", path))
+        self.assertEqual(self.server.requests[-1][1], "/v1/trust")
+        path = self.order_file(json.dumps(trust).encode(), owners=(0,), namespace="trust@portcullis", name="trust3.json")
+        self.bad(4, "check quorum", "submit", path)
+        carol = self.fleet.owners[2]
+        revoke = {"portcullis": "revoke/1", "tenant": "city", "owner": "carol", "key": carol.fingerprint(), "created": moment(time.time()), "reason": "lost"}
+        path = self.order_file(json.dumps(revoke).encode(), owners=(2,), namespace="revoke@portcullis", name="revoke.json")
+        self.good("submit", path)
+        self.assertEqual(self.server.requests[-1][1], "/v1/revoke")
+        path = self.order_file(json.dumps(revoke).encode(), owners=(1,), namespace="revoke@portcullis", name="revoke2.json")
+        self.bad(4, "check quorum", "submit", path)
+        self.bad(4, "check syntax", "submit", os.path.join(self.home, "owner.conf"))
+        self.bad(1, "No such file", "submit", os.path.join(self.home, "nothing"))
+
+    def test_server_talks_of_another(self):
+        path = self.order_file(self.script())
+        self.server.lies["/v1/orders"] = lambda h, p: self.server.send(h, 200, {"id": "x", "order_sha256": "0" * 64, "state": "ready", "approvals": 2, "needed": 2})
+        self.bad(1, "answers about another document", "submit", path)
+
+
+class Connection(Case):
+    def test_no_server(self):
+        self.write("owner.conf", "[server]\nurl = https://127.0.0.1:1\nca = %s\n" % self.server.ca)
+        self.bad(3, "https://127.0.0.1:1", "hosts")
+        self.write("owner.conf", "")
+        self.bad(2, "no server: say url and ca", "hosts")
+        self.assertEqual(len(self.json("hosts", "--server", self.server.url, "--ca", self.server.ca, "--token", os.path.join(self.home, "token"))), 2)
+        self.bad(2, "http://127.0.0.1: not https://HOST:PORT", "hosts", "--server", "http://127.0.0.1", "--ca", self.server.ca)
+
+    def test_another_ca(self):
+        self.bad(1, "this is not the server whose CA you pinned", "hosts", "--ca", self.other_ca)
+        self.assertEqual(self.server.requests, [])
+
+    def test_configuration(self):
+        self.write("owner.conf", "[server]\nurl = x\nurl = y\n")
+        self.bad(2, "owner.conf: line 3: [server] url is unknown or given twice", "hosts")
+        self.write("owner.conf", "[sever]\nurl = x\n")
+        self.bad(2, "[sever] url", "hosts")
+
+    def test_token(self):
+        self.write("token", "pct_wrong\n")
+        self.bad(4, "does not take your token", "orders")
+        os.chmod(os.path.join(self.home, "token"), 0o644)
+        self.bad(1, "others may read this token", "orders")
+
+    def test_endless(self):
+        def endless(handler, path):
+            handler.send_response(200)
+            handler.end_headers()
+            block = b"[" * (1 << 20)
+            while True:
+                handler.wfile.write(block)
+        self.server.lies["/v1/orders"] = endless
+        self.bad(1, "refused an answer without end", "orders")
+
+    def test_headers_without_end(self):
+        def endless(handler, path):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                handler.wfile.write(b"X-Y: " + b"y" * 1000 + b"\r\n")
+        self.server.lies["/v1/orders"] = endless
+        self.bad(1, "refused an answer without end", "orders")
+
+    def test_not_an_answer(self):
+        for body, words in ((b"", "not one of a Portcullis server"), (b"{", "not one of a Portcullis server"), (b"{}", "not a list of orders"),
+                            (b"[" + b"[]," * 700000 + b"[]]", "not one of a Portcullis server"), (b'{"a":1,"a":2}', "not one of"), (b"[1] x", "not one of")):
+            with self.subTest(body[:20]):
+                self.server.lies["/v1/orders"] = lambda h, p, body=body: self.server.send(h, 200, body)
+                self.bad(1, words, "orders")
+        self.server.lies["/v1/orders"] = lambda h, p: self.server.error(h, 500, "store", "on \x1b[31mfire\u202e")
+        r = self.bad(1, "answers 500 to /v1/orders: store: on ", "orders")
+        self.assertNotIn("\x1b", r.stderr)
+        self.assertNotIn("\u202e", r.stderr)
+        self.server.lies["/v1/orders"] = lambda h, p: self.server.error(h, 403, "role", "this token may look")
+        self.bad(4, "role: this token may look", "orders")
+
+    def test_redirect(self):
+        def away(handler, path):
+            handler.send_response(302)
+            handler.send_header("Location", "https://example.invalid/")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        self.server.lies["/v1/orders"] = away
+        self.bad(4, "answers 302", "orders")
+
+
+class Orders(Case):
+    def test_orders(self):
+        row = self.running()
+        out = self.good("orders")
+        self.assertIn(row["id"], out)
+        self.assertIn("2 of 2", out)
+        self.assertEqual(self.json("orders")[0]["order_sha256"], row["order_sha256"])
+
+    def test_proven(self):
+        row = self.running()
+        self.server.run_order(row, self.web1, output=b"hello \x1b[31m\xff\n")
+        view = self.json("order", "status", row["id"])
+        one, two = view["hosts"]
+        self.assertEqual((one["proven"], one["outcome"], one["exit"], one["ack"]["verdict"]), (True, "ok", 0, "accepted"))
+        self.assertEqual((two["proven"], two["outcome"], two["ack"]), (False, "", None))
+        self.assertEqual(view["approved_by"], ["alice", "bob"])
+        out = self.good("order", "status", row["order_sha256"], "--output")
+        self.assertIn("signed by the host", out)
+        self.assertIn("by alice, bob (2 needed)", out)
+        self.assertIn("hello \\x1b[31m\\xff", out)
+
+    def test_hearsay(self):
+        """The server may say what it likes: without the host's signature it is only said."""
+        row = self.running()
+        self.server.host_row(row, self.web1).update(state="ok", outcome="ok", exit=0)
+        one = self.json("order", "status", row["id"])["hosts"][0]
+        self.assertEqual((one["proven"], one["outcome"]), (False, "ok"))
+        self.assertIn("the server says", self.good("order", "status", row["id"]))
+
+    def forged(self, envelope, words):
+        row = self.running()
+        self.server.host_row(row, self.web1).update(state="ok", outcome="ok", exit=0, envelope=envelope(row["order_sha256"]))
+        r = self.bad(1, "the server shows what is not so", "order", "status", row["id"])
+        self.assertIn(words, r.stdout)
+        one = json.loads(self.bad(1, "", "order", "status", row["id"], "--json").stdout)["hosts"][0]
+        self.assertFalse(one["proven"])
+        self.assertIn(words, one["problem"])
+
+    def test_forged_by_another_key(self):
+        stranger = HostKey("web1")
+        stranger.ref = self.web1.ref
+        self.forged(lambda order: result(self.fleet, stranger, order), "forged result: another key")
+
+    def test_forged_signature(self):
+        def tampered(order):
+            envelope = result(self.fleet, self.web1, order, "failed", 1)
+            document = base64.b64decode(envelope["document"]).replace(b'"failed"', b'"ok"')
+            return dict(envelope, document=b64(document))
+        self.forged(tampered, "forged result: the signature does not verify")
+
+    def test_result_of_another_order(self):
+        self.forged(lambda order: result(self.fleet, self.web1, "0" * 64), "forged result: it is about another order")
+
+    def test_result_of_another_host(self):
+        self.forged(lambda order: result(self.fleet, self.web2, order), "forged result: another key")
+
+    def test_ack_as_result(self):
+        self.forged(lambda order: ack(self.fleet, self.web1, order), "forged result: the signature does not verify")
+
+    def test_garbage_as_result(self):
+        self.forged(lambda order: ["x"], "forged result: not an envelope")
+
+    def test_contradiction(self):
+        row = self.running()
+        self.server.run_order(row, self.web1, "failed", 3)
+        self.server.host_row(row, self.web1).update(state="ok", outcome="ok", exit=0)
+        r = self.bad(1, "", "order", "status", row["id"], "--json")
+        one = json.loads(r.stdout)["hosts"][0]
+        self.assertEqual((one["proven"], one["outcome"], one["exit"], one["server_says"]), (True, "failed", 3, "ok"))
+
+    def test_hidden_host(self):
+        row = self.running()
+        del row["hosts"][1]
+        r = self.bad(1, "", "order", "status", row["id"], "--json")
+        self.assertEqual(json.loads(r.stdout)["hosts"][1]["state"], "missing")
+
+    def test_extra_host(self):
+        row = self.running()
+        web3 = self.server.add_host("web3")
+        row["hosts"].append({"host": web3.ref, "state": "ok", "why": "", "outcome": "ok", "exit": 0, "ring": 0,
+                             "envelope": result(self.fleet, web3, row["order_sha256"]), "ack": None})
+        r = self.bad(1, "", "order", "status", row["id"], "--json")
+        three = json.loads(r.stdout)["hosts"][2]
+        self.assertEqual((three["proven"], three["problem"]), (False, "this host is not in the order"))
+
+    def test_another_document(self):
+        row, other = self.running(), self.running()
+        row["document"] = other["document"]
+        self.bad(1, "it shows another order than was asked for", "order", "status", row["id"])
+        row["document"] = "AAAA"
+        self.bad(1, "the document is not an order", "order", "status", row["id"])
+        del row["document"]
+        self.bad(1, "it has no document", "order", "status", row["id"])
+
+    def test_made_up_approvals(self):
+        """The server shows an order with a document of its own: nobody approved that."""
+        document = self.script()
+        row = self.server.add_order(document, {"signatures": []})
+        row.update(approvals=2)
+        self.assertEqual(self.json("order", "status", row["id"])["approved_by"], [])
+        self.assertIn("by nobody", self.good("order", "status", row["id"]))
+        os.unlink(os.path.join(self.home, "trust.json"))
+        self.assertIsNone(self.json("order", "status", row["id"])["approved_by"])
+        self.assertIn("2 of 2, the server says", self.good("order", "status", row["id"]))
+
+    def test_by_file(self):
+        row = self.running()
+        path = self.order_file(base64.b64decode(row["document"]))
+        self.assertEqual(self.json("order", "status", path)["id"], row["id"])
+        self.bad(2, "neither the id of an order", "order", "status", "nonsense")
+        self.bad(1, "not-found", "order", "status", "0" * 32)
+
+    def test_watch(self):
+        row = self.running()
+        shows = [0]
+
+        def later(handler, path):
+            shows[0] += 1
+            if shows[0] == 3:
+                self.server.run_order(row, self.web1)
+            if shows[0] == 4:
+                self.server.run_order(row, self.web2, "failed", 1)
+                row["state"] = "done"
+            self.server.send(handler, 200, row)
+        self.server.lies["/v1/orders/"] = later
+        out = self.good("order", "status", row["id"], "--watch")
+        for line in (self.web1.ref + ": queued (the server says)", self.web1.ref + ": ok, ok, exit 0 (signed by the host)", "failed, exit 1"):
+            self.assertIn(line, out)
+        self.assertEqual(out.count(self.web1.ref + ": queued"), 1)
+
+    def test_other_identity_in_order(self):
+        self.write("hosts", "web1#%032x\n%s\n" % (7, self.web2.ref))
+        row = self.running()
+        r = self.bad(1, "", "order", "status", row["id"], "--json")
+        self.assertIn("another identity of this host than you pinned", json.loads(r.stdout)["hosts"][0]["problem"])
+
+
+class Hosts(Case):
+    def test_hosts(self):
+        rows = self.json("hosts")
+        self.assertEqual([(h["name"], h["pin"], h["online"]) for h in rows], [("web1", "pinned", True), ("web2", "pinned", True)])
+        self.web2.online = False
+        out = self.good("hosts")
+        self.assertRegex(out, r"web2 +[0-9a-f]{32} +pinned +no")
+
+    def test_pin(self):
+        web3 = self.server.add_host("web3")
+        self.assertEqual(self.json("hosts")[2]["pin"], "new")
+        self.bad(4, "nothing was pinned: there is no terminal to ask", "hosts", "--pin")
+        self.assertNotIn("web3", self.read("hosts"))
+        self.good("hosts", "--pin", "--yes")
+        self.assertEqual(self.read("hosts").splitlines(), ["# by hand", self.web1.ref, self.web2.ref, web3.ref])
+        self.assertEqual([h["pin"] for h in self.json("hosts")], ["pinned"] * 3)
+        os.unlink(os.path.join(self.home, "hosts"))
+        self.good("hosts", "--pin", "--yes")
+        self.assertEqual(len(self.read("hosts").splitlines()), 3)
+
+    def test_another_identity(self):
+        self.server.hosts[0] = HostKey("web1")
+        self.server.hosts[0].online = True
+        r = self.bad(1, "web1 HAS ANOTHER IDENTITY THAN YOU PINNED", "hosts", "--json")
+        self.assertEqual(json.loads(r.stdout)[0]["pin"], "changed")
+        before = self.read("hosts")
+        self.bad(1, "ANOTHER IDENTITY", "hosts", "--pin", "--yes")
+        self.assertEqual(self.read("hosts"), before)
+
+    def test_hidden(self):
+        del self.server.hosts[1]
+        r = self.bad(1, "does not list 1 of the hosts that you pinned", "hosts", "--json")
+        self.assertEqual(json.loads(r.stdout)[1]["pin"], "missing")
+
+    def test_key_of_another(self):
+        self.server.lies["/v1/hosts"] = lambda h, p: self.server.send(h, 200, [dict(self.server.host_json(self.web1), key=b64(self.web2.public))])
+        self.bad(1, "do not belong together", "hosts")
+
+    def test_round_in_circles(self):
+        page = [self.server.host_json(self.web1)] * 1000
+        self.server.lies["/v1/hosts"] = lambda h, p: self.server.send(h, 200, page)
+        self.bad(1, "the list of hosts is not in order", "hosts")
+
+    def test_pins_file(self):
+        self.write("hosts", self.web1.ref + "\nweb1#%032x\n" % 5)
+        self.bad(1, "web1 is pinned with two identities", "hosts")
+        self.write("hosts", "web1\n")
+        self.bad(1, "hosts: line 1: not a host", "hosts")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:], verbosity=2)
