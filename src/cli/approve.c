@@ -45,7 +45,7 @@ static int write_signature(const struct pc_paper *p, const char *name, const cha
         path = NULL;
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     }
-    int r = pc_file_replace(path, sig, len, 0644);
+    int r = pc_cli_file_replace(path, sig, len, 0644);
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be written: %s", path, pc_strerror(r)) : 0;
 }
 

@@ -75,7 +75,7 @@ static int add_signature(const char *folder, const char *name, struct pc_envelop
         path = NULL;
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     }
-    int r = pc_file_read(path, PC_SIGNATURE_TEXT_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_SIGNATURE_TEXT_MAX, &text, &len);
     if (r == 0 && strlen(text) != len)
         r = PC_E_SYNTAX;
     if (r == 0)
@@ -130,7 +130,7 @@ static int load_hosts(const char *document, struct pc_owners_file *f)
         path = NULL;
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     }
-    int r = pc_file_read(path, PC_HOSTS_FILE_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_HOSTS_FILE_MAX, &text, &len);
     if (r == -ENOENT)
         return 0;
     if (r == 0 && strlen(text) != len)
@@ -144,7 +144,7 @@ static int load_document(const char *path, struct pc_owners_file *f)
 {
     _free_ char *text = NULL;
     size_t len;
-    int r = pc_file_read(path, PC_DOCUMENT_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_DOCUMENT_MAX, &text, &len);
     if (r == 0)
         r = pc_envelope_make(text, len, &f->envelope);
     if (r < 0)

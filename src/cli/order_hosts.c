@@ -52,7 +52,7 @@ static int add_file(struct list *l, const char *path)
 {
     _free_ char *text = NULL;
     size_t len;
-    int r = pc_file_read(path, (size_t)PC_ORDER_HOSTS_MAX * PC_HOST_REF_SIZE, &text, &len);
+    int r = pc_cli_file_read(path, (size_t)PC_ORDER_HOSTS_MAX * PC_HOST_REF_SIZE, &text, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r));
     return add_all(l, text, "\n");

@@ -70,7 +70,7 @@ static int add_script(json_t *params, const char *path)
     _free_ char *text = NULL;
     size_t len;
     char sha256[PC_SHA256_HEX + 1];
-    int r = pc_file_read(path, PC_DOCUMENT_SMALL_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_DOCUMENT_SMALL_MAX, &text, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r));
     pc_sha256_text(text, len, sha256);
@@ -85,7 +85,7 @@ static int hash_of_order(const char *path, json_t **out)
     size_t len;
     struct pc_order o;
     char why[200];
-    int r = pc_file_read(path, PC_DOCUMENT_SMALL_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_DOCUMENT_SMALL_MAX, &text, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r));
     if (pc_order_parse(text, len, &o, why, sizeof why) != PC_CHECK_OK)

@@ -20,7 +20,7 @@
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-int pc_file_read(const char *path, size_t max, char **out, size_t *len)
+int pc_cli_file_read(const char *path, size_t max, char **out, size_t *len)
 {
     _close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat st;
@@ -81,7 +81,7 @@ static int write_synced(const char *path, const void *data, size_t len, unsigned
     return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
-int pc_file_replace(const char *path, const void *data, size_t len, unsigned mode)
+int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode)
 {
     _free_ char *temporary = NULL;
     int r = make_folder_of(path);
@@ -149,7 +149,7 @@ static int read_conf(struct pc_owner_dir *d)
     size_t len;
     if (!path)
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
-    int err = pc_file_read(path, CONF_MAX, &text, &len);
+    int err = pc_cli_file_read(path, CONF_MAX, &text, &len);
     if (err == -ENOENT || err == -ENOTDIR)
         return 0;
     if (err < 0)
@@ -270,7 +270,7 @@ int pc_pins_load(const struct pc_owner_dir *d, struct pc_pins *out)
     size_t len;
     if (!path)
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
-    int r = pc_file_read(path, PC_PINS_FILE_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_PINS_FILE_MAX, &text, &len);
     if (r == -ENOENT || r == -ENOTDIR) {
         *out = pins;
         return 0;
@@ -306,7 +306,7 @@ int pc_pins_add(const struct pc_owner_dir *d, const struct pc_host_ref *hosts, s
     _buf_free_ struct pc_buf text;
     size_t len = 0;
     pc_buf_init(&text, 2 * PC_PINS_FILE_MAX);
-    int r = path ? pc_file_read(path, PC_PINS_FILE_MAX, &old, &len) : -ENOMEM;
+    int r = path ? pc_cli_file_read(path, PC_PINS_FILE_MAX, &old, &len) : -ENOMEM;
     if (r == 0)
         pc_buf_add(&text, old, len);
     if (len && old[len - 1] != '\n')
@@ -314,7 +314,7 @@ int pc_pins_add(const struct pc_owner_dir *d, const struct pc_host_ref *hosts, s
     for (size_t i = 0; i < n; i++)
         pc_buf_addf(&text, "%s#%s\n", hosts[i].name, hosts[i].id);
     if (r == 0 || r == -ENOENT)
-        r = text.failed ? -ENOMEM : pc_file_replace(path, text.data, text.len, 0600);
+        r = text.failed ? -ENOMEM : pc_cli_file_replace(path, text.data, text.len, 0600);
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s/hosts: %s", d->path, pc_strerror(r)) : 0;
 }
 
@@ -325,7 +325,7 @@ int pc_owner_trust(const struct pc_owner_dir *d, struct pc_trust *out)
     _free_ char *path = pc_owner_dir_file(d, "trust.json"), *text = NULL;
     char why[256] = "";
     size_t len;
-    int r = path ? pc_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len) : -ENOMEM;
+    int r = path ? pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len) : -ENOMEM;
     if (r == -ENOENT || r == -ENOTDIR)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: there is no trust file: copy the one in force there (from another owner, not from the server)", path);
     if (r == 0)
@@ -338,7 +338,7 @@ int pc_owner_sequence(const struct pc_owner_dir *d, uint64_t *out)
     _free_ char *path = pc_owner_dir_file(d, "sequence"), *text = NULL;
     size_t len;
     uint64_t n = 0;
-    int r = path ? pc_file_read(path, 64, &text, &len) : -ENOMEM;
+    int r = path ? pc_cli_file_read(path, 64, &text, &len) : -ENOMEM;
     if (r == 0) {
         text[strcspn(text, "\n")] = 0;
         r = pc_parse_u64(text, 0, INT64_MAX, &n);
@@ -354,6 +354,6 @@ int pc_owner_sequence_keep(const struct pc_owner_dir *d, uint64_t sequence)
     _free_ char *path = pc_owner_dir_file(d, "sequence");
     char text[32];
     int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)sequence);
-    int r = path ? pc_file_replace(path, text, (size_t)n, 0600) : -ENOMEM;
+    int r = path ? pc_cli_file_replace(path, text, (size_t)n, 0600) : -ENOMEM;
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s/sequence: %s", d->path, pc_strerror(r)) : 0;
 }

@@ -30,9 +30,9 @@ char *pc_owner_dir_file(const struct pc_owner_dir *d, const char *name);
  * A whole file, at most max bytes (more is an error); to be freed, NUL-terminated. Relative to the working directory. 0, -errno, PC_E_LIMIT.
  * Prints nothing.
  */
-int pc_file_read(const char *path, size_t max, char **out, size_t *len);
+int pc_cli_file_read(const char *path, size_t max, char **out, size_t *len);
 /* Replaces a file at once or not at all (temporary file, fsync, rename), made with this mode; the folder is made when it is missing. 0, -errno. */
-int pc_file_replace(const char *path, const void *data, size_t len, unsigned mode);
+int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode);
 
 struct pc_pins {
     struct pc_host_ref *host; /* owned; sorted by name; no name twice */

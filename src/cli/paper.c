@@ -119,7 +119,7 @@ static int find_trust(const struct pc_owner_dir *dir, const char *given, struct 
         return p->own_trust ? parse_trust(p->path, p->file.envelope.document, p->file.envelope.len, p) : 0;
     }
     const char *path = given ? given : own;
-    int r = pc_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len);
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r)) : parse_trust(path, text, len, p);
 }
 

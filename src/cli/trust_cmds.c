@@ -22,7 +22,7 @@ static json_t *now_json(const struct pc_cli *cli)
 static int first_line(const char *path, char **out)
 {
     size_t len;
-    int r = pc_file_read(path, PC_SSHKEY_LINE_MAX, out, &len);
+    int r = pc_cli_file_read(path, PC_SSHKEY_LINE_MAX, out, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r));
     (*out)[strcspn(*out, "\r\n")] = 0;
@@ -227,7 +227,7 @@ static int load_trust(const char *path, json_t **out)
     size_t len;
     struct pc_trust t;
     char why[300];
-    int r = pc_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len);
+    int r = pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r));
     r = pc_trust_parse(text, len, &t, why, sizeof why);
@@ -268,7 +268,7 @@ static int the_trust(const struct pc_cli *cli, const char *given, struct pc_trus
     size_t len;
     char why[300];
     if (given) {
-        int r = pc_file_read(given, PC_TRUST_DOCUMENT_MAX, &text, &len);
+        int r = pc_cli_file_read(given, PC_TRUST_DOCUMENT_MAX, &text, &len);
         r = r < 0 ? r : pc_trust_parse(text, len, out, why, sizeof why);
         return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: not a trust file: %s", given, pc_strerror(r)) : 0;
     }
@@ -318,7 +318,7 @@ int pc_cmd_trust_statement(struct pc_cli *cli, const struct pc_cli_args *args)
     size_t len;
     if (!url || !link || !ca || !version)
         return pc_cli_fail(PC_EXIT_USAGE, "trust statement: --url, --link, --ca and --version are needed");
-    int r = pc_file_read(ca, PC_DOCUMENT_SMALL_MAX, &pem, &len);
+    int r = pc_cli_file_read(ca, PC_DOCUMENT_SMALL_MAX, &pem, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", ca, pc_strerror(r));
     _json_ json_t *doc = json_pack("{s:s}", "portcullis", "server/1");

@@ -36,7 +36,7 @@ static int read_token(const char *path, char **out)
     if (r == 0 && (st.st_mode & 077))
         return pc_cli_fail(PC_EXIT_FAILED, "%s: others may read this token: chmod 600 it, and have it replaced if they did", path);
     if (r == 0)
-        r = pc_file_read(path, TOKEN_MAX, &text, &len);
+        r = pc_cli_file_read(path, TOKEN_MAX, &text, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: the token cannot be read: %s", path, pc_strerror(r));
     while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
@@ -67,7 +67,7 @@ static int connect_to(struct pc_fleet *f)
     return r < 0 ? no_memory() : 0;
 }
 
-int pc_fleet_open(const struct pc_cli *cli, struct pc_fleet *out)
+int pc_fleet_begin(const struct pc_cli *cli, struct pc_fleet *out)
 {
     *out = (struct pc_fleet){.cli = cli};
     int status = pc_owner_dir_open(cli, &out->dir);
@@ -76,7 +76,7 @@ int pc_fleet_open(const struct pc_cli *cli, struct pc_fleet *out)
     return status ? status : connect_to(out);
 }
 
-void pc_fleet_close(struct pc_fleet *f)
+void pc_fleet_end(struct pc_fleet *f)
 {
     pc_http_free(f->http);
     f->http = NULL;

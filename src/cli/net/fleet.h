@@ -18,9 +18,9 @@ struct pc_fleet {
     struct pc_trust trust; /* when has_trust; see pc_fleet_trust */
 };
 /* Reads the owner's folder; talks to nobody yet. A missing token is for the server to complain about. */
-int pc_fleet_open(const struct pc_cli *cli, struct pc_fleet *out);
-void pc_fleet_close(struct pc_fleet *f);
-#define _fleet_ __attribute__((cleanup(pc_fleet_close)))
+int pc_fleet_begin(const struct pc_cli *cli, struct pc_fleet *out);
+void pc_fleet_end(struct pc_fleet *f);
+#define _fleet_ __attribute__((cleanup(pc_fleet_end)))
 /* Loads trust.json (once). */
 int pc_fleet_trust(struct pc_fleet *f);
 

@@ -21,7 +21,7 @@ struct listing {
 static void listing_clear(struct listing *l)
 {
     json_decref(l->hosts);
-    pc_fleet_close(&l->fleet);
+    pc_fleet_end(&l->fleet);
 }
 #define _listing_ __attribute__((cleanup(listing_clear)))
 
@@ -178,7 +178,7 @@ static int verdict(const struct listing *l)
 int pc_cmd_hosts(struct pc_cli *cli, const struct pc_cli_args *args)
 {
     _listing_ struct listing l = {.hosts = json_array()};
-    int status = pc_fleet_open(cli, &l.fleet);
+    int status = pc_fleet_begin(cli, &l.fleet);
     if (status == 0)
         status = get_all(&l);
     if (status)

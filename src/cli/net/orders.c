@@ -42,7 +42,7 @@ int pc_cmd_orders(struct pc_cli *cli, const struct pc_cli_args *args)
 {
     _fleet_ struct pc_fleet f;
     json_t *list = NULL;
-    int status = pc_fleet_open(cli, &f);
+    int status = pc_fleet_begin(cli, &f);
     if (status == 0)
         status = pc_fleet_get(&f, &list, "/v1/orders");
     if (status == 0 && !json_is_array(list))
@@ -95,7 +95,7 @@ int pc_cmd_order_status(struct pc_cli *cli, const struct pc_cli_args *args)
     bool output = args->value[OPTION_OUTPUT] != NULL;
     int status = question_of(args->word[0], &file, &q);
     if (status == 0)
-        status = pc_fleet_open(cli, &f);
+        status = pc_fleet_begin(cli, &f);
     if (status == 0 && args->value[OPTION_WATCH])
         status = pc_order_watch(&f, &q, &(struct pc_watching){.seconds = WATCH_SECONDS, .output = output});
     else if (status == 0)

@@ -26,7 +26,7 @@ struct submission {
 static void submission_clear(struct submission *s)
 {
     pc_owners_file_clear(&s->file);
-    pc_fleet_close(&s->fleet);
+    pc_fleet_end(&s->fleet);
 }
 #define _submission_ __attribute__((cleanup(submission_clear)))
 
@@ -158,7 +158,7 @@ static int show(const struct submission *s, const struct kind *kind, const json_
 
 static int prepare(struct submission *s, struct pc_cli *cli, const struct kind **kind)
 {
-    int status = pc_fleet_open(cli, &s->fleet);
+    int status = pc_fleet_begin(cli, &s->fleet);
     if (status == 0)
         status = pc_owners_file_load(s->path, &s->file);
     if (status == 0)
