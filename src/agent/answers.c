@@ -50,7 +50,10 @@ static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
         json_array_append_new(why, json_sprintf("%" PRIu64 " files: %s (for example %s)", f->reason[i].count,
                                                 f->reason[i].text, f->reason[i].sample));
     if (v && v->mode == PC_MODE_ON_OPEN)
-        json_array_append_new(why, json_string("on-open: truncate(2) by path is seen, but the old content is not kept"));
+        json_array_append_new(why, json_string(g->settings.copy_ahead_ns
+                                                   ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
+                                                     "files that were copied ahead (copy-ahead)"
+                                                   : "on-open: truncate(2) by path is seen, but the old content is not kept"));
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem", v ? json_string(v->type) : json_null(),
                      "mode", mode_text(v), "covered", (json_int_t)f->covered, "uncovered", (json_int_t)f->uncovered, "why", why);
 }
@@ -130,6 +133,9 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
     struct pc_gate_stats gs;
     pc_gate_stats(g, &gs);
     struct tally incidents = {.warnings = warnings_json(g, &gs)};
+    uint64_t ahead = 0, ahead_bytes = 0;
+    bool full = false;
+    pc_ahead_stats(g, &ahead, &ahead_bytes, &full);
     for (uint32_t i = 0; i < g->folders; i++)
         if (!g->folder[i].dropped)
             json_array_append_new(folders, folder_json(g, &g->folder[i]));
@@ -139,14 +145,17 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         json_array_append_new(volumes, volume_json(g, v));
         down |= v->gate_down;
     }
+    if (full)
+        json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64 " files, %" PRIu64 " MiB copied): "
+                                                               "truncate(2) loses the content of the others", ahead, ahead_bytes >> 20));
     (void)pc_store_incidents(g->store, count_incident, &incidents);
     json_t *events = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
         (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts", (json_int_t)g->n.acts, "captures",
         (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission", (json_int_t)gs.opens, "waited",
         (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs", (json_int_t)g->n.gate_downs, "vault_denied",
         (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied, "held_at_start",
-        (json_int_t)pc_startup_copied(g));
+        (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead);
     pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o}",
                                    "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since",
                                    time_json(g->started_real_ns), "gate", down ? "down" : "up", "supervisor", "pid",

@@ -279,6 +279,8 @@ static int open_memory(struct pc_guard *g)
     if (r == 0)
         r = pc_deletions_new(&g->deletions);
     if (r == 0)
+        r = pc_ahead_new(&g->ahead);
+    if (r == 0)
         r = pc_startup_new(&g->startup);
     if (r == 0)
         r = pc_captures_new(g->settings.capture_queue, &g->captures);
@@ -404,6 +406,7 @@ static void close_all(struct pc_guard *g)
     pc_links_free(g->links);
     pc_outside_free(g->outside);
     pc_deletions_free(g->deletions);
+    pc_ahead_free(g->ahead);
     pc_scan_free(g->scan);
     pc_dirs_free(g->dirs);
     if (g->judge)
@@ -547,6 +550,10 @@ static bool work(struct pc_guard *g)
             return true;
         if (!g->ready)
             say_ready(g);
+        if (now >= pc_ahead_next_ns(g)) {
+            pc_guard_urgent(g, false);
+            pc_ahead_step(g, now);
+        }
         return false;
     }
     pc_guard_urgent(g, false);
@@ -563,7 +570,8 @@ static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
 {
     if (worked || pc_capture_due(g, now) || pc_scan_busy(g))
         return 0;
-    uint64_t next = pc_capture_next_ns(g);
+    uint64_t next = pc_capture_next_ns(g), ahead = pc_ahead_next_ns(g);
+    next = ahead < next ? ahead : next;
     if (g->opens_wait)
         return TURN_MS;
     uint64_t ms = next == UINT64_MAX ? TICK_MS : next <= now ? 0 : (next - now) / PC_NS_PER_MS + 1;

@@ -71,6 +71,7 @@ struct pc_decoys;  /* decoys.c */
 struct pc_links;   /* links.c */
 struct pc_outside; /* outside.c */
 struct pc_deletions; /* deletions.c */
+struct pc_ahead; /* ahead.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -93,6 +94,7 @@ struct pc_guard {
     struct pc_links *links;
     struct pc_outside *outside;
     struct pc_deletions *deletions;
+    struct pc_ahead *ahead;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     struct pc_volume volume[PC_VOLUMES_MAX];
@@ -281,6 +283,14 @@ void pc_deletions_convicted(struct pc_guard *g, const struct pc_outcome *o);
 void pc_deletions_tick(struct pc_guard *g, uint64_t now_ns);
 /* Before a rollback: its counts are final, and what is deleted from now on is another case. */
 void pc_deletions_settle(struct pc_guard *g, uint64_t incident);
+
+/* ahead.c: copies files in quiet times (on-open), at most one a call. */
+int pc_ahead_new(struct pc_ahead **out);
+void pc_ahead_free(struct pc_ahead *a);
+void pc_ahead_step(struct pc_guard *g, uint64_t now_ns);
+uint64_t pc_ahead_next_ns(const struct pc_guard *g); /* mono time of the next call that can do something */
+/* Since the start; full: the next file had no room. */
+void pc_ahead_stats(const struct pc_guard *g, uint64_t *files, uint64_t *bytes, bool *full);
 
 /* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
 int pc_decoys_set(struct pc_guard *g);

@@ -88,6 +88,10 @@ struct pc_path_settings_list {
       "largest file that is copied when it is opened for appending (on-open)",                                         \
       "For larger ones only the length is recorded, which undoes an append. A program can clear O_APPEND after the "   \
       "open and then overwrite: raise this limit to where you want to be safe from that, lower it for busy logs.")     \
+    X(preserve, copy_ahead_ns, "copy-ahead", DURATION, "10m", 0, PC_S(30 * 86400), LIVE,                               \
+      "files unchanged for so long are copied in quiet times (on-open)",                                               \
+      "Up to 4 MiB each, small ones first, within space-budget and with twice the reserve left free. Then nothing of " \
+      "them is lost to truncate(2), or to writes while no guard runs, and writers need not wait. 0: never.")           \
     X(preserve, compress, "compress", BOOL, "yes", 0, 0, LIVE, "compress copies (zstd) where blocks cannot be shared", \
       "Clones are never compressed: they take no space.")                                                              \
     X(judge, convict_score, "convict-score", NUMBER, "270", 50, 100000, LIVE, "evidence that convicts a program",      \

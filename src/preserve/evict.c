@@ -57,6 +57,15 @@ static uint64_t budget_of(const struct pc_store *s, const struct pc_volume *v)
     return share_of(v, percent ? percent : 10, UINT64_MAX);
 }
 
+bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes)
+{
+    const struct pc_volume *v = pc_volume_get(s, vol);
+    if (!v)
+        return false;
+    uint64_t current = v->n.object_bytes > v->n.superseded_bytes ? v->n.object_bytes - v->n.superseded_bytes : 0;
+    return current + bytes <= budget_of(s, v) && pc_space_left(s, v, bytes + reserve_of(s, v));
+}
+
 static int collect(struct pc_store *s, sqlite3_stmt *st, struct batch *out, bool with_time)
 {
     int r;

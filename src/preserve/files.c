@@ -198,3 +198,41 @@ int pc_store_moved(struct pc_store *s, int vol, const struct pc_fh *fh, const st
         r = set_place(s, row.id, parent, name);
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
 }
+
+static int newest_row(struct pc_store *s, uint64_t *out)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_FILE_MAX, &r);
+    if (!st)
+        return r;
+    r = pc_index_row(&s->ix, st);
+    *out = r > 0 ? pc_column_u64(st, 0) : 0;
+    sqlite3_reset(st);
+    return r < 0 ? r : 0;
+}
+
+int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t max_size, uint64_t before_ns,
+                       struct pc_known *out)
+{
+    uint64_t last = 0, found = 0;
+    int r = newest_row(s, &last);
+    if (r < 0 || *cursor >= last)
+        return r;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_FILE_LINKED, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, vol);
+    pc_bind_u64(st, 2, *cursor);
+    pc_bind_u64(st, 3, max_size);
+    pc_bind_u64(st, 4, before_ns);
+    r = pc_index_row(&s->ix, st);
+    if (r > 0)
+        found = pc_column_u64(st, 0);
+    sqlite3_reset(st);
+    if (r < 0)
+        return r;
+    if (found && (r = pc_store_lookup_id(s, found, out)) < 0)
+        return r;
+    *cursor = found ? found : *cursor + 256;
+    return found ? 1 : 2;
+}

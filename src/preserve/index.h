@@ -38,6 +38,10 @@
     X(FILE_BY_ID,                                                                                                      \
       "SELECT f.id,f.current,f.link,f.creator,f.gone,v.how,v.object,v.size,v.mtime,v.ctime,f.fh,f.parent,f.name,"      \
       "v.mode FROM file f LEFT JOIN version v ON v.id=f.current WHERE f.id=?1")                                        \
+    X(FILE_MAX, "SELECT coalesce(max(id),0) FROM file")                                                                \
+    X(FILE_LINKED,                                                                                                     \
+      "SELECT f.id FROM file f JOIN version v ON v.id=f.current WHERE f.id>?2 AND f.id<=?2+256 AND f.vol=?1 "          \
+      "AND f.gone=0 AND v.how=3 AND v.size>0 AND v.size<=?3 AND v.time<?4 ORDER BY f.id LIMIT 1")                      \
     X(FILE_ADD, "INSERT INTO file(vol,fh,parent,name,creator,current,link,gone) VALUES(?1,?2,?3,?4,?5,0,0,0)")         \
     X(FILE_PLACE, "UPDATE file SET parent=?2,name=?3 WHERE id=?1")                                                     \
     X(FILE_CURRENT, "UPDATE file SET current=?2,gone=0 WHERE id=?1")                                                   \

@@ -23,7 +23,6 @@ enum pc_how {
     PC_HOW_LINK,      /* hard link to the live inode: keeps it against unlink and rename-over, not against writes */
     PC_HOW_LENGTH,    /* append: only the old length is needed to undo */
     PC_HOW_META,      /* directory, symlink, device, fifo, empty file: metadata alone */
-    PC_HOW_RANGES,    /* only the ranges that were overwritten (large files, FAN_PRE_ACCESS kernels) */
 };
 enum pc_mode { PC_MODE_AHEAD = 1, PC_MODE_ON_OPEN };
 
@@ -114,6 +113,15 @@ int pc_store_open_version(struct pc_store *s, uint64_t version);
  */
 struct pc_vault_copy { uint64_t object; uint8_t how; uint64_t size; int64_t mtime_ns, ctime_ns; };
 int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out);
+/*
+ * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on a link alone, is
+ * of 1 to max_size bytes and was preserved before before_ns (CLOCK_REALTIME). 1: *out is it; 2: none among the rows looked
+ * at (256 at most), call again; 0: there are no more; or an error. *cursor is moved.
+ */
+int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t max_size, uint64_t before_ns,
+                       struct pc_known *out);
+/* Whether the volume has room for such a copy: current copies within the space budget, twice the reserve free. */
+bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes);
 /* A copy failed: for the volume's stats (copier threads may not touch them). */
 void pc_store_copy_failed(struct pc_store *s, int vol, int err);
 int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,

@@ -99,6 +99,38 @@ def linked_name_replaced(bench):
         guard.wait_quiet()
     bench.check_same(before, bring_back(bench, guard, before))
 
+@rig.scenario("ext4", seconds=90)
+def copied_ahead(bench):
+    """On ext4, what was copied in quiet times comes back after truncate(2), and after writes while no guard ran."""
+    tree = os.fsencode(bench.tree)
+    first, second = files.make(tree + b"/first"), files.make(tree + b"/second")
+    before = bench.look()
+    wanted = [p for p in first + second if os.path.isfile(p) and not os.path.islink(p) and 0 < os.path.getsize(p) <= 4 << 20]
+    least = len({os.stat(p).st_ino for p in wanted})
+    guard = bench.start_guard("[preserve]\ncopy-ahead = 1s\nspace-budget = 50%\n")
+    guard.wait_quiet()
+    ahead = lambda: guard.json("status")["events"]["copied_ahead"]  # noqa: E731
+    rig.eventually("all small files are copied ahead", lambda: ahead() >= least, 30)
+    done = ahead()
+    for path in wanted:
+        if path.startswith(tree + b"/first"):
+            os.truncate(path, 0)
+    guard.wait_quiet()
+    for incident in guard.incidents():
+        guard.command("rollback", str(incident["id"]))
+    guard.stop()
+    for path in wanted:
+        if path.startswith(tree + b"/second"):
+            files.write(path, os.urandom(64))
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    restore_rest(bench, guard, before)
+    now = bench.look()
+    lost = [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]
+    check(not lost, "%d are not back: %s", len(lost), lost[:5])
+    return "%d files were copied ahead" % done
+
+
 @rig.scenario("xfs", "ext4", "btrfs")
 def new_things(bench):
     """New files, new folders and trees moved in are covered once they are closed."""
