@@ -6,7 +6,7 @@
 #include "cli/net/net.h"
 #include "cli/owner_commands.h"
 
-/* `trust new` and `trust rotate` need no folder of the owner's: their --owner is another. */
+/* `trust new`, `rotate` and `statement` ask no server: their --owner and --ca are others than those of the fleet's commands. */
 const struct pc_cli_command pc_fleet_commands[] = {
     {.name = "order new", .words = "ACTION", .word_count = 1, .fleet = true, .brief = "write an order, for owners to approve",
      .options = {PC_ORDER_OPTIONS,
@@ -40,7 +40,7 @@ const struct pc_cli_command pc_fleet_commands[] = {
                  {"--trust", "FILE", "the trust file, when it is not in your folder"},
                  {"-o", "FILE", "where to write it"}},
      .run = pc_cmd_trust_revoke},
-    {.name = "trust statement", .words = "", .fleet = true, .brief = "write where the server is, for hosts that lost it",
+    {.name = "trust statement", .words = "", .brief = "write where the server is, for hosts that lost it",
      .options = {{"--url", "URL", "https://HOST:PORT"},
                  {"--link", "HOST:PORT", "where hosts connect"},
                  {"--ca", "FILE", "its CA's certificate"},
