@@ -63,6 +63,7 @@ int pc_cmd_end(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_history(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_restore(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_replay(struct pc_cli *cli, const struct pc_cli_args *args);
+int pc_cmd_apply_stop(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_sig(struct pc_cli *cli, const struct pc_cli_args *args);
 
 /* The commands of the fleet, ended by a row without name. */
@@ -101,4 +102,10 @@ typedef void (*pc_cli_progress_fn)(void *arg, const json_t *progress);
  * and *result (to be released with json_decref), or prints why not and returns an exit status.
  */
 int pc_cli_ask(const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result);
+/* The same to the runner of this host (src/host/runner_control.c), in its own folder. PC_EXIT_NO_GUARD and PC_EXIT_REFUSED, of a socket that is not there or
+ * not for us, are returned without a word. */
+int pc_cli_ask_runner(const struct pc_cli *cli, const char *fleet_dir, json_t *request, json_t **result);
+/* How the fleet's part of this host stands, for `status`: a new reference, or NULL when there is none. put: for people. */
+json_t *pc_fleet_status(const struct pc_cli *cli);
+void pc_put_fleet(const struct pc_cli *cli, const json_t *fleet);
 #endif

@@ -30,9 +30,9 @@ static int no_guard(const struct pc_cli *cli, int error)
 }
 
 /* Through the folder's descriptor: a state path may be longer than a socket address. Descriptor or -errno. */
-static int open_socket(const struct pc_cli *cli)
+static int open_socket(const char *folder)
 {
-    _close_ int dir = open(cli->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _close_ int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -errno;
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -112,13 +112,9 @@ static int take_answer(const struct pc_buf *line, pc_cli_progress_fn progress, v
     return r;
 }
 
-int pc_cli_ask(const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result)
+/* One question on a connected socket. */
+static int ask_on(int fd, const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result)
 {
-    _close_ int fd = open_socket(cli);
-    if (fd < 0) {
-        json_decref(request);
-        return no_guard(cli, -fd);
-    }
     _buf_free_ struct pc_buf pending, line;
     pc_buf_init(&pending, LINE_BYTES_MAX);
     pc_buf_init(&line, LINE_BYTES_MAX);
@@ -136,4 +132,24 @@ int pc_cli_ask(const struct pc_cli *cli, json_t *request, pc_cli_progress_fn pro
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: the guard's answer was not understood: %s", cli->state_dir, pc_strerror(r));
     return status;
+}
+
+int pc_cli_ask(const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result)
+{
+    _close_ int fd = open_socket(cli->state_dir);
+    if (fd < 0) {
+        json_decref(request);
+        return no_guard(cli, -fd);
+    }
+    return ask_on(fd, cli, request, progress, arg, result);
+}
+
+int pc_cli_ask_runner(const struct pc_cli *cli, const char *fleet_dir, json_t *request, json_t **result)
+{
+    _close_ int fd = open_socket(fleet_dir);
+    if (fd < 0) {
+        json_decref(request);
+        return fd == -EACCES || fd == -EPERM ? PC_EXIT_REFUSED : PC_EXIT_NO_GUARD;
+    }
+    return ask_on(fd, cli, request, NULL, NULL, result);
 }

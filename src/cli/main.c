@@ -36,6 +36,8 @@ static const struct pc_cli_command commands[] = {
                  {"--since", "TIME", "with --deleted: only what was deleted after that"},
                  {"--dry-run", NULL, "with --deleted: show what would be restored, change nothing"}},
      .run = pc_cmd_restore},
+    {.name = "apply-stop", .words = "FILE", .word_count = 1, .brief = "hand a signed stop to this host, with no server",
+     .options = {{"--fleet-state", "DIR", "the runner's folder (default: fleet in the guard's)"}}, .run = pc_cmd_apply_stop},
     {.name = "drill", .words = "[OPTION]...", .brief = "a harmless attack on files of its own (see drill --help)",
      .raw = pc_cmd_drill},
     {.name = "replay", .words = "TRACE", .word_count = 1, .brief = "judge a recorded trace again, without the guard",

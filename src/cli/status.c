@@ -93,14 +93,32 @@ static void put_counters(const struct pc_cli *cli, const char *label, const json
     putchar('\n');
 }
 
+/* A host of a fleet need not have a guard: then this is all there is, and the exit status still says that nothing is guarded. */
+static int without_guard(const struct pc_cli *cli, json_t *fleet, int status)
+{
+    if (!fleet)
+        return status;
+    if (cli->json) {
+        json_t *o = json_pack("{s:b, s:o}", "active", 0, "fleet", fleet);
+        int printed = o ? pc_put_json(o) : PC_EXIT_FAILED;
+        json_decref(o);
+        return printed ? printed : status;
+    }
+    pc_put_fleet(cli, fleet);
+    json_decref(fleet);
+    return status;
+}
+
 int pc_cmd_status(struct pc_cli *cli, const struct pc_cli_args *args)
 {
     (void)args;
-    json_t *s;
+    json_t *s, *fleet = pc_fleet_status(cli);
     int status = pc_cli_ask(cli, json_pack("{s:s}", "cmd", "status"), NULL, NULL, &s);
     if (status)
-        return status;
+        return without_guard(cli, fleet, status);
     status = pc_truth_of(s, "active") ? PC_EXIT_OK : PC_EXIT_FAILED;
+    if (fleet)
+        json_object_set(s, "fleet", fleet);
     if (cli->json) {
         int printed = pc_put_json(s);
         status = printed ? printed : status;
@@ -118,7 +136,10 @@ int pc_cmd_status(struct pc_cli *cli, const struct pc_cli_args *args)
             pc_put(cli, PC_PLAIN, json_string_value(warning));
             putchar('\n');
         }
+        if (fleet)
+            pc_put_fleet(cli, fleet);
     }
+    json_decref(fleet);
     json_decref(s);
     return status;
 }

@@ -263,6 +263,8 @@ static void finish(struct pc_runner *r)
     pc_control_close(r->control);
     pc_blocker_stop(r);
     pc_jobs_free(r->jobs);
+    for (size_t i = 0; i < PC_UNSAVED_MAX; i++)
+        free(r->unsaved[i].document);
     pc_trust_clear(&r->trust);
     free(r->checkpoint_note);
     pc_memory_close(r->file);

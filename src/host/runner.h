@@ -26,6 +26,14 @@ struct pc_bucket {
 };
 bool pc_bucket_take(struct pc_bucket *b, uint64_t now_ns, double amount);
 
+/* A run that ended while the disk was full: told and written down as soon as there is room. */
+struct pc_unsaved {
+    struct pc_kept_order row;
+    char *document; /* the result, not yet signed; NULL: the place is free */
+    size_t len;
+};
+#define PC_UNSAVED_MAX 64
+
 struct pc_runner {
     struct pc_fleet_dir dir;
     struct pc_settings settings;
@@ -53,6 +61,7 @@ struct pc_runner {
     struct pc_bucket sending, looks, refusals, events;
 
     uint32_t running, looking;      /* orders and looks with a job */
+    struct pc_unsaved unsaved[PC_UNSAVED_MAX];
     uint64_t next_tick_ns, started_ns;
     struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
     bool blocks_changed;            /* it no longer fits the timers */
@@ -108,6 +117,7 @@ void pc_loaded_clear(struct pc_loaded *l);
 
 /* tell.c: inside the caller's transaction where there is one. 0 or an error of the memory. */
 int pc_tell_ack(struct pc_runner *r, const char *order_sha256, enum pc_check verdict, const char *text, bool keep);
+int pc_tell_result_text(struct pc_runner *r, const char *order_sha256, const char *document, size_t len); /* one that pc_result_format made */
 int pc_tell_result(struct pc_runner *r, const struct pc_result *result, bool keep);
 int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents, int64_t soaked);
 int pc_tell_again(struct pc_runner *r, const char *order_sha256);

@@ -10,8 +10,8 @@
 #include "host/options.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 int64_t pc_now(void)
 {
@@ -88,6 +88,41 @@ static enum pc_order_state next_state(const struct pc_loaded *l)
     return l->order.standing ? PC_ORDER_STANDING : PC_ORDER_DONE;
 }
 
+static int save_end(struct pc_runner *r, const struct pc_kept_order *k, const char *document, size_t len)
+{
+    int e = pc_memory_begin(r->file);
+    if (e < 0)
+        return e;
+    e = pc_memory_order_set(r->file, k);
+    if (e == 0)
+        e = pc_tell_result_text(r, k->sha256, document, len);
+    return pc_memory_end(r->file, e);
+}
+
+/* On disk the row still says running: if the runner ends before there is room, the result is `unknown`, which is what is known then. */
+static void keep_unsaved(struct pc_runner *r, const struct pc_kept_order *k, char *document, size_t len)
+{
+    r->full = true;
+    for (size_t i = 0; i < PC_UNSAVED_MAX; i++) {
+        if (r->unsaved[i].document)
+            continue;
+        r->unsaved[i] = (struct pc_unsaved){*k, document, len};
+        return;
+    }
+    free(document); /* cannot be: no order starts while the disk is full, and fewer run at a time */
+}
+
+static void save_unsaved(struct pc_runner *r)
+{
+    for (size_t i = 0; i < PC_UNSAVED_MAX; i++) {
+        struct pc_unsaved *u = &r->unsaved[i];
+        if (!u->document || save_end(r, &u->row, u->document, u->len) < 0)
+            continue;
+        pc_event(r->log, PC_LEVEL_NOTICE, "saved", NULL, "order %.12s: the result is written down now", u->row.sha256);
+        free(TAKE_PTR(u->document));
+    }
+}
+
 void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how)
 {
     struct pc_loaded l;
@@ -105,18 +140,16 @@ void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct p
     k->since_boot = pc_boot_s();
     put_word(k->boot, sizeof k->boot, r->boot);
     put_word(k->outcome, sizeof k->outcome, how->word);
-    e = pc_memory_begin(r->file);
-    if (e == 0) {
-        e = pc_memory_order_set(r->file, k);
-        if (e == 0)
-            e = pc_tell_result(r, &result, true);
-        e = pc_memory_end(r->file, e);
-    }
-    /* Not written down: the row still says running. The next start of the runner reports it as unknown, which is what is known then. */
+    _free_ char *document = NULL;
+    size_t len;
+    e = pc_result_format(&result, &document, &len);
+    if (e == 0)
+        e = save_end(r, k, document, len);
     pc_event(r->log, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, how->word, NULL, "order %.12s: %s%s%s%s%s", k->sha256, k->action, how->text ? ": " : "",
-             how->text ? how->text : "", e < 0 ? "; the result could not be written down: " : "", e < 0 ? pc_strerror(e) : "");
+             how->text ? how->text : "", e < 0 ? "; the result cannot be written down yet: " : "", e < 0 ? pc_strerror(e) : "");
+    if (e < 0 && document)
+        keep_unsaved(r, k, TAKE_PTR(document), len);
     pc_loaded_clear(&l);
-    r->full = r->full || e < 0;
 }
 
 static void run_order(struct pc_runner *r, struct pc_loaded *l)
@@ -243,7 +276,8 @@ void pc_schedule(struct pc_runner *r)
 {
     if (r->exit_status == PC_EXIT_UPGRADED)
         return; /* the next program starts what may start */
-    (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r);
+    save_unsaved(r);
+    (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r); /* what cannot be read now is read at the next tick */
     (void)pc_memory_orders(r->file, PC_ORDER_SOAKING, try_soaked, r);
     (void)pc_memory_orders(r->file, PC_ORDER_STANDING, try_expire, r);
 }

@@ -56,6 +56,11 @@ void pc_result_begin(const struct pc_runner *r, struct pc_result *out)
     seen(r, &out->seen);
 }
 
+int pc_tell_result_text(struct pc_runner *r, const char *order_sha256, const char *document, size_t len)
+{
+    return keep_document(r, PC_FRAME_RESULT, "result", document, len, order_sha256, true);
+}
+
 int pc_tell_result(struct pc_runner *r, const struct pc_result *result, bool keep)
 {
     _free_ char *document = NULL;

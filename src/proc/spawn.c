@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio_ext.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -112,7 +113,10 @@ static void __attribute__((noreturn)) be_child(const struct pc_spawn *s, const s
     int r = settle(s, p);
     if (r == 0 && s->run) {
         close_others(s->keep_fd); /* the error pipe too, which says: we are up */
-        end_child(s->run(s->arg));
+        __fpurge(stdout);         /* what our parent has not written yet is not ours to write */
+        int status = s->run(s->arg);
+        (void)fflush(stdout);     /* nobody reads our status of it: what the reader misses, it misses */
+        end_child(status);
     }
     if (r == 0 && s->keep_fd >= 0 && fcntl(s->keep_fd, F_SETFD, 0) < 0)
         r = -errno;

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""The runner is killed at any moment, its disk fills up, its clock is wrong: nothing runs twice, nothing accepted is lost, nothing is said that is not so."""
+import base64
+import os
+import random
+import shutil
+import subprocess
+import time
+import unittest
+
+import rig
+from fleet import moment
+
+ORDERS = int(os.environ.get("PC_CRASH_ORDERS", "24"))
+SEED = int(os.environ.get("PC_SEED", "0")) or random.randrange(1 << 30)
+
+
+class Crash(rig.Case):
+    def drive(self, runner, waiting, results):
+        """Delivers what has no ack yet, takes answers, until the runner dies or a random moment has come."""
+        until = time.monotonic() + random.expovariate(8)
+        for digest, document in waiting.items():
+            if digest not in self.acked:
+                runner.send("bundle", self.bundle(digest, document, runner))
+        while time.monotonic() < until:
+            for kind in ("ack", "result"):
+                try:
+                    told = runner.wait(kind, seconds=0.01)
+                except AssertionError:
+                    continue
+                if kind == "ack":
+                    self.assertEqual(told["verdict"], "accepted", told["text"])
+                    self.acked.add(told["order_sha256"])
+                else:
+                    results.setdefault(told["order_sha256"], set()).add((told["outcome"], told["run"]))
+
+    def bundle(self, digest, document, runner):
+        """The same signatures and entry each time, proven from where this runner is."""
+        envelope, index = self.made[digest]
+        out = {"order": envelope}
+        out.update(self.fleet.log.proofs(runner.checkpoint_size(), index))
+        return out
+
+    def test_killed_at_random_moments(self):
+        print("PC_SEED=%d" % SEED)
+        random.seed(SEED)
+        runner = self.host()
+        self.acked, self.made, documents, results = set(), {}, {}, {}
+        for i in range(ORDERS):
+            document = self.script(runner, "echo %d >>%s; sleep 0.0%d" % (i, self.path("ran"), i % 4))
+            envelope = self.fleet.envelope(document, self.fleet.owners[:2], "order@portcullis")
+            digest = rig.fleet.sha256(document)
+            self.made[digest] = (envelope, self.fleet.log_order(document, envelope))
+            documents[digest] = document
+        kills = 0
+        deadline = time.monotonic() + 45
+        while len(results) < ORDERS and time.monotonic() < deadline:
+            try:
+                self.drive(runner, documents, results)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            if kills < 12:
+                runner.kill()
+                kills += 1
+                runner.start()
+        self.assertEqual(len(results), ORDERS, runner.log_text()[-4000:])
+        ran = rig.lines(self.path("ran"))
+        self.assertEqual(len(ran), len(set(ran)), "run twice")
+        for i, digest in enumerate(documents):
+            outcomes = {outcome for outcome, _ in results[digest]}
+            self.assertEqual(len(outcomes), 1, "one order, two results")
+            if outcomes == {"ok"}:
+                self.assertIn(str(i), ran)
+            else:
+                self.assertEqual(outcomes, {"unknown"})
+        print("%d orders, %d kills, %d unknown" % (ORDERS, kills, sum(("unknown", 1) in r for r in results.values())))
+        self.assert_no_group_left()
+
+    def test_a_start_without_an_end_is_unknown_and_never_again(self):
+        runner = self.host()
+        document = self.script(runner, "echo x >>%s; sleep 60" % self.path("ran"))
+        digest, _ = runner.deliver(document)
+        while not os.path.exists(self.path("ran")):
+            time.sleep(0.02)
+        runner.kill()
+        runner.start()
+        self.assertEqual(runner.result(digest)["outcome"], "unknown")
+        bundle, _ = self.fleet.bundle(document, runner.checkpoint_size())
+        runner.send("bundle", bundle)
+        runner.look("metrics")
+        self.assertEqual(rig.lines(self.path("ran")), ["x"])
+        self.assert_no_group_left()
+
+
+class FullDisk(rig.Case):
+    def setUp(self):
+        super().setUp()
+        self.small = self.path("small")
+        os.mkdir(self.small)
+        rig.run("mount", "-t", "tmpfs", "-o", "size=3m", "none", self.small)
+        self.addCleanup(subprocess.run, ["umount", "-l", self.small])
+
+    def fill(self):
+        with open(os.path.join(self.small, "ballast"), "wb", buffering=0) as f:
+            try:
+                while True:
+                    f.write(b"x" * 4096)
+            except OSError:
+                pass
+
+    def test_refuses_with_a_word_and_loses_nothing(self):
+        runner = self.host(folder=os.path.join(self.small, "web1"))
+        running, _ = runner.deliver(self.script(runner, "echo first; while test ! -e %s; do sleep 0.1; done; head -c 60000 /dev/zero" % self.path("go")))
+        while "start: order" not in runner.log_text():
+            time.sleep(0.02)
+        self.fill()
+        refused = None
+        for _ in range(40):  # what is left of the last pages may still take some
+            document = self.script(runner, "true # %s" % ("y" * 20000))
+            bundle, digest = self.fleet.bundle(document, runner.checkpoint_size())
+            runner.send("bundle", bundle)
+            if "check space" in runner.log_text():
+                refused = (document, digest)
+                break
+            time.sleep(0.2)
+        self.assertTrue(refused, runner.log_text()[-2000:])
+        with open(self.path("go"), "w"):
+            pass
+        time.sleep(1)
+        os.unlink(os.path.join(self.small, "ballast"))
+        self.assertEqual(runner.result(running)["outcome"], "ok")
+        runner.kill()
+        runner.start()
+        document, digest = refused
+        envelope = self.fleet.envelope(document, self.fleet.owners[:2], "order@portcullis")
+        bundle = {"order": envelope}
+        bundle.update(self.fleet.log.proofs(runner.checkpoint_size(), self.fleet.log_order(document, envelope)))
+        runner.send("bundle", bundle)
+        self.assertEqual(runner.result(digest)["outcome"], "ok")
+
+
+class Clock(rig.Case):
+    def library(self):
+        for folder in ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime"):
+            path = os.path.join(folder, "libfaketime.so.1")
+            if os.path.exists(path):
+                return path
+        raise unittest.SkipTest("libfaketime is not installed")
+
+    def clock(self, runner, offset):
+        runner.stop()
+        runner.env = dict(os.environ, LD_PRELOAD=self.library(), FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1")
+        runner.start()
+
+    def test_wrong_by_a_day(self):
+        runner = self.host(start=False)
+        runner.start()
+        for offset, why in (("+86400", "expired"), ("-86400", "future")):
+            self.clock(runner, offset)
+            _, ack = runner.deliver(self.script(runner, "touch %s" % self.path("ran")))
+            self.assertEqual(ack["why"], why)
+        # Accepted with the right clock, then the clock goes wrong: nothing fresh is known by it, so nothing starts; set right, it runs.
+        runner.stop()
+        runner.env = None
+        runner.start()
+        document = self.script(runner, "touch %s" % self.path("ran"), not_before=moment(time.time() + 4), expires=moment(time.time() + 20 * 86400))
+        digest, ack = runner.deliver(document)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        self.clock(runner, "+86400")
+        runner.look("metrics")
+        time.sleep(5)
+        self.assertFalse(os.path.exists(self.path("ran")))
+        runner.stop()
+        runner.env = None
+        runner.start()
+        self.assertEqual(runner.result(digest)["outcome"], "ok")
+
+
+if __name__ == "__main__":
+    rig.main()
