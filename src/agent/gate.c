@@ -687,10 +687,11 @@ static bool needs_copy(struct pc_guard *g, const struct pc_volume *v, const stru
                        struct copy_job *job)
 {
     struct pc_known known;
-    if (pc_store_lookup(g->store, v->id, &h->fh, &known) < 0 || known.how != PC_HOW_LINK) {
+    int r = pc_store_lookup(g->store, v->id, &h->fh, &known);
+    if (r == PC_E_NOTFOUND || (r == 0 && known.how != PC_HOW_LINK))
         spare(g->gate, st);
+    if (r < 0 || known.how != PC_HOW_LINK)
         return false;
-    }
     if (st->st_size == 0)
         return false;
     job->drop_link = h->single_link && st->st_nlink == 2;
