@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define STREAM_QUEUE_MAX (1u << 20)
-#define HANDSHAKE_S 10
 
 struct record {
     struct record *next, *prev;
@@ -192,7 +191,7 @@ static void every_second(evutil_socket_t fd, short events, void *arg)
     h->now = mono_s();
     for (struct record *r = h->first; r; r = r->next) {
         int64_t waited = h->now - r->since;
-        if (r->busy || waited <= (r->hello ? h->limits.request_s : HANDSHAKE_S))
+        if (r->busy || waited <= (r->hello ? h->limits.request_s : h->limits.hello_s))
             continue;
         h->counters.timeouts++;
         cut(r);

@@ -314,8 +314,8 @@ int pc_hub_new(struct pc_server *s, SSL_CTX *ctx, int listen_fd, struct pc_hub *
     const struct pc_server_settings *set = &s->state->settings;
     struct pc_conn_limits limits = {
         .frame_max = PC_FRAME_MAX,
-        .handshake_s = 10,
-        .admit_s = 10,
+        .handshake_s = set->patience,
+        .admit_s = set->patience,
         .silence_s = 3 * set->heartbeat,
         .stall_s = 60,
         .queue_max = 16u << 20,

@@ -339,7 +339,8 @@ static int serve_on(struct pc_server *s, struct sockets *fd, char *why, size_t w
     const struct pc_server_settings *set = &s->state->settings;
     const struct pc_http_limits limits = {.body_max = 4u << 20,
                                           .headers_max = 16u << 10,
-                                          .request_s = 30,
+                                          .hello_s = set->patience,
+                                          .request_s = 3 * set->patience,
                                           .connections = set->api_connections,
                                           .per_address = set->api_per_address,
                                           .streams = 64};

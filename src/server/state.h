@@ -31,6 +31,8 @@
       "postgresql://... when several servers share a fleet; empty: server.db here")                                \
     X("server", server, TEXT, 40, 0, "", "name of this process among them; empty: host name and process id")       \
     X("heartbeat", heartbeat, NUMBER, 1, 3600, "60", "seconds between two checkpoints sent to each host")          \
+    X("patience", patience, NUMBER, 1, 600, "10",                                                                  \
+      "seconds for a handshake and for a hello; three times as much for a whole API request")                      \
     X("connections", connections, NUMBER, 16, 1000000, "18000", "most links at a time")                            \
     X("handshakes", handshakes, NUMBER, 1, 100000, "4096", "most links at a time that have not said who they are") \
     X("handshakes_per_address", handshakes_per_address, NUMBER, 1, 65535, "1024", "of these, from one address")    \

@@ -223,7 +223,7 @@ class Server:
         args = ["init", "--state", self.state, "--tenant", TENANT, "--listen", f"127.0.0.1:{self.api_port}", "--link", f"127.0.0.1:{self.link_port}"]
         out = self.command(*args, *(["--database", database] if database else []))
         self.vkey = out.strip().removeprefix("log key: ")
-        self.tokens = {}
+        self.tokens, self.trust_sha256 = {}, "0" * 64
 
     def command(self, *args, ok=True):
         p = subprocess.run([SERVER, *args], capture_output=True, text=True, timeout=60)
@@ -306,7 +306,8 @@ class Server:
         for o in owners:
             with open(f"{path}.{o.name}.sig", "w") as f:
                 f.write(o.sign(document, "trust@portcullis"))
-        return self.command("trust", "--state", self.state, path).split()[-1]
+        self.trust_sha256 = self.command("trust", "--state", self.state, path).split()[-1]
+        return self.trust_sha256
 
     def log(self):
         """All entries, and the checkpoint, verified against each other by the tree of this file."""
@@ -324,9 +325,9 @@ class Server:
 class Host:
     """An agent that believes nothing: every proof it is sent is checked."""
 
-    def __init__(self, server, name, trust_sha256="0" * 64):
+    def __init__(self, server, name):
         self.server, self.name, self.key, self.link_key = server, name, Key(), Key()
-        self.ref, self.trust_sha256 = f"{name}#{self.key.id}", trust_sha256
+        self.ref, self.trust_sha256 = f"{name}#{self.key.id}", server.trust_sha256
         self.folder = tempfile.mkdtemp(dir=server.folder)
         self.sock, self.buffer = None, b""
         self.size, self.root, self.sequence = 0, b"", 0
@@ -507,12 +508,12 @@ class Fleet:
         for k, v in settings.items():
             self.server.set(k, v)
         self.trust = trust_document(self.owners, self.server.vkey)
-        self.trust_sha256 = self.server.install_trust(self.trust)
+        self.server.install_trust(self.trust)
         self.server.start()
         self.sequence = 0
 
     def host(self, name, connect=True):
-        h = Host(self.server, name, self.trust_sha256).enroll()
+        h = Host(self.server, name).enroll()
         return h.connect() if connect else h
 
     def order(self, hosts, owners=None, **kw):
