@@ -205,7 +205,7 @@ class Owners(unittest.TestCase):
         self.assertEqual((status, answer["error"]), (422, "quorum"))
         status, answer = f.server.call("POST", "/v1/trust", envelope(new, f.owners[:2], "order@portcullis"))
         self.assertEqual((status, answer["error"]), (422, "signature"))
-        status, answer = f.server.call("POST", "/v1/trust", envelope(trust_document(f.owners, f.server.vkey), f.owners, "trust@portcullis"))
+        status, answer = f.server.call("POST", "/v1/trust", envelope(trust_document(f.owners, f.server.vkey, dwell=9), f.owners, "trust@portcullis"))
         self.assertEqual((status, answer["error"]), (422, "version"))
         f.server.post("/v1/trust", envelope(new, f.owners[:2], "trust@portcullis"))
         self.assertEqual(base64.b64decode(a.wait("trust")["document"]), new)
