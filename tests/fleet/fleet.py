@@ -92,7 +92,8 @@ class Namespace:
         must(["ip", "-n", self.name, "link", "set", "lo", "up"])
 
     def words(self, words):
-        return ["ip", "netns", "exec", self.name] + list(words)
+        # Not `ip netns exec`: that hides /sys, and with it the cgroups that orders run in.
+        return ["nsenter", "--net=/run/netns/" + self.name, "--"] + list(words)
 
 
 class Network:

@@ -187,10 +187,13 @@ class Throwaway(Ground):
         threading.Thread(target=self.files_server.serve_forever, daemon=True).start()
 
     def stop_by_hand(self, kit):
-        """A freeze of nothing that matters, signed by one owner and carried to the host as a file."""
+        """A halt of an order that nobody ever made, signed by one owner and carried to the host as a file."""
+        document = kit.document(action="rollout.halt", class_="S", params={"order_sha256": "00" * 32})
         path = os.path.join(self.fleet.dir, "by-hand.json")
-        carol = self.fleet.owners[2]
-        carol.must("stop", "hash.block", "--sha256", "00" * 32, "--seconds", "120", "--hosts", self.ref, "--key", carol.key, "--yes", "--offline", "-o", path)
+        with open(path, "wb") as out:
+            out.write(document)
+        with open(path + ".carol.sig", "w", encoding="ascii") as out:
+            out.write(kit.signs(2, document))
         done = self.host.apply_stop(path)
         if done.returncode != 0:
             raise Owned("the host does not take a stop by hand: %s" % done.stderr)
