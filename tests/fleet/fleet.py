@@ -344,7 +344,8 @@ class Fleet:
         return host
 
     def online(self, name):
-        return any(h["name"] == name and h["online"] for h in self.owners[0].json("hosts"))
+        done = self.owners[0].portcullis("hosts", "--json")  # its status tells of pins; here only the list counts
+        return done.stdout.startswith("[") and any(h["name"] == name and h["online"] for h in json.loads(done.stdout))
 
     def order(self, name, *words, hosts=None, by=2, submit=True):
         """Makes, approves (by so many owners) and submits an order; its file and SHA-256."""
