@@ -252,7 +252,7 @@ def fast_forward(kit):
     agent = kit.agent()
     text = "%s\n%d\n%s\ntime %d\n" % (kit.evil.log.signer.name, 1 << 60, b64(os.urandom(32)), int(time.time()))
     agent.send("checkpoint", {"checkpoint": kit.evil.log.signer.note(text), "from": agent.seen(), "consistency": [b64(os.urandom(32))] * 40})
-    kit.said("consistency")
+    kit.said("check consistency: checkpoint")
     return kit.still_obeys()
 
 
@@ -288,7 +288,7 @@ def ring_skipped(kit):
     agent = kit.agent()
     kit.deliver(agent, kit.bundle(document, kit.quorum(document)), document, "accepted")
     kit.send_continue(agent, digest, [])
-    kit.said("ring")
+    kit.said("check ring")
     return kit.nothing_ran(digest)
 
 
@@ -298,11 +298,11 @@ def ring_reports_forged(kit):
     document, digest = kit.two_rings()
     agent = kit.agent()
     kit.deliver(agent, kit.bundle(document, kit.quorum(document)), document, "accepted")
-    report = {"portcullis": "ring/1", "tenant": "city", "host": json.loads(document)["hosts"][0], "order_sha256": digest, "ring": 0,
+    report = {"portcullis": "ring/1", "tenant": "city", "host": json.loads(document)["hosts"][0], "order_sha256": digest, "run": 0, "ring": 0,
               "outcome": "ok", "incidents": 0, "started": now(-60), "ended": now(-50), "soaked": now(-10)}
     forger = tree.Signer(name="forger")
     kit.send_continue(agent, digest, [forger.host_envelope("ring", json.dumps(report).encode())])
-    kit.said("ring")
+    kit.said("check ring")
     return kit.nothing_ran(digest)
 
 

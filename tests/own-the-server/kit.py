@@ -183,9 +183,9 @@ class Kit:
     def send_continue(self, agent, digest, reports):
         chain = hashlib.sha256(b"".join(hashlib.sha256(opened(r)).digest() for r in reports)).hexdigest()
         entry = {"portcullis": "entry/1", "tenant": "city", "type": "continue", "time": now(),
-                 "body": {"order_sha256": digest, "ring": 1, "count": len(reports), "reports": chain}}
+                 "body": {"order_sha256": digest, "run": 0, "ring": 1, "count": len(reports), "reports": chain}}
         index = self.evil.log.append(json.dumps(entry).encode())
-        body = {"order_sha256": digest, "ring": 1, "reports": [{"envelope": r} for r in reports]}
+        body = {"order_sha256": digest, "run": 0, "ring": 1, "reports": [{"envelope": r} for r in reports]}
         body.update(self.evil.log.proven(index, agent.seen()))
         agent.send("continue", body)
 
