@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MESON_ARGS ?=
 SUMMARY ?= tests/check/summary
 
-.PHONY: all setup run demo test test-attack test-benign bench install clean help
+.PHONY: all setup run demo demo-fleet own-the-server test test-attack test-benign bench install clean help
 
 all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -20,6 +20,12 @@ run: all ## guard a demo folder (or PROTECT=/srv/data), run a drill against it, 
 
 demo: all ## the same story, then stop; status 0 only if all that was shown was verified
 	@BUILD=$(BUILD) tools/run.sh --demo
+
+demo-fleet: all ## three hosts, one server, three owners, explained; status 0 only if all that was shown was verified
+	@PC_BUILD=$(abspath $(BUILD)) tools/demo-fleet
+
+own-the-server: all ## play an attacker with root on the server, against real agents (needs root)
+	@PC_BUILD=$(abspath $(BUILD)) tests/own-the-server/run
 
 test: setup all ## the everyday tests
 	@rm -f $(BUILD)/meson-logs/testlog.json
