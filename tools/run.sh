@@ -24,6 +24,7 @@ cannot() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 77; }
 
 cleanup() {
     set +e
+    stop_fleet
     if [ -n "$GUARD" ]; then
         kill -TERM "$GUARD" 2>/dev/null
         wait "$GUARD" 2>/dev/null
@@ -33,6 +34,8 @@ cleanup() {
         rm -rf "$WORK"
     fi
 }
+
+. "$HERE/tools/fleet-here.sh"
 
 check_host() {
     [ "$(id -u)" = 0 ] || cannot "guarding needs root (it watches and preserves everybody's files): run it with sudo"
@@ -169,10 +172,12 @@ main() {
     "$BUILD/portcullis" incidents
     if [ "$FAILED" = 0 ]; then good "all that was shown was verified"; else bad "not all that was shown could be verified"; fi
     [ "$DEMO_ONLY" = 1 ] && exit "$FAILED"
+    start_fleet
     step "Guarding until Ctrl-C"
     say "  $BUILD/portcullis --state $STATE status       what is guarded"
     say "  $BUILD/portcullis --state $STATE incidents    what was stopped"
     say "  try to destroy something in $DEMO"
+    how_to_look_at_fleet
     tail -n 0 -f "$WORK/guard.log" --pid "$GUARD" &
     wait "$GUARD" || true
 }
