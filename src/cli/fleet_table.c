@@ -58,5 +58,8 @@ const struct pc_cli_command pc_fleet_commands[] = {
     {.name = "hosts", .words = "", .brief = "the hosts, against the identities that you pinned", .fleet = true,
      .options = {{"--pin", NULL, "pin those that are new, after showing them"}, {"--yes", NULL, "with --pin: do not ask"}},
      .run = pc_cmd_hosts},
+    {.name = "log verify", .words = "", .brief = "the whole log, against your trust file, your pins and what you verified before", .fleet = true,
+     .options = {{"--log-only", NULL, "do not ask for the approvals of each order (needs no token)"}},
+     .run = pc_cmd_log_verify},
     {0},
 };

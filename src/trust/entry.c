@@ -121,18 +121,27 @@ int pc_entry_owners(const char *tenant, const char *type, const struct pc_envelo
 
 /* --- demanding -------------------------------------------------------------------------------------------------------- */
 
-struct entry {
-    char tenant[PC_NAME_MAX + 1], type[32];
-    int64_t time;
-    const json_t *body;
-};
 static const struct pc_field entry_fields[] = {
-    {"tenant", PC_FIELD_NAME, offsetof(struct entry, tenant), 0, 0, false},
-    {"type", PC_FIELD_TEXT, offsetof(struct entry, type), 1, 31, false},
-    {"time", PC_FIELD_TIME, offsetof(struct entry, time), 0, 0, false},
-    {"body", PC_FIELD_OBJECT, offsetof(struct entry, body), 0, 0, false},
+    {"tenant", PC_FIELD_NAME, offsetof(struct pc_entry, tenant), 0, 0, false},
+    {"type", PC_FIELD_TEXT, offsetof(struct pc_entry, type), 1, 31, false},
+    {"time", PC_FIELD_TIME, offsetof(struct pc_entry, time), 0, 0, false},
+    {"body", PC_FIELD_OBJECT, offsetof(struct pc_entry, body), 0, 0, false},
     {0},
 };
+int pc_entry_parse(const void *text, size_t len, struct pc_entry *out, void **root, char *why_text, size_t why_len)
+{
+    struct pc_why why = {why_text, why_len};
+    struct pc_entry e = {0};
+    json_t *made = NULL;
+    pc_why_clear(why);
+    int r = pc_document_read(text, len, PC_ENTRY_MAX, "entry/1", entry_fields, &e, &made, why);
+    if (r < 0)
+        return r;
+    *out = e;
+    *root = made;
+    return 0;
+}
+
 struct body {
     char order_sha256[PC_SHA256_HEX + 1], id[PC_ID_LEN + 1], reports[PC_SHA256_HEX + 1];
     const json_t *approvals, *document;
@@ -164,7 +173,7 @@ static const struct pc_field continue_fields[] = {
 static int open_entry(const struct pc_log_part *p, const char *type, const struct pc_order *o, const struct pc_field *fields,
                       struct body *out, json_t **root, struct pc_why why)
 {
-    struct entry entry = {0};
+    struct pc_entry entry = {0};
     if (!p->entry)
         return pc_why(why, PC_E_REFUSED, "it came without the log's proof");
     int r = pc_document_read(p->entry, p->entry_len, PC_DOCUMENT_SMALL_MAX, "entry/1", entry_fields, &entry, root, why);

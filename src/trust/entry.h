@@ -18,4 +18,13 @@ int pc_entry_continue(const char *tenant, const char *order_sha256, uint64_t run
 int pc_entry_host(const char *tenant, const char *type, const struct pc_host_envelope *e, int64_t time, char **out, size_t *len);
 /* `trust`, `revoke`, `server`: with the document when there is room. */
 int pc_entry_owners(const char *tenant, const char *type, const struct pc_envelope *e, int64_t time, char **out, size_t *len);
+
+/* An entry, read: what every one has. */
+struct pc_entry {
+    char tenant[PC_NAME_MAX + 1], type[32];
+    int64_t time;
+    const void *body; /* json_t *, an object, inside *root */
+};
+/* *root (json_t *, json_decref it) keeps the body alive. PC_E_SYNTAX with the reason in why (may be NULL), PC_E_LIMIT, -ENOMEM. */
+int pc_entry_parse(const void *text, size_t len, struct pc_entry *out, void **root, char *why, size_t why_len);
 #endif

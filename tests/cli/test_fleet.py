@@ -426,5 +426,240 @@ class Hosts(Case):
         self.bad(1, "hosts: line 1: not a host", "hosts")
 
 
+class LogVerify(Case):
+    def setUp(self):
+        super().setUp()
+        fleet = self.fleet
+        with open(fleet.trust_path, "rb") as f:
+            trust = f.read()
+        fleet.log.add(fleet.entry("trust", {"sha256": sha256(trust), "signatures": [], "document": b64(trust)}))
+        for host in (self.web1, self.web2):
+            self.server.log_envelope("enroll", host.seal(json.dumps({
+                "portcullis": "enroll/1", "tenant": "city", "host": host.name, "link_key": b64(b"k" * 32), "token_sha256": "0" * 64,
+                "trust_sha256": sha256(trust), "created": moment(time.time())}).encode(), "enroll"))
+        self.row = self.running()
+        self.server.run_order(self.row, self.web1)
+        self.server.run_order(self.row, self.web2, "failed", 1)
+
+    def verified(self, *args):
+        report = self.json("log", "verify", *args)
+        self.assertTrue(report["ok"])
+        return report
+
+    def broken(self, words, *args):
+        """Fails, with words in a problem or on standard error; the saved checkpoint stays as it was."""
+        path = os.path.join(self.home, "checkpoint")
+        before = self.read("checkpoint") if os.path.exists(path) else None
+        r = self.run_it("log", "verify", *args, "--json")
+        self.assertEqual(r.returncode, 1, r)
+        report = json.loads(r.stdout) if r.stdout else {"ok": False, "problems": []}
+        self.assertFalse(report["ok"])
+        self.assertIn(words, r.stderr + "\n".join(p["what"] for p in report["problems"]))
+        self.assertEqual(self.read("checkpoint") if os.path.exists(path) else None, before)
+        return report
+
+    def add(self, kind, body):
+        return self.fleet.log.add(self.fleet.entry(kind, body))
+
+    def test_whole(self):
+        report = self.verified()
+        self.assertEqual(report["size"], len(self.fleet.log.entries))
+        self.assertEqual(report["entries"], {"trust": 1, "enroll": 2, "order": 1, "ack": 2, "result": 2})
+        self.assertEqual((report["orders_checked"], report["checkpoints_of_hosts"], report["answers_to_orders_outside"]), (1, 4, 0))
+        self.assertEqual(self.read("checkpoint").split("\n")[1], str(report["size"]))
+        self.server.run_order(self.row, self.web1)
+        out = self.good("log", "verify")
+        self.assertIn("verified", out)
+        self.assertIn("8 entries verified", out)
+
+    def test_many_entries(self):
+        """More than one tile on two levels; partial ones at the end."""
+        for i in range(700):
+            self.server.log_envelope("ack", ack(self.fleet, self.web1, self.row["order_sha256"], seen={"size": 0, "root": b64(b"\0" * 32)}))
+        self.assertEqual(self.verified()["size"], 708)
+
+    def test_log_only(self):
+        os.unlink(os.path.join(self.home, "token"))
+        self.write("owner.conf", "[server]\nurl = %s\nca = %s\n" % (self.server.url, self.server.ca))
+        report = self.verified("--log-only")
+        self.assertEqual((report["orders_checked"], report["orders_unchecked"]), (0, 1))
+        self.bad(4, "does not take your token", "log", "verify")
+
+    def test_another_log_key(self):
+        self.fleet.log.key = HostKey("x").key
+        self.broken("not one of the log of your trust file")
+
+    def test_wrong_root(self):
+        root = self.fleet.log.root
+        self.fleet.log.root = lambda low=0, high=None: b"\1" * 32 if low == 0 and high in (None, len(self.fleet.log.entries)) else root(low, high)
+        self.broken("do not have the root that the log signed")
+        self.assertTrue(os.listdir(os.path.join(self.home, "evidence")))
+
+    def test_changed_entry(self):
+        lie = dict(self.server.lies)
+        good = list(self.fleet.log.entries)
+
+        def changed(handler, path):
+            bundle = b"".join(len(e).to_bytes(2, "big") + e for e in good[:-1] + [good[-1].replace(b"city", b"town")])
+            self.server.send(handler, 200, bundle, "application/octet-stream")
+        self.server.lies["/log/tile/entries/"] = changed
+        self.broken("do not have the root that the log signed")
+        self.assertEqual(lie, {})
+
+    def test_truncated_entries(self):
+        self.server.lies["/log/tile/entries/"] = lambda h, p: self.server.send(h, 200, b"\0\5abc", "application/octet-stream")
+        self.broken("entries 0 of the log are cut off: 0 of 8 are there")
+        self.server.lies["/log/tile/entries/"] = lambda h, p: self.server.error(h, 404, "tile", "no such tile")
+        self.broken("does not show a part of the log that its checkpoint covers")
+
+    def test_truncated_tiles(self):
+        self.server.lies["/log/tile/0/"] = lambda h, p: self.server.send(h, 200, b"\0" * 31, "application/octet-stream")
+        self.broken("holds other hashes than the entries beneath it have")
+
+    def test_endless_tile(self):
+        def endless(handler, path):
+            handler.send_response(200)
+            handler.end_headers()
+            while True:
+                handler.wfile.write(b"\0" * (1 << 20))
+        self.server.lies["/log/tile/entries/"] = endless
+        self.broken("refused an answer without end")
+
+    def test_shrunk(self):
+        self.verified()
+        kept = self.fleet.log.entries
+        self.fleet.log.entries = kept[:-1]
+        self.broken("THE LOG HAS SHRUNK")
+        names = sorted(n.split("-")[0] for n in os.listdir(os.path.join(self.home, "evidence")))
+        self.assertEqual(names, ["before", "shown"])
+
+    def test_other_history(self):
+        self.verified()
+        self.fleet.log.entries[3:] = [self.fleet.entry("continue", {"order_sha256": self.row["order_sha256"], "n": i}) for i in range(9)]
+        self.broken("THIS IS ANOTHER LOG")
+        self.assertEqual(len(os.listdir(os.path.join(self.home, "evidence"))), 2)
+
+    def test_split_view(self):
+        """A host signed that it saw another log: the server showed it another."""
+        other = fake_server.Log()
+        other.entries = [b"x", b"y", b"z"]
+        self.server.log_envelope("ack", ack(self.fleet, self.web1, self.row["order_sha256"], seen=fake_server.checkpoint_seen(other)))
+        self.broken("SPLIT VIEW: web1 was shown another log")
+
+    def test_split_view_ahead(self):
+        seen = {"size": len(self.fleet.log.entries) + 5, "root": b64(b"\7" * 32)}
+        self.server.log_envelope("result", result(self.fleet, self.web2, self.row["order_sha256"], seen=seen))
+        self.broken("SPLIT VIEW: web2 saw a log of 13 entries")
+
+    def test_no_quorum(self):
+        for signers, words in ((self.fleet.owners[:1], "NO QUORUM: 1 of 2 owners"), ([self.fleet.owners[0]] * 2, "NO QUORUM: 1 of 2 owners")):
+            document = self.script()
+            envelope = self.fleet.envelope(document, signers, "order@portcullis")
+            self.server.add_order(document, envelope)
+            self.broken(words)
+
+    def test_forged_approval(self):
+        document = self.script()
+        envelope = self.fleet.envelope(document, self.fleet.owners[:2], "trust@portcullis")
+        self.server.add_order(document, envelope)
+        self.broken("an approval does not verify")
+
+    def test_hidden_approvals(self):
+        self.row["signatures"] = self.row["signatures"][:1]
+        self.broken("does not show the approvals that it logged")
+        self.server.orders.clear()
+        self.broken("does not show the approvals that it logged")
+
+    def test_stop_needs_one(self):
+        document = self.fleet.order([self.web1.ref], "host.isolate", {"allow": [], "seconds": 60}, class_="S")
+        self.server.add_order(document, self.fleet.envelope(document, self.fleet.owners[:1], "order@portcullis"))
+        self.verified()
+
+    def test_revoked_approver(self):
+        alice = self.fleet.owners[0]
+        revoke = json.dumps({"portcullis": "revoke/1", "tenant": "city", "owner": "alice", "key": alice.fingerprint(), "created": moment(time.time()),
+                             "reason": "lost"}).encode()
+        self.add("revoke", {"sha256": sha256(revoke), "signatures": [], "document": b64(revoke)})
+        self.verified()
+        self.running()
+        self.broken("NO QUORUM: 1 of 2 owners approved it (signatures by keys that the log says are revoked do not count)")
+
+    def test_forged_host(self):
+        stranger = HostKey("web1")
+        stranger.ref = self.web1.ref
+        self.server.log_envelope("result", result(self.fleet, stranger, self.row["order_sha256"]))
+        self.broken("not signed by " + self.web1.ref)
+
+    def test_another_identity(self):
+        stranger = HostKey("web1")
+        self.server.log_envelope("result", result(self.fleet, stranger, self.row["order_sha256"]))
+        self.broken("web1 has another identity here")
+
+    def test_bad_signature(self):
+        envelope = result(self.fleet, self.web1, self.row["order_sha256"])
+        self.server.log_envelope("result", dict(envelope, signature=b64(b"\1" * 64)))
+        self.broken("the host's signature does not verify")
+
+    def test_verdict_turned(self):
+        self.server.log_envelope("ack", ack(self.fleet, self.web1, self.row["order_sha256"], "refused", "quorum"))
+        self.broken("the host's word was the other one")
+
+    def test_large_result(self):
+        envelope = result(self.fleet, self.web1, self.row["order_sha256"], output=b"x" * 60000)
+        digest = sha256(base64.b64decode(envelope["document"]))
+        self.add("result", {"document_sha256": digest, "key": envelope["key"], "signature": envelope["signature"]})
+        self.broken("does not show the document whose hash it logged")
+        self.server.lies["/v1/reports/" + digest] = lambda h, p: self.server.send(h, 200, envelope)
+        self.verified()
+        other = result(self.fleet, self.web1, self.row["order_sha256"])
+        self.server.lies["/v1/reports/" + digest] = lambda h, p: self.server.send(h, 200, other)
+        self.broken("does not show the document whose hash it logged")
+
+    def test_not_entries(self):
+        for entry, words in ((b"", "not an entry"), (b"{}", "not an entry"), (b"\x1b[2J", "not an entry"),
+                             (self.fleet.entry("surprise", {}), "an entry of an unknown type"),
+                             (self.fleet.entry("ack", {}), "neither an envelope nor the hash of one"),
+                             (self.fleet.entry("order", {"order_sha256": "0"}), "not the body of an order"),
+                             (self.fleet.entry("continue", {"order_sha256": "0" * 64}), "of an order that was not logged before"),
+                             (self.fleet.entry("trust", {"sha256": "0" * 64, "signatures": [], "document": "AAAA"}), "does not hold the document"),
+                             (self.fleet.entry("ack", {}).replace(b"city", b"town"), "an entry of another tenant")):
+            with self.subTest(words):
+                self.fleet.log.entries.append(entry)
+                self.broken(words)
+                self.fleet.log.entries.pop()
+        self.fleet.log.entries.append(b"\x1b[2J")
+        self.assertNotIn("\x1b", self.run_it("log", "verify").stdout)
+
+    def test_carried_stop(self):
+        """A stop that came by hand: the host tells of it, the log has no order. Said, not condemned."""
+        self.server.log_envelope("ack", ack(self.fleet, self.web1, "ab" * 32))
+        self.assertEqual(self.verified()["answers_to_orders_outside"], 1)
+        self.assertIn("stops that were carried by hand?", self.good("log", "verify"))
+
+    def test_later_trust(self):
+        """Trust files change: orders count under the one in force, a later one than ours is not taken from the server."""
+        trust = json.dumps(dict(self.fleet.trust, version=2)).encode()
+        self.add("trust", {"sha256": sha256(trust), "signatures": [], "document": b64(trust)})
+        self.running()
+        report = self.broken("version 2 came into force, yours is version 1")
+        self.assertIn("approved under a trust file that you do not have", report["problems"][1]["what"])
+        old = self.read("trust.json")
+        self.write("trust.json", trust.decode())
+        self.assertIn("trust file version 1 is not in your folder", self.verified()["notes"][0])
+        self.write("trust.1.json", old)
+        self.assertEqual(self.verified()["notes"], [])
+
+    def test_stands_still(self):
+        note = self.fleet.log.note
+        self.fleet.log.note = lambda: note(when=time.time() - 4000)
+        self.broken("the log stands still, or newer entries are withheld")
+        self.fleet.log.note = lambda: note(when=time.time() + 4000)
+        self.broken("from the future")
+
+    def test_damaged_memory(self):
+        self.write("checkpoint", "garbage")
+        self.broken("what you verified last cannot be read")
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[2:], verbosity=2)
