@@ -59,7 +59,7 @@ static int connect_to(struct pc_fleet *f)
     int status = read_token(d->token, &token);
     if (status)
         return status;
-    int r = pc_http_new(&(struct pc_http_settings){.url = d->url, .ca = d->ca, .token = token}, &f->http);
+    int r = pc_https_new(&(struct pc_https_settings){.url = d->url, .ca = d->ca, .token = token}, &f->http);
     if (token)
         explicit_bzero(token, strlen(token));
     if (r == PC_E_SYNTAX)
@@ -78,7 +78,7 @@ int pc_fleet_begin(const struct pc_cli *cli, struct pc_fleet *out)
 
 void pc_fleet_end(struct pc_fleet *f)
 {
-    pc_http_free(f->http);
+    pc_https_free(f->http);
     f->http = NULL;
     pc_pins_clear(&f->pins);
     pc_owner_dir_close(&f->dir);
@@ -99,7 +99,7 @@ int pc_fleet_trust(struct pc_fleet *f)
 /* No answer at all. */
 static int unanswered(const struct pc_fleet *f, int r)
 {
-    const char *url = pc_http_url(f->http), *why = pc_http_why(f->http);
+    const char *url = pc_https_url(f->http), *why = pc_https_why(f->http);
     if (r == -ENOMEM)
         return no_memory();
     if (r == PC_E_KEY)
@@ -112,7 +112,7 @@ static int unanswered(const struct pc_fleet *f, int r)
 }
 
 /* An answer other than 200. The words are the server's: they are quoted, not believed. */
-static int unwilling(const struct pc_fleet *f, const char *path, const struct pc_http_answer *a)
+static int unwilling(const struct pc_fleet *f, const char *path, const struct pc_https_answer *a)
 {
     json_t *j = NULL;
     const char *word = NULL, *text = NULL;
@@ -131,13 +131,13 @@ static int unwilling(const struct pc_fleet *f, const char *path, const struct pc
     return pc_cli_fail(status, "the server answers %ld to %s and does not say why", a->status, path);
 }
 
-static int ask(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_http_answer *out)
+static int ask(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_https_answer *out)
 {
-    int r = pc_http_ask(f->http, path, type, body, len, max, out);
+    int r = pc_https_ask(f->http, path, type, body, len, max, out);
     return r < 0 ? unanswered(f, r) : 0;
 }
 
-static int take_json(const struct pc_fleet *f, const char *path, struct pc_http_answer *a, json_t **out)
+static int take_json(const struct pc_fleet *f, const char *path, struct pc_https_answer *a, json_t **out)
 {
     int status = 0, r = 0;
     if (a->status != 200)
@@ -145,13 +145,13 @@ static int take_json(const struct pc_fleet *f, const char *path, struct pc_http_
     else
         r = pc_answer_parse(a->body.data ? a->body.data : "", a->body.len, out);
     pc_buf_free(&a->body);
-    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s%s: the answer is not one of a Portcullis server: %s", pc_http_url(f->http), path, pc_strerror(r))
+    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s%s: the answer is not one of a Portcullis server: %s", pc_https_url(f->http), path, pc_strerror(r))
                  : status;
 }
 
 int pc_fleet_get(struct pc_fleet *f, json_t **out, const char *fmt, ...)
 {
-    struct pc_http_answer a;
+    struct pc_https_answer a;
     char *made = NULL;
     va_list ap;
     va_start(ap, fmt);
@@ -166,7 +166,7 @@ int pc_fleet_get(struct pc_fleet *f, json_t **out, const char *fmt, ...)
 
 int pc_fleet_post(struct pc_fleet *f, const char *path, const void *body, size_t len, json_t **out)
 {
-    struct pc_http_answer a;
+    struct pc_https_answer a;
     int status = ask(f, path, NULL, body, len, PC_ANSWER_MAX, &a);
     return status ? status : take_json(f, path, &a, out);
 }
@@ -180,7 +180,7 @@ int pc_fleet_post_json(struct pc_fleet *f, const char *path, json_t *body, json_
 
 int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_buf *out, bool *found)
 {
-    struct pc_http_answer a;
+    struct pc_https_answer a;
     int status = ask(f, path, NULL, NULL, 0, max > ERROR_MAX ? max : ERROR_MAX, &a);
     if (status)
         return status;
@@ -188,7 +188,7 @@ int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_b
     if (a.status != 200 && !missing)
         status = unwilling(f, path, &a);
     else if (a.status == 200 && a.body.len > max)
-        status = pc_cli_fail(PC_EXIT_FAILED, "%s%s: %zu bytes: no such thing has more than %zu", pc_http_url(f->http), path, a.body.len, max);
+        status = pc_cli_fail(PC_EXIT_FAILED, "%s%s: %zu bytes: no such thing has more than %zu", pc_https_url(f->http), path, a.body.len, max);
     if (found)
         *found = !missing;
     if (missing || status) {
@@ -202,7 +202,7 @@ int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_b
 
 int pc_fleet_post_bytes(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, struct pc_buf *out)
 {
-    struct pc_http_answer a;
+    struct pc_https_answer a;
     int status = ask(f, path, type, body, len, ERROR_MAX, &a);
     if (status)
         return status;

@@ -1,7 +1,7 @@
 #ifndef PC_CLI_NET_FLEET_H
 #define PC_CLI_NET_FLEET_H
 #include "cli/cli.h"
-#include "cli/net/http.h"
+#include "cli/net/https.h"
 #include "cli/owner_dir.h"
 #include "cli/render.h"
 
@@ -13,7 +13,7 @@ struct pc_fleet {
     const struct pc_cli *cli;
     struct pc_owner_dir dir;
     struct pc_pins pins;
-    struct pc_http *http;
+    struct pc_https *http;
     bool has_trust;
     struct pc_trust trust; /* when has_trust; see pc_fleet_trust */
 };

@@ -29,7 +29,7 @@ static void weighing_clear(struct weighing *w)
 
 static int wrong(const struct weighing *w, const char *what)
 {
-    return pc_cli_fail(PC_EXIT_FAILED, "%s: the server's answer is not to be believed: %s", pc_http_url(w->fleet->http), what);
+    return pc_cli_fail(PC_EXIT_FAILED, "%s: the server's answer is not to be believed: %s", pc_https_url(w->fleet->http), what);
 }
 
 /* --- the document and who approved it ----------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /*
- * Owns how the command line talks HTTPS (http.h). Must not believe the server in anything, know what is asked or print. The
+ * Owns how the command line talks HTTPS (https.h). Must not believe the server in anything, know what is asked or print. The
  * bounds are against a server that sends for ever, or nothing for ever.
  */
-#include "cli/net/http.h"
+#include "cli/net/https.h"
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -17,11 +17,11 @@
 #define TOTAL_SECONDS 300L
 #define HEADERS_MAX (64u << 10)
 
-struct pc_http {
+struct pc_https {
     CURL *curl;
     struct curl_slist *auth;
     char *url, *ca, *token;
-    char why[CURL_ERROR_SIZE + PC_HTTP_URL_MAX + 64];
+    char why[CURL_ERROR_SIZE + PC_HTTPS_URL_MAX + 64];
 };
 
 /* Only what the rest of this file can append a path to: scheme, host, port; no user, path, query. */
@@ -29,18 +29,18 @@ static bool url_valid(const char *url)
 {
     static const char scheme[] = "https://";
     size_t n = strlen(url);
-    if (n >= PC_HTTP_URL_MAX || strncmp(url, scheme, sizeof scheme - 1) != 0)
+    if (n >= PC_HTTPS_URL_MAX || strncmp(url, scheme, sizeof scheme - 1) != 0)
         return false;
     const char *host = url + sizeof scheme - 1;
     size_t good = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]");
     return good > 0 && (host[good] == 0 || strcmp(host + good, "/") == 0);
 }
 
-int pc_http_new(const struct pc_http_settings *s, struct pc_http **out)
+int pc_https_new(const struct pc_https_settings *s, struct pc_https **out)
 {
     if (!url_valid(s->url))
         return PC_E_SYNTAX;
-    struct pc_http *h = calloc(1, sizeof *h);
+    struct pc_https *h = calloc(1, sizeof *h);
     if (!h)
         return -ENOMEM;
     h->curl = curl_easy_init();
@@ -48,7 +48,7 @@ int pc_http_new(const struct pc_http_settings *s, struct pc_http **out)
     h->ca = strdup(s->ca);
     h->token = s->token ? strdup(s->token) : NULL;
     if (!h->curl || !h->url || !h->ca || (s->token && !h->token)) {
-        pc_http_free(h);
+        pc_https_free(h);
         return -ENOMEM;
     }
     size_t n = strlen(h->url);
@@ -58,7 +58,7 @@ int pc_http_new(const struct pc_http_settings *s, struct pc_http **out)
     return 0;
 }
 
-void pc_http_free(struct pc_http *h)
+void pc_https_free(struct pc_https *h)
 {
     if (!h)
         return;
@@ -73,12 +73,12 @@ void pc_http_free(struct pc_http *h)
     free(h);
 }
 
-const char *pc_http_why(const struct pc_http *h)
+const char *pc_https_why(const struct pc_https *h)
 {
     return h->why;
 }
 
-const char *pc_http_url(const struct pc_http *h)
+const char *pc_https_url(const struct pc_https *h)
 {
     return h->url;
 }
@@ -110,7 +110,7 @@ static size_t take_header(char *data, size_t size, size_t n, void *ctx)
     return 0;
 }
 
-static struct curl_slist *headers(const struct pc_http *h, const char *type)
+static struct curl_slist *headers(const struct pc_https *h, const char *type)
 {
     _free_ char *auth = NULL, *content = NULL;
     struct curl_slist *list = NULL;
@@ -136,7 +136,7 @@ static struct curl_slist *headers(const struct pc_http *h, const char *type)
 }
 
 /* Everything but the request itself. Every option here is known to the libcurl that we build with; a failure is lack of memory. */
-static bool set_up(struct pc_http *h, const char *url, struct sink *sink)
+static bool set_up(struct pc_https *h, const char *url, struct sink *sink)
 {
     CURL *c = h->curl;
     CURLcode r = CURLE_OK;
@@ -167,7 +167,7 @@ static bool set_up(struct pc_http *h, const char *url, struct sink *sink)
     return r == CURLE_OK;
 }
 
-static bool set_body(struct pc_http *h, const void *body, size_t len)
+static bool set_body(struct pc_https *h, const void *body, size_t len)
 {
     return curl_easy_setopt(h->curl, CURLOPT_POST, 1L) == CURLE_OK &&
            curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len) == CURLE_OK &&
@@ -175,7 +175,7 @@ static bool set_body(struct pc_http *h, const void *body, size_t len)
 }
 
 /* What curl says, as one of the errors of http.h. */
-static int failed(struct pc_http *h, CURLcode r, bool too_much)
+static int failed(struct pc_https *h, CURLcode r, bool too_much)
 {
     static const struct {
         CURLcode code;
@@ -196,7 +196,7 @@ static int failed(struct pc_http *h, CURLcode r, bool too_much)
     return -EIO;
 }
 
-int pc_http_ask(struct pc_http *h, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_http_answer *out)
+int pc_https_ask(struct pc_https *h, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_https_answer *out)
 {
     struct sink sink = {0};
     _free_ char *url = NULL;
