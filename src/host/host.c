@@ -190,7 +190,7 @@ int pc_role_host(const struct pc_host_options *o)
     if (status)
         return status;
     struct part parts[] = {{.role = "runner", .wanted = true, .pid_fd = -1}, {.role = "link", .wanted = true, .pid_fd = -1},
-                           {.role = "guard", .wanted = s.protect.count > 0, .pid_fd = -1}};
+                           {.role = "guard", .wanted = s.protect.count > 0 && !o->no_guard, .pid_fd = -1}};
     pc_settings_free(&s);
     struct pc_fleet_dir dir = {.fd = -1};
     if (pc_host_folder(o, false, &dir) < 0)

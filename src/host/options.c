@@ -17,7 +17,7 @@ static const struct role {
 } roles[] = {
     {"enroll", "--server URL --ca FILE --trust FILE --name NAME --token TOKEN [--trust-sig FILE]... [--again]",
      "make this host one of a fleet: its keys, the pinned trust file and CA", pc_role_enroll},
-    {"host", "[--protect DIR]...", "link and runner (and guard, where folders are configured), kept running", pc_role_host},
+    {"host", "[--protect DIR]... [--no-guard]", "link and runner (and guard, where folders are configured), kept running", pc_role_host},
     {"link", "", "only the connection to the server, as an unprivileged user", pc_role_link},
     {"runner", "", "only the part that checks orders and carries them out", pc_role_runner},
     {"fetch", "--path PATH", "(internal) one file from the server to standard output", pc_role_fetch},
@@ -43,7 +43,7 @@ void pc_host_usage(FILE *f)
     fputs("\nAll take --config FILE, --state DIR (the guard's folder, default " PC_STATE_DEFAULT ") and --fleet-state DIR (default DIR/fleet).\n", f);
 }
 
-enum { CONFIG = 256, STATE, FLEET, SERVER, CA, TRUST, TRUST_SIG, NAME, TOKEN, AGAIN, PROTECT, PATH };
+enum { CONFIG = 256, STATE, FLEET, SERVER, CA, TRUST, TRUST_SIG, NAME, TOKEN, AGAIN, NO_GUARD, PROTECT, PATH };
 static const struct option longs[] = {{"config", required_argument, NULL, CONFIG},
                                       {"state", required_argument, NULL, STATE},
                                       {"fleet-state", required_argument, NULL, FLEET},
@@ -54,6 +54,7 @@ static const struct option longs[] = {{"config", required_argument, NULL, CONFIG
                                       {"name", required_argument, NULL, NAME},
                                       {"token", required_argument, NULL, TOKEN},
                                       {"again", no_argument, NULL, AGAIN},
+                                      {"no-guard", no_argument, NULL, NO_GUARD},
                                       {"protect", required_argument, NULL, PROTECT},
                                       {"path", required_argument, NULL, PATH},
                                       {"help", no_argument, NULL, 'h'},
@@ -87,6 +88,8 @@ static bool take(struct pc_host_options *o, int c)
         o->protect[o->protects++] = optarg;
     else if (c == AGAIN)
         o->again = true;
+    else if (c == NO_GUARD)
+        o->no_guard = true;
     else if (c == 'h')
         o->help = true;
     else

@@ -24,7 +24,7 @@ struct pc_host_options {
     const char *protect[PC_SETTINGS_PATHS_MAX];     /* host: handed to the guard */
     uint32_t protects;
     const char *path;                               /* fetch */
-    bool again, help;
+    bool again, no_guard, help;
     char **argv;                                    /* our own words */
     char program[4096];                             /* the file that this process runs: what an upgrade replaces */
 };
