@@ -30,8 +30,6 @@
 
 /* Between ticks only events wake the guard: four wake-ups a second when nothing happens. */
 #define TICK_MS 250
-/* More waiting events than this (about 300,000) are dropped, and the folders walked instead. */
-#define BACKLOG_BYTES (32 << 20)
 /* Longest time spent on events before waiting opens and commands are looked at again. */
 #define DRAIN_NS (50 * PC_NS_PER_MS)
 #define SCAN_ENTRIES 4
@@ -166,9 +164,10 @@ static void handle_batch(struct pc_guard *g, size_t len)
 
 static void shed_backlog(struct pc_guard *g)
 {
-    if (pc_fan_backlog(g->watch_fd) < BACKLOG_BYTES)
+    uint64_t most = g->settings.event_backlog_bytes;
+    if ((uint64_t)pc_fan_backlog(g->watch_fd) < most)
         return;
-    while (pc_fan_read(g->watch_fd, g->event_buf, PC_EVENT_BUF) > 0 && pc_fan_backlog(g->watch_fd) > BACKLOG_BYTES / 4)
+    while (pc_fan_read(g->watch_fd, g->event_buf, PC_EVENT_BUF) > 0 && (uint64_t)pc_fan_backlog(g->watch_fd) > most / 4)
         ;
     pc_acts_event(g, &(struct pc_fan_event){.bits = PC_FAN_OVERFLOW});
 }
@@ -512,6 +511,26 @@ static void say_ready(struct pc_guard *g)
 }
 
 /* Everything that time brings. Cheap when there is nothing to do. */
+#define RETENTION_KEY "retention-clock"
+
+/*
+ * The time retention goes by. A clock that was set wrong for a minute (or by an attacker) must not make everything that
+ * is kept too old at once; so this one goes at most twice as fast as time does, over restarts, too.
+ */
+static uint64_t retention_now(struct pc_guard *g)
+{
+    struct pc_slow_clock *c = &g->retention;
+    uint64_t mono = pc_mono_ns(), real = pc_real_ns();
+    if (!c->mono_ns && pc_store_recall(g->store, RETENTION_KEY, &c->real_ns) < 0)
+        c->real_ns = real; /* a new store: nothing in it is old */
+    pc_slow_clock_step(c, real, mono);
+    if (!g->retention_kept_ns || mono - g->retention_kept_ns > 3600 * PC_NS_PER_S) {
+        g->retention_kept_ns = mono;
+        (void)pc_store_remember(g->store, RETENTION_KEY, c->real_ns);
+    }
+    return c->real_ns;
+}
+
 static void tick(struct pc_guard *g, uint64_t now)
 {
     static uint64_t last_second, last_flush, last_minute;
@@ -534,7 +553,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     pc_stop_tick(g, pc_real_ns());
     pc_deletions_tick(g, pc_mono_ns());
     pc_events_tick(g->log);
-    (void)pc_store_tend(g->store, pc_real_ns(), 2 * PC_NS_PER_MS);
+    (void)pc_store_tend(g->store, retention_now(g), 2 * PC_NS_PER_MS);
     pc_volumes_tell_trouble(g);
     if (pc_control_peers(g->control))
         (void)pc_control_step(g->control, now);

@@ -4,6 +4,7 @@
 #include "agent/dirs.h"
 #include "agent/events.h"
 #include "agent/settings.h"
+#include "base/clock.h"
 #include "core/judge.h"
 #include "kern/fan.h"
 #include "kern/freeze.h"
@@ -105,6 +106,8 @@ struct pc_guard {
     uint64_t run_base; /* process ids: run_base + actor */
     uint64_t started_real_ns, random_state, beat_ns;
     struct pc_counters n;
+    struct pc_slow_clock retention;
+    uint64_t retention_kept_ns; /* mono: when it was written down */
     bool drained; /* no event waits: all that suspects did has been judged */
     bool opens_wait; /* suspects' opens wait for their turn: look again soon */
     bool urgent, ready, stopping, pumping, lineage_lost;

@@ -137,6 +137,9 @@ struct pc_path_settings_list {
     X(limits, capture_queue, "capture-queue", NUMBER, "65536", 1024, 1u << 22, RESTART,                                \
       "changed files waiting to be preserved (ahead)",                                                                 \
       "At the bound the guarded folder is rescanned instead, and status counts an overflow.")                          \
+    X(limits, event_backlog_bytes, "event-backlog", SIZE, "32M", 64u << 10, 1u << 30, LIVE,                            \
+      "file events waiting to be looked at",                                                                           \
+      "About 100 bytes each. At the bound they are dropped, counted as an overflow, and the folders walked instead.")  \
     X(limits, waiting_opens, "waiting-opens", NUMBER, "4096", 64, 16384, RESTART,                                      \
       "opens that may wait for an answer at one time",                                                                 \
       "At the bound further opens are let through and counted: the host goes on.")                                     \

@@ -26,6 +26,13 @@ uint64_t pc_boot_ns(void)
     return read_clock(CLOCK_BOOTTIME);
 }
 
+void pc_slow_clock_step(struct pc_slow_clock *c, uint64_t real_ns, uint64_t mono_ns)
+{
+    uint64_t most = c->real_ns + (c->mono_ns ? 2 * (mono_ns - c->mono_ns) : 0);
+    c->real_ns = real_ns < most ? real_ns : most;
+    c->mono_ns = mono_ns;
+}
+
 void pc_format_time(uint64_t real_ns, char *out, size_t cap)
 {
     time_t s = (time_t)(real_ns / PC_NS_PER_S);

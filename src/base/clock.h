@@ -11,6 +11,14 @@ uint64_t pc_mono_ns(void);
 uint64_t pc_real_ns(void);
 /* Time since boot, sleep included; never set by anybody (CLOCK_BOOTTIME). Comparable only within one boot. */
 uint64_t pc_boot_ns(void);
+/*
+ * A real-time clock that never jumps forward: it follows the system's, but goes at most twice as fast as monotonic time.
+ * Backwards it follows at once. Pure. mono_ns 0: real_ns is where it was when it was last seen.
+ */
+struct pc_slow_clock {
+    uint64_t real_ns, mono_ns;
+};
+void pc_slow_clock_step(struct pc_slow_clock *c, uint64_t real_ns, uint64_t mono_ns);
 /* RFC 3339 UTC with milliseconds, "2026-11-21T18:03:00.123Z"; out needs 32 bytes. */
 void pc_format_time(uint64_t real_ns, char *out, size_t cap);
 #endif

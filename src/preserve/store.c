@@ -69,6 +69,20 @@ static int setting_put(struct pc_store *s, const char *key, int64_t value)
     return pc_index_run(&s->ix, st);
 }
 
+int pc_store_remember(struct pc_store *s, const char *name, uint64_t value)
+{
+    return setting_put(s, name, (int64_t)value);
+}
+
+int pc_store_recall(struct pc_store *s, const char *name, uint64_t *out)
+{
+    int64_t value;
+    int r = setting_get(s, name, &value);
+    if (r == 0)
+        *out = (uint64_t)value;
+    return r;
+}
+
 /* `clean` is 0 while the store is open: a crash may have left objects that the index never heard of. */
 static int open_index(struct pc_store *s, bool *rebuild)
 {

@@ -217,6 +217,9 @@ int pc_store_get_process(struct pc_store *s, uint64_t id, struct pc_process *out
 int pc_store_incident_note(struct pc_store *s, uint64_t incident, uint64_t time_ns, const char *text);
 int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text), void *arg);
 
+/* A number of the caller's, kept with the index under a name. 0; PC_E_NOTFOUND; or an error. */
+int pc_store_remember(struct pc_store *s, const char *name, uint64_t value);
+int pc_store_recall(struct pc_store *s, const char *name, uint64_t *out);
 /* Writes what is pending to disk. The guard calls it when quiet and before answering a command. */
 int pc_store_flush(struct pc_store *s);
 /* One bounded step (<= budget_ns) of retention and eviction; pre-images of open incidents never go. 1: more to do. */

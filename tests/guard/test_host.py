@@ -302,6 +302,31 @@ def full_vault(bench):
     check(stored()["versions"] >= 2, "the newest version went too")
 
 
+@rig.scenario("xfs", "ext4", seconds=90)
+def too_many_events(bench):
+    """More events than may wait are dropped: counted, and what happened is found by walking."""
+    tree = os.fsencode(bench.tree)
+    guard = bench.start_guard("[limits]\nevent-backlog = 64k\n")
+    guard.wait_quiet()
+    maker = "import os, sys; os.mkdir(sys.argv[1]); " \
+            "[print(i, file=open('%s/n%d' % (sys.argv[1], i), 'w')) for i in range(1, 1501)]"
+    script = "cd '%s'; rm -rf f?; for d in 1 2 3 4 5 6 7 8; do /usr/bin/python3 -c \"%s\" f$d & done; wait" % (bench.tree, maker)
+    def flood():
+        check(bench.start(script, os.path.join(bench.dir, "flood.log")).wait(40) == 0, "the flood failed")
+        return guard.json("status")["events"]["overflow"]
+    eventually("events are dropped", flood, 60)
+    guard.wait_quiet(30)
+    check("events were lost" in guard.warnings(), "status does not say so: %s", guard.warnings())
+    covered = guard.folder()["covered"]
+    check(covered >= 12000, "only %d of 12,000 files are covered", covered)
+    paths = [tree + b"/f%d/n%d" % (d, i) for d in range(1, 9) for i in range(1, 6)]
+    for path in paths:
+        os.unlink(path)
+    guard.wait_quiet()
+    status, text = guard.command("restore", "--deleted", bench.tree, "--since", "20s")
+    check(status == 0 and all(os.path.exists(p) for p in paths), "restore: status %d: %s", status, text[-600:])
+
+
 @rig.scenario("xfs", "ext4", seconds=60)
 def read_only_and_back(bench):
     paths = victims(bench)

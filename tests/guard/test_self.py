@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What the guard keeps, and the guard itself, are closed to everybody else, root included."""
+import contextlib
 import glob
 import os
 import shutil
@@ -12,11 +13,13 @@ from rig import check, eventually
 STRANGER = 65533  # numeric only: no account is made for it
 VAULT = ".portcullis"
 GROUPS = "/etc/group"
+GROUP = 4711  # portcullis, where the host has no such group
 
 
-def stranger(bench, words, gid=STRANGER, seconds=20):
+def stranger(bench, words, gid=STRANGER, more=None, seconds=20):
     """Runs a program as a user without any rights: (status, output)."""
-    done = subprocess.run(["setpriv", "--reuid", str(STRANGER), "--regid", str(gid), "--clear-groups", *words],
+    done = subprocess.run(["setpriv", "--reuid", str(STRANGER), "--regid", str(gid),
+                           *(["--groups", str(more)] if more else ["--clear-groups"]), *words],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, env=bench.environment(),
                           check=False)
     return done.returncode, done.stdout.decode("utf-8", "replace")
@@ -148,31 +151,54 @@ def portcullis_group():
         return next((int(line.split(":")[2]) for line in groups if line.startswith("portcullis:")), None)
 
 
-def as_user(bench, state, words, gid=STRANGER):
+def as_user(bench, state, words, gid=STRANGER, more=None):
     program = os.path.join(bench.dir, "portcullis-copy")
     shutil.copy(os.path.join(rig.host.BUILD, "portcullis"), program)
     os.chmod(program, 0o755)
     os.chmod(bench.dir, 0o755)
-    return stranger(bench, [program, *words, "--state", state], gid)
+    return stranger(bench, [program, *words, "--state", state], gid, more)
 
 
 @rig.scenario("xfs")
 def control_socket_knows_its_users(bench):
     """Strangers get nothing; the group portcullis may look, not act; root may do all."""
+    with a_group(bench):
+        rights(bench)
+
+
+@contextlib.contextmanager
+def a_group(bench):
+    """A group portcullis, where the host has none: in this run's own mounts."""
+    if portcullis_group() is not None:
+        yield
+        return
+    own = os.path.join(bench.dir, "group")
+    with open(GROUPS, encoding="utf-8") as groups, open(own, "w", encoding="utf-8") as out:
+        out.write(groups.read() + "portcullis:x:%d:\n" % GROUP)
+    os.chmod(own, 0o644)
+    subprocess.run(["mount", "--bind", own, GROUPS], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", GROUPS], check=True)
+
+
+def rights(bench):
     guard = bench.start_guard()
     for words in (["status"], ["incidents"], ["rollback", "1"], ["end", "1"]):
         status, text = as_user(bench, guard.state, words)
         check(status in (1, 3, 4), "%s as a stranger: status %d: %s", words, status, text)
         check("guarding" not in text and bench.tree not in text, "a stranger learns: %s", text)
     gid = portcullis_group()
-    if gid is None:
-        return "the group's rights not tested: there is no group portcullis here"
-    status, text = as_user(bench, guard.state, ["status"], gid)
-    check(status == 0, "status as a member of the group: %d: %s", status, text)
-    for words in (["rollback", "1"], ["end", "1"], ["release", "1"]):
-        status, text = as_user(bench, guard.state, words, gid)
-        check(status == 4, "%s as a member of the group: status %d: %s", words, status, text)
-    return "with the group"
+    socket = os.stat(os.path.join(guard.state, "control.sock"))
+    check((socket.st_gid, socket.st_mode & 0o777) == (gid, 0o660), "the socket is %d, %o", socket.st_gid, socket.st_mode)
+    os.chmod(guard.state, 0o711)  # as packaging makes /var/lib/portcullis for the group
+    for primary, more in ((gid, None), (STRANGER, gid)):
+        status, text = as_user(bench, guard.state, ["status"], primary, more)
+        check(status == 0 and "guarding 1 folder" in text, "status as a member of the group: %d: %s", status, text)
+        for words in (["rollback", "1"], ["end", "1"], ["release", "1"], ["restore", "--deleted", bench.tree, "--dry-run"]):
+            status, text = as_user(bench, guard.state, words, primary, more)
+            check(status == 4 and "may only look" in text, "%s as a member: status %d: %s", words, status, text)
 
 
 if __name__ == "__main__":
