@@ -50,8 +50,7 @@ int pc_cli_file_read(const char *path, size_t max, char **out, size_t *len)
     return 0;
 }
 
-/* mkdir -p of the folder that path is in, private. */
-static int make_folder_of(const char *path)
+int pc_cli_make_folder_of(const char *path)
 {
     _free_ char *folder = strdup(path);
     if (!folder)
@@ -84,7 +83,7 @@ static int write_synced(const char *path, const void *data, size_t len, unsigned
 int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode)
 {
     _free_ char *temporary = NULL;
-    int r = make_folder_of(path);
+    int r = pc_cli_make_folder_of(path);
     if (r < 0)
         return r;
     if (asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0) {

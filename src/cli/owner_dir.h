@@ -34,6 +34,9 @@ int pc_cli_file_read(const char *path, size_t max, char **out, size_t *len);
 /* Replaces a file at once or not at all (temporary file, fsync, rename), made with this mode; the folder is made when it is missing. 0, -errno. */
 int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode);
 
+/* Makes the folder that path is in, private, and those above it. 0, -errno. */
+int pc_cli_make_folder_of(const char *path);
+
 struct pc_pins {
     struct pc_host_ref *host; /* owned; sorted by name; no name twice */
     size_t n;

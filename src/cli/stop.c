@@ -5,11 +5,16 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "cli/approve.h"
+#include "cli/net/net.h"
+#include "cli/net/watch.h"
 #include "cli/order_build.h"
 #include "cli/owner_commands.h"
 #include "trust/json.h"
 
+#include <errno.h>
 #include <string.h>
+
+#define ANSWER_SECONDS 60 /* that hosts are given to take it, while the owner looks on */
 
 static int unknown_stop(const char *name)
 {
@@ -82,25 +87,34 @@ static int report(const struct pc_cli *cli, const struct pc_order *o, const char
     return status;
 }
 
-/* From the document in a folder of its own (where approve writes the signature beside it) to the bundle. */
-static int sign_and_write(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_order_made *m, const char *draft)
+/* The document, shown, asked for and signed; the signature is beside it. */
+static int sign(const struct pc_cli *cli, const struct pc_cli_args *args, const char *draft, char **name)
 {
     struct pc_paper p;
-    struct pc_owners_file f;
-    _free_ char *name = NULL;
     int status = pc_paper_open(cli, draft, NULL, &p);
     if (status)
         return status;
-    status = pc_approve(cli, &p, args->value[PC_STOP_KEY], args->value[PC_STOP_YES] != NULL, &name);
+    status = pc_approve(cli, &p, args->value[PC_STOP_KEY], args->value[PC_STOP_YES] != NULL, name);
     pc_paper_close(&p);
-    if (status)
-        return status;
-    status = pc_owners_file_load(draft, &f);
+    return status;
+}
+
+static int write_offline(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_order_made *m, const char *draft, const char *name)
+{
+    struct pc_owners_file f;
+    int status = pc_owners_file_load(draft, &f);
     if (status)
         return status;
     status = write_bundle(args->value[PC_OPT_FILE], &f.envelope);
     pc_owners_file_clear(&f);
     return status ? status : report(cli, &m->order, args->value[PC_OPT_FILE], name);
+}
+
+/* Sent at once, and the hosts' answers shown as they come. */
+static int send_now(const struct pc_cli *cli, const char *draft)
+{
+    struct pc_cli own = *cli;
+    return pc_cmd_submit_file(&own, draft, &(struct pc_watching){.seconds = ANSWER_SECONDS, .taken = true});
 }
 
 /* What nobody signed is no record, and must not be in the way of the next try. */
@@ -114,27 +128,42 @@ static void drop(const char *draft)
         unlink(hosts);
 }
 
+/* Beside the -o file; without one, among the stops in the owner's folder. To be freed; NULL after saying why not. */
+static char *draft_path(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_owner_dir *dir)
+{
+    char *path = NULL;
+    int n = args->value[PC_OPT_FILE] ? asprintf(&path, "%s.order", args->value[PC_OPT_FILE])
+                                     : asprintf(&path, "%s/stops/%llu.order", dir->path, (unsigned long long)cli->now_ns);
+    int r = n < 0 ? -ENOMEM : pc_cli_make_folder_of(path);
+    if (r == 0)
+        return path;
+    pc_cli_fail(PC_EXIT_FAILED, "%s: %s", n < 0 ? "stop" : path, pc_strerror(r));
+    if (n >= 0)
+        free(path);
+    return NULL;
+}
+
 /* FILE.order, FILE.order.NAME.sig and FILE.order.hosts stay: they are the record of what was signed. */
 static int make(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_action *action)
 {
     struct pc_owner_dir dir = {0};
     struct pc_order_made m = {0};
-    _free_ char *draft = NULL;
+    _free_ char *draft = NULL, *name = NULL;
     const struct pc_order_plan plan = {.dwell = -1};
-    if (asprintf(&draft, "%s.order", args->value[PC_OPT_FILE]) < 0) {
-        draft = NULL;
-        return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
-    }
     int status = pc_owner_dir_open(cli, &dir);
+    if (status == 0 && !(draft = draft_path(cli, args, &dir)))
+        status = PC_EXIT_FAILED;
     if (status == 0)
         status = pc_order_build(cli, &dir, action, PC_CLASS_S, args, &plan, &m);
     if (status == 0)
         status = pc_order_write(&dir, &m, draft);
     if (status == 0) {
-        status = sign_and_write(cli, args, &m, draft);
+        status = sign(cli, args, draft, &name);
         if (status)
             drop(draft);
     }
+    if (status == 0)
+        status = args->value[PC_STOP_OFFLINE] ? write_offline(cli, args, &m, draft, name) : send_now(cli, draft);
     pc_order_made_clear(&m);
     pc_owner_dir_close(&dir);
     return status;
@@ -148,8 +177,8 @@ int pc_cmd_stop(struct pc_cli *cli, const struct pc_cli_args *given)
     args = *given;
     if (!action || !(action->classes & 1u << PC_CLASS_S))
         return unknown_stop(given->word[0]);
-    if (!args.value[PC_STOP_OFFLINE] || !args.value[PC_OPT_FILE])
-        return pc_cli_fail(PC_EXIT_USAGE, "stop: --offline -o FILE says where to write it");
+    if (args.value[PC_STOP_OFFLINE] && !args.value[PC_OPT_FILE])
+        return pc_cli_fail(PC_EXIT_USAGE, "stop: --offline needs -o FILE: where to write it");
     if (cli->json && !args.value[PC_STOP_YES])
         return pc_cli_fail(PC_EXIT_USAGE, "stop: --json asks nothing: it needs --yes");
     if (args.value[PC_OPT_ORDER] && !args.value[PC_OPT_HOSTS] && !args.value[PC_OPT_HOSTS_FILE]) {

@@ -661,5 +661,185 @@ class LogVerify(Case):
         self.broken("what you verified last cannot be read")
 
 
+class Looks(Case):
+    def answer(self, host, data, **more):
+        return lambda look, h: result(self.fleet, h, look, data=data, **more) if h is host else None
+
+    def test_look(self):
+        self.server.on_look = lambda look, h: result(self.fleet, h, look, data={"load": [1, 2], "name": h.name + "\x1b[2J", "disks": [{"device": "sda", "free": 5}]})
+        out = self.good("look", "metrics", "--hosts", "web1,web2")
+        self.assertIn("signed by the host", out)
+        self.assertIn("device sda, free 5", out)
+        self.assertNotIn("\x1b", out)
+        answers = json.loads(self.good("look", "metrics", "--hosts", "web1", "--hosts", self.web2.ref, "--json"))
+        self.assertEqual((answers["web1"]["proven"], answers["web1"]["data"]["load"], answers["web2"]["pin"]), (True, [1, 2], "pinned"))
+        asked = json.loads([r for r in self.server.requests if r[1] == "/v1/looks"][-1][3])
+        self.assertEqual(asked, {"hosts": ["web1", "web2"], "action": "metrics", "params": {}})
+
+    def test_log_excerpt(self):
+        self.server.on_look = lambda look, h: result(self.fleet, h, look, output=b"one\ntwo\x1b\n")
+        self.assertIn("    two\\x1b", self.good("look", "log.excerpt", "--log", "auth", "--hosts", "web1"))
+        asked = json.loads([r for r in self.server.requests if r[1] == "/v1/looks"][-1][3])
+        self.assertEqual(asked["params"], {"log": "auth", "lines": 100})
+
+    def test_usage(self):
+        self.bad(2, "not a look; there are: inventory", "look", "script.run", "--hosts", "web1")
+        self.bad(2, "--hosts NAME,... says whom to ask", "look", "metrics")
+        self.bad(2, "names of hosts are wanted", "look", "metrics", "--hosts", "Web 1")
+        self.bad(2, "look: service.status:", "look", "service.status", "--hosts", "web1")
+        self.bad(2, "not a number", "look", "log.excerpt", "--log", "auth", "--lines", "x", "--hosts", "web1")
+
+    def test_silence(self):
+        self.server.on_look = self.answer(self.web1, {})
+        r = self.bad(1, "web2: no answer", "look", "metrics", "--hosts", "web1,web2", "--wait", "1")
+        self.assertIn("web1", r.stdout)
+
+    def test_forged(self):
+        stranger = HostKey("web1")
+        stranger.ref = self.web1.ref
+        for envelope, words in ((lambda look, h: result(self.fleet, stranger, look, data={}), "FORGED: another key"),
+                                (lambda look, h: result(self.fleet, h, "0" * 32, data={}), "FORGED: it is about another order"),
+                                (lambda look, h: result(self.fleet, HostKey("web1"), look, data={}), "another identity than you pinned"),
+                                (lambda look, h: {"document": "AAAA"}, None)):
+            self.server.on_look = envelope
+            r = self.bad(1, "answers that no host of yours gave", "look", "metrics", "--hosts", "web1", "--wait", "1")
+            if words:
+                self.assertIn(words, r.stdout)
+
+
+class OneHost(Case):
+    def show(self, host, action, data):
+        self.server.latest[(host.name, action)] = result(self.fleet, host, "%032x" % 7, data=data)
+
+    def test_host(self):
+        self.show(self.web1, "inventory", {"os": "Debian", "packages": [{"name": "a", "version": "1"}, {"name": "b", "version": "2\x1b"}]})
+        self.server.events["web1"] = [{"time": moment(time.time()), "kind": "incident", "text": "a thing\x1b[1m"}] * 30
+        out = self.good("host", "web1")
+        for words in ("(pinned)", "inventory, signed by the host", "os  Debian", "name b, version 2\\x1b", "metrics: no answer yet", "a thing\\x1b[1m",
+                      "10 older ones"):
+            self.assertIn(words, out)
+        answer = self.json("host", "web1")
+        self.assertEqual((answer["pin"], answer["inventory"]["proven"], answer["inventory"]["data"]["os"], answer["metrics"]), ("pinned", True, "Debian", None))
+        self.bad(1, "not-found", "host", "web9")
+        self.bad(2, "not a host's name", "host", "../x")
+
+    def test_forged(self):
+        self.show(self.web2, "metrics", {})
+        self.server.latest[("web1", "metrics")] = self.server.latest[("web2", "metrics")]
+        r = self.bad(1, "answers that this host did not give", "host", "web1")
+        self.assertIn("metrics: FORGED: another key", r.stdout)
+
+    def test_another_identity(self):
+        self.server.hosts[0] = HostKey("web1")
+        self.server.hosts[0].online = True
+        self.bad(1, "web1 HAS ANOTHER IDENTITY THAN YOU PINNED", "host", "web1")
+
+    def test_another_host(self):
+        self.server.lies["/v1/hosts/web1"] = lambda h, p: self.server.send(h, 200, self.server.host_json(self.web2))
+        self.bad(1, "the answer is about another host", "host", "web1")
+
+
+class Stop(Case):
+    def stop(self, *args):
+        return ["stop", "host.isolate", "--hosts", "web1", "--seconds", "600", "--key", self.fleet.owners[2].key, "--yes", *args]
+
+    def test_stop(self):
+        """Made, signed by one owner and sent at once; the hosts' words as they come."""
+        def taken(handler, path):
+            row = [o for o in self.server.orders.values()][0]
+            if len(self.server.requests) > 3:
+                self.server.host_row(row, self.web1).update(state="accepted", ack=ack(self.fleet, self.web1, row["order_sha256"]))
+            self.server.send(handler, 200, row)
+        self.server.lies["/v1/orders/"] = taken
+        out = self.good(*self.stop())
+        self.assertIn(self.web1.ref + ": accepted (the server says; taking it: signed)", out)
+        row = [o for o in self.server.orders.values()][0]
+        self.assertEqual((row["class"], row["action"], row["approvals"]), ("S", "host.isolate", 1))
+        self.assertEqual(len(os.listdir(os.path.join(self.home, "stops"))), 2)
+
+    def test_offline(self):
+        path = os.path.join(self.dir, "stop.json")
+        self.good(*self.stop("--offline", "-o", path))
+        self.assertEqual(self.server.requests, [])
+        with open(path) as f:
+            self.assertEqual(list(json.load(f)), ["order"])
+
+    def test_unreachable(self):
+        self.server.close()
+        self.bad(3, "https://127.0.0.1", *self.stop())
+        self.assertEqual(len(os.listdir(os.path.join(self.home, "stops"))), 2)
+
+
+class Witness(Case):
+    def setUp(self):
+        super().setUp()
+        self.key = os.path.join(self.dir, "witness.key")
+        self.vkey = self.good("log", "witness", "--make", "witness.test", "-o", self.key).strip()
+        for i in range(3):
+            self.fleet.log.add(b"entry %d" % i)
+
+    def once(self):
+        return self.run_it("log", "witness", "--key", self.key, "--once")
+
+    def cosigners(self, note):
+        return [line.split()[1] for line in note.decode().split("\n\n")[1].splitlines()]
+
+    def test_key(self):
+        self.assertRegex(self.vkey, r"^witness\.test\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$")
+        self.assertEqual(os.stat(self.key).st_mode & 0o777, 0o600)
+        self.bad(1, "File exists", "log", "witness", "--make", "w", "-o", self.key)
+        self.bad(2, "cannot be the name", "log", "witness", "--make", "a b", "-o", self.key + "2")
+        self.bad(2, "--key FILE says", "log", "witness")
+
+    def test_cosign(self):
+        for n in (3, 4, 300):
+            while len(self.fleet.log.entries) < n:
+                self.fleet.log.add(b"more %d" % len(self.fleet.log.entries))
+            r = self.once()
+            self.assertEqual((r.returncode, r.stdout), (0, "cosigned %d entries of log.test as witness.test\n" % n), r)
+            self.assertEqual(self.cosigners(self.server.cosignatures[-1]), ["log.test", "witness.test"])
+
+    def test_counts_for_owner(self):
+        """A checkpoint that this witness cosigned is what a trust file with a witness wants."""
+        self.write("trust.json", json.dumps(dict(self.fleet.trust, witnesses=[self.vkey], witnesses_needed=1)))
+        self.fleet.log.entries = []
+        r = self.run_it("log", "verify")
+        self.assertIn("cosigned by fewer than 1 of the witnesses", r.stderr)
+        self.assertEqual(self.once().returncode, 0)
+        self.server.lies["/log/checkpoint"] = lambda h, p: self.server.send(h, 200, self.server.cosignatures[-1], "text/plain")
+        self.assertIn("verified: 0 entries", self.good("log", "verify"))
+
+    def test_other_history(self):
+        """It signs no second history, whatever proof the server makes up."""
+        self.assertEqual(self.once().returncode, 0)
+        self.fleet.log.entries = [b"other %d" % i for i in range(7)]
+        r = self.once()
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("NOT SIGNED", r.stderr)
+        self.fleet.log.entries = [b"entry 0"]
+        self.assertIn("NOT SIGNED", self.once().stderr)
+        self.fleet.log.entries = [b"x"] * 3
+        self.assertIn("NOT SIGNED", self.once().stderr)
+        self.assertEqual(len(self.server.cosignatures), 1)
+
+    def test_another_log(self):
+        self.fleet.log.key = HostKey("x").key
+        self.assertIn("not one of the log log.test", self.once().stderr)
+
+    def test_changed_meanwhile(self):
+        """The server signs anew all the time: a checkpoint that is gone is cosigned again."""
+        times = []
+
+        def late(handler, path):
+            times.append(path)
+            self.server.send(handler, 409 if len(times) < 3 else 200, {})
+        self.server.lies["/v1/cosignatures"] = late
+        self.assertEqual(self.once().returncode, 0)
+        self.server.lies["/v1/cosignatures"] = lambda h, p: self.server.error(h, 409, "checkpoint", "gone")
+        self.assertIn("faster than they can be cosigned", self.once().stderr)
+        self.server.lies["/v1/cosignatures"] = lambda h, p: self.server.error(h, 400, "cosignature", "no witness of ours")
+        self.assertEqual(self.once().returncode, 4)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[2:], verbosity=2)

@@ -12,9 +12,10 @@ int pc_cmd_look(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_log_verify(struct pc_cli *cli, const struct pc_cli_args *args);
 int pc_cmd_log_witness(struct pc_cli *cli, const struct pc_cli_args *args);
 
+struct pc_watching;
 /*
- * Checks a document on disk as hosts will, and sends it with the signatures beside it. With wait_s > 0 an order's hosts are shown as they
- * answer, for at most so many seconds. Prints; an exit status.
+ * Checks a document on disk as hosts will, and sends it with the signatures beside it; then, with w (may be NULL), shows how an order's hosts
+ * answer (watch.h). Prints; an exit status.
  */
-int pc_cmd_submit_file(struct pc_cli *cli, const char *path, unsigned wait_s);
+int pc_cmd_submit_file(struct pc_cli *cli, const char *path, const struct pc_watching *w);
 #endif

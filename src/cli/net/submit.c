@@ -171,7 +171,7 @@ static int prepare(struct submission *s, struct pc_cli *cli, const struct kind *
     return (*kind)->check(s);
 }
 
-int pc_cmd_submit_file(struct pc_cli *cli, const char *path, unsigned wait_s)
+int pc_cmd_submit_file(struct pc_cli *cli, const char *path, const struct pc_watching *w)
 {
     _submission_ struct submission s = {.path = path};
     const struct kind *kind = NULL;
@@ -181,17 +181,18 @@ int pc_cmd_submit_file(struct pc_cli *cli, const char *path, unsigned wait_s)
         status = send(&s, kind, &answer);
     if (status)
         return status;
-    bool watch = wait_s && kind->check == check_order;
+    bool watch = w && kind->check == check_order;
     if (!watch || !cli->json)
         status = show(&s, kind, answer);
     json_decref(answer);
     if (status || !watch)
         return status;
     return pc_order_watch(&s.fleet, &(struct pc_order_question){.id = s.file.envelope.sha256, .sha256 = s.file.envelope.sha256},
-                          &(struct pc_watching){.seconds = wait_s});
+                          w);
 }
 
 int pc_cmd_submit(struct pc_cli *cli, const struct pc_cli_args *args)
 {
-    return pc_cmd_submit_file(cli, args->word[0], args->value[OPTION_WATCH] ? WATCH_SECONDS : 0);
+    const struct pc_watching whole = {.seconds = WATCH_SECONDS};
+    return pc_cmd_submit_file(cli, args->word[0], args->value[OPTION_WATCH] ? &whole : NULL);
 }
