@@ -1,6 +1,6 @@
 /*
- * `portcullis approve FILE`: shows in plain words what will happen where, asks, has ssh-keygen sign exactly the bytes that were shown, and
- * writes the signature beside the file.
+ * `portcullis approve FILE`: shows in plain words what will happen where, asks, has ssh-keygen sign exactly the bytes
+ * that were shown, and writes the signature beside the file.
  */
 #include "cli/approve.h"
 
@@ -53,7 +53,8 @@ static int write_signature(const struct pc_paper *p, const char *name, const cha
 static void warn(const struct pc_cli *cli, const struct pc_paper *p, const struct pc_sshkey *signer)
 {
     if (p->trusted && !pc_paper_owner(p, signer) && !cli->json)
-        pc_say(cli, PC_YELLOW, "This key is no owner's in the trust file: for an order, a signature by it makes every host refuse.\n");
+        pc_say(cli, PC_YELLOW,
+               "This key is no owner's in the trust file: for an order, a signature by it makes every host refuse.\n");
 }
 
 int pc_approve(const struct pc_cli *cli, const struct pc_paper *p, const char *key, bool yes, char **name)
@@ -66,7 +67,8 @@ int pc_approve(const struct pc_cli *cli, const struct pc_paper *p, const char *k
     if (status == 0 && !yes)
         status = ask(p);
     if (status == 0)
-        status = pc_sign(key, pc_paper_namespace(p), p->file.envelope.document, p->file.envelope.len, &sig, &len, &signer, used);
+        status = pc_sign(key, pc_paper_namespace(p), p->file.envelope.document, p->file.envelope.len, &sig, &len,
+                         &signer, used);
     if (status)
         return status;
     warn(cli, p, signer);
@@ -92,8 +94,8 @@ int pc_cmd_approve(struct pc_cli *cli, const struct pc_cli_args *args)
         return status;
     status = pc_approve(cli, &p, args->value[PC_APPROVE_KEY], yes, &name);
     if (status == 0 && cli->json) {
-        json_t *answer = json_pack("{s:s, s:s, s:s, s:o}", "file", p.path, "sha256", p.file.envelope.sha256, "signed_by", name, "signature",
-                                   json_sprintf("%s.%s.sig", p.path, name));
+        json_t *answer = json_pack("{s:s, s:s, s:s, s:o}", "file", p.path, "sha256", p.file.envelope.sha256,
+                                   "signed_by", name, "signature", json_sprintf("%s.%s.sig", p.path, name));
         status = pc_put_json(answer);
         json_decref(answer);
     } else if (status == 0) {

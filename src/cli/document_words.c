@@ -1,6 +1,6 @@
 /*
- * Owns how documents of owners look to people: trust files, revocations, statements, and the signatures on any of them. Orders:
- * order_words.c. Every text of a document goes through pc_put: it may be an attacker's.
+ * Owns how documents of owners look to people: trust files, revocations, statements, and the signatures on any of them.
+ * Orders: order_words.c. Every text of a document goes through pc_put: it may be an attacker's.
  */
 #include "cli/document_words.h"
 
@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* --- signatures ------------------------------------------------------------------------------------------------------- */
+/* --- signatures -------------------------------------------------------------------------------------------------- */
 
 struct signature {
     bool good;
@@ -34,7 +34,8 @@ static struct signature look_at(const struct pc_paper *p, uint32_t i)
         r = pc_sshkey_fingerprint(key, s.fingerprint);
     }
     if (r == 0)
-        r = pc_sshsig_verify(text, len, p->file.envelope.document, p->file.envelope.len, pc_paper_namespace(p), key, NULL);
+        r = pc_sshsig_verify(text, len, p->file.envelope.document, p->file.envelope.len, pc_paper_namespace(p), key,
+                             NULL);
     pc_sshkey_free(key);
     s.good = r == 0;
     s.why = r < 0 ? pc_strerror(r) : NULL;
@@ -62,12 +63,13 @@ static json_t *signatures_json(const struct pc_paper *p)
     json_t *list = json_array();
     for (uint32_t i = 0; i < p->file.envelope.signatures; i++) {
         struct signature s = look_at(p, i);
-        json_array_append_new(list, json_pack("{s:b, s:s?, s:s, s:s?}", "good", (int)s.good, "owner", s.owner, "key", s.fingerprint, "why", s.why));
+        json_array_append_new(list, json_pack("{s:b, s:s?, s:s, s:s?}", "good", (int)s.good, "owner", s.owner, "key",
+                                              s.fingerprint, "why", s.why));
     }
     return list;
 }
 
-/* --- trust files -------------------------------------------------------------------------------------------------------- */
+/* --- trust files ------------------------------------------------------------------------------------------------- */
 
 static void put_owner(const struct pc_owner *o)
 {
@@ -102,7 +104,8 @@ static void put_changes(const struct pc_cli *cli, const struct pc_trust *from, c
             pc_say(cli, PC_YELLOW, "  - owner %s\n", from->owner[i].name);
     for (int c = PC_CLASS_B; c < PC_CLASSES; c++)
         if (from->threshold[c] != to->threshold[c])
-            pc_say(cli, PC_YELLOW, "  ! class %s needs %u owners, not %u\n", pc_class_letter((enum pc_class)c), to->threshold[c], from->threshold[c]);
+            pc_say(cli, PC_YELLOW, "  ! class %s needs %u owners, not %u\n", pc_class_letter((enum pc_class)c),
+                   to->threshold[c], from->threshold[c]);
     if (memcmp(from->log.key, to->log.key, sizeof from->log.key) != 0 || strcmp(from->log.name, to->log.name) != 0)
         pc_say(cli, PC_YELLOW, "  ! another log\n");
     if (to->version <= from->version)
@@ -117,10 +120,10 @@ static void put_trust(const struct pc_cli *cli, const struct pc_trust *t)
     printf(", made %s\n\nOwners (and the classes they may approve):\n", created);
     for (uint32_t i = 0; i < t->owners; i++)
         put_owner(&t->owner[i]);
-    printf("\nNeeded: B (standing) %u, C (act) %u, S (stop) %u, T (this file) %u owners\n", t->threshold[PC_CLASS_B], t->threshold[PC_CLASS_C],
-           t->threshold[PC_CLASS_S], t->threshold[PC_CLASS_T]);
-    printf("At most %u hosts an act, %u a stop; an act waits %u s on each host; silence after %u s\n", t->cap[PC_CLASS_C], t->cap[PC_CLASS_S],
-           t->dwell, t->silence);
+    printf("\nNeeded: B (standing) %u, C (act) %u, S (stop) %u, T (this file) %u owners\n", t->threshold[PC_CLASS_B],
+           t->threshold[PC_CLASS_C], t->threshold[PC_CLASS_S], t->threshold[PC_CLASS_T]);
+    printf("At most %u hosts an act, %u a stop; an act waits %u s on each host; silence after %u s\n",
+           t->cap[PC_CLASS_C], t->cap[PC_CLASS_S], t->dwell, t->silence);
     if (pc_vkey_format(&t->log, key, sizeof key) > 0) {
         printf("Log: ");
         pc_put(cli, PC_PLAIN, key);
@@ -140,7 +143,8 @@ static int put_trust_paper(const struct pc_cli *cli, const struct pc_paper *p)
     char why[300];
     int r = pc_trust_parse(p->file.envelope.document, p->file.envelope.len, &t, why, sizeof why);
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_REFUSED, "%s: not a trust file that hosts accept: %s", p->path, why[0] ? why : pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_REFUSED, "%s: not a trust file that hosts accept: %s", p->path,
+                           why[0] ? why : pc_strerror(r));
     put_trust(cli, &t);
     if (p->trusted && !p->own_trust && strcmp(p->trust.sha256, t.sha256) != 0)
         put_changes(cli, &p->trust, &t);
@@ -148,7 +152,7 @@ static int put_trust_paper(const struct pc_cli *cli, const struct pc_paper *p)
     return 0;
 }
 
-/* --- revocations, statements ---------------------------------------------------------------------------------------------- */
+/* --- revocations, statements ------------------------------------------------------------------------------------- */
 
 static int put_revocation(const struct pc_cli *cli, const struct pc_paper *p)
 {
@@ -191,7 +195,10 @@ static const struct {
     const char *kind;
     int (*put)(const struct pc_cli *cli, const struct pc_paper *p);
 } kinds[] = {
-    {"order/1", pc_order_paper_put}, {"trust/1", put_trust_paper}, {"revoke/1", put_revocation}, {"server/1", put_statement},
+    {"order/1", pc_order_paper_put},
+    {"trust/1", put_trust_paper},
+    {"revoke/1", put_revocation},
+    {"server/1", put_statement},
 };
 
 int pc_paper_put(const struct pc_cli *cli, const struct pc_paper *p)
@@ -210,11 +217,12 @@ int pc_paper_put(const struct pc_cli *cli, const struct pc_paper *p)
 json_t *pc_paper_json(const struct pc_paper *p, int *status)
 {
     json_t *document = NULL;
-    if (pc_json_parse(p->file.envelope.document, p->file.envelope.len, PC_DOCUMENT_MAX, &document, (struct pc_why){0}) < 0) {
+    if (pc_json_parse(p->file.envelope.document, p->file.envelope.len, PC_DOCUMENT_MAX, &document, (struct pc_why){0}) <
+        0) {
         *status = pc_cli_fail(PC_EXIT_FAILED, "%s: does not parse", p->path);
         return NULL;
     }
     *status = 0;
-    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "file", p->path, "kind", p->file.kind, "sha256", p->file.envelope.sha256, "signatures",
-                     signatures_json(p), "document", document);
+    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "file", p->path, "kind", p->file.kind, "sha256",
+                     p->file.envelope.sha256, "signatures", signatures_json(p), "document", document);
 }

@@ -4,7 +4,10 @@
 #include "cli/owner_dir.h"
 #include "cli/render.h"
 
-/* What documents say, for the person who is asked to sign them: everything that will happen, where, when and who wants it. */
+/*
+ * What documents say, for the person who is asked to sign them: everything that will happen, where, when and who wants
+ * it.
+ */
 
 /* A document as it lies on disk, and what this owner knows to judge it by. */
 struct pc_paper {
@@ -16,8 +19,8 @@ struct pc_paper {
     struct pc_pins pins;
 };
 /*
- * Reads all of it, and checks the document alone as every host would. trust_path: another trust file, or NULL. Prints why not and returns an
- * exit status.
+ * Reads all of it, and checks the document alone as every host would. trust_path: another trust file, or NULL. Prints
+ * why not and returns an exit status.
  */
 int pc_paper_open(const struct pc_cli *cli, const char *path, const char *trust_path, struct pc_paper *out);
 void pc_paper_close(struct pc_paper *p);

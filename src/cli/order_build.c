@@ -1,6 +1,6 @@
 /*
- * Owns the making of an order's document: identity, window, sequence, hosts, and the check that hosts would make of it. Signs
- * nothing (sign.c) and sends nothing.
+ * Owns the making of an order's document: identity, window, sequence, hosts, and the check that hosts would make of it.
+ * Signs nothing (sign.c) and sends nothing.
  */
 #include "cli/order_build.h"
 
@@ -24,7 +24,9 @@ int pc_order_time(const char *option, const char *word, int64_t base, int64_t *o
     if (pc_time_parse(word, out) == 0)
         return 0;
     if (pc_parse_duration(word, PC_NS_PER_S, 400ULL * 86400 * PC_NS_PER_S, &ns) < 0)
-        return pc_cli_fail(PC_EXIT_USAGE, "%s %s: a time like 2026-11-21T18:00:00Z, or a span like 90m or 2h, is wanted", option, word);
+        return pc_cli_fail(PC_EXIT_USAGE,
+                           "%s %s: a time like 2026-11-21T18:00:00Z, or a span like 90m or 2h, is wanted", option,
+                           word);
     *out = base + (int64_t)(ns / PC_NS_PER_S);
     return 0;
 }
@@ -33,7 +35,8 @@ int pc_document_create(const char *path, const void *data, size_t len)
 {
     _close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: exists already: choose another name, or remove it and the signatures beside it", path);
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "%s: exists already: choose another name, or remove it and the signatures beside it", path);
     if (fd < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be made: %s", path, strerror(errno));
     int r = pc_write_all(fd, data, len);
@@ -108,7 +111,8 @@ static int set_window(const struct pc_cli *cli, enum pc_class class_, const stru
 {
     int64_t now = (int64_t)(cli->now_ns / PC_NS_PER_S), begin = now, end = 0;
     const char *expires = args->value[PC_OPT_EXPIRES];
-    int status = args->value[PC_OPT_NOT_BEFORE] ? pc_order_time("--not-before", args->value[PC_OPT_NOT_BEFORE], now, &begin) : 0;
+    int status =
+        args->value[PC_OPT_NOT_BEFORE] ? pc_order_time("--not-before", args->value[PC_OPT_NOT_BEFORE], now, &begin) : 0;
     if (status == 0)
         status = pc_order_time("--expires", expires ? expires : class_ == PC_CLASS_B ? "365d" : "2h", begin, &end);
     json_object_set_new(o, "not_before", time_json(begin));
@@ -141,8 +145,9 @@ static void set_plan(const struct pc_order_plan *plan, json_t *o)
 }
 
 /* Everything, in the order in which a person reads it. */
-static int fill(const struct pc_cli *cli, const struct pc_owner_dir *dir, const struct pc_action *action, enum pc_class class_,
-                const struct pc_cli_args *args, const struct pc_order_plan *plan, const struct pc_order_hosts *hosts, json_t *o)
+static int fill(const struct pc_cli *cli, const struct pc_owner_dir *dir, const struct pc_action *action,
+                enum pc_class class_, const struct pc_cli_args *args, const struct pc_order_plan *plan,
+                const struct pc_order_hosts *hosts, json_t *o)
 {
     json_t *params = NULL;
     const char *says = args->value[PC_OPT_SAYS];
@@ -167,8 +172,9 @@ static int fill(const struct pc_cli *cli, const struct pc_owner_dir *dir, const 
     return status;
 }
 
-int pc_order_build(const struct pc_cli *cli, const struct pc_owner_dir *dir, const struct pc_action *action, enum pc_class class_,
-                   const struct pc_cli_args *args, const struct pc_order_plan *plan, struct pc_order_made *out)
+int pc_order_build(const struct pc_cli *cli, const struct pc_owner_dir *dir, const struct pc_action *action,
+                   enum pc_class class_, const struct pc_cli_args *args, const struct pc_order_plan *plan,
+                   struct pc_order_made *out)
 {
     struct pc_order_made m = {0};
     char why[300];

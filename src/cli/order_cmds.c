@@ -15,7 +15,8 @@ static int seconds(const char *option, const char *word, uint64_t max, int64_t *
 {
     uint64_t ns;
     if (pc_parse_duration(word, 0, max * PC_NS_PER_S, &ns) < 0)
-        return pc_cli_fail(PC_EXIT_USAGE, "%s %s: a span like 30s, 10m or 2h, at most %llu s, is wanted", option, word, (unsigned long long)max);
+        return pc_cli_fail(PC_EXIT_USAGE, "%s %s: a span like 30s, 10m or 2h, at most %llu s, is wanted", option, word,
+                           (unsigned long long)max);
     *out = (int64_t)(ns / PC_NS_PER_S);
     return 0;
 }
@@ -63,7 +64,8 @@ static int plan_halt(const struct pc_cli_args *args, json_t **out)
     const char *f = args->value[PC_NEW_HALT_FAILURES], *i = args->value[PC_NEW_HALT_INCIDENTS];
     if (!f && !i)
         return 0;
-    if ((f && pc_parse_u64(f, 0, PC_ORDER_HOSTS_MAX, &failures) < 0) || (i && pc_parse_u64(i, 0, 1000000, &incidents) < 0))
+    if ((f && pc_parse_u64(f, 0, PC_ORDER_HOSTS_MAX, &failures) < 0) ||
+        (i && pc_parse_u64(i, 0, 1000000, &incidents) < 0))
         return pc_cli_fail(PC_EXIT_USAGE, "--halt-failures, --halt-incidents: a whole number is wanted");
     *out = json_pack("{s:I, s:I}", "failures", (json_int_t)failures, "incidents", (json_int_t)incidents);
     return 0;
@@ -77,7 +79,8 @@ static int plan_standing(const char *word, json_t **out)
     if (!word)
         return 0;
     if (sscanf(word, "%39[a-z,] %5[0-9:]-%5[0-9:] %23s", days, from, until, every) != 4)
-        return pc_cli_fail(PC_EXIT_USAGE, "--standing %s: DAYS FROM-UNTIL EVERY is wanted, as \"tue,wed 01:00-05:00 24h\"", word);
+        return pc_cli_fail(PC_EXIT_USAGE,
+                           "--standing %s: DAYS FROM-UNTIL EVERY is wanted, as \"tue,wed 01:00-05:00 24h\"", word);
     int status = seconds("--standing", every, 31 * 86400, &s);
     json_t *list = json_array();
     for (char *rest = days, *d; (d = strsep(&rest, ",")) != NULL;)
@@ -114,13 +117,14 @@ static int unknown_action(const char *name)
 static int report(const struct pc_cli *cli, const struct pc_order_made *m, const char *path)
 {
     if (!cli->json) {
-        printf("%s: order %s, %s on %u host%s, sequence %llu\nTo sign it: portcullis approve %s\n", path, m->order.id, m->order.action,
-               m->order.hosts, m->order.hosts == 1 ? "" : "s", (unsigned long long)m->order.sequence, path);
+        printf("%s: order %s, %s on %u host%s, sequence %llu\nTo sign it: portcullis approve %s\n", path, m->order.id,
+               m->order.action, m->order.hosts, m->order.hosts == 1 ? "" : "s", (unsigned long long)m->order.sequence,
+               path);
         return 0;
     }
-    json_t *answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "file", path, "id", m->order.id, "order_sha256", m->order.sha256, "class",
-                               pc_class_letter(m->order.class_), "action", m->order.action, "hosts", (json_int_t)m->order.hosts, "sequence",
-                               (json_int_t)m->order.sequence);
+    json_t *answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "file", path, "id", m->order.id, "order_sha256",
+                               m->order.sha256, "class", pc_class_letter(m->order.class_), "action", m->order.action,
+                               "hosts", (json_int_t)m->order.hosts, "sequence", (json_int_t)m->order.sequence);
     int status = pc_put_json(answer);
     json_decref(answer);
     return status;

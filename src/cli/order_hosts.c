@@ -1,4 +1,7 @@
-/* Owns which hosts the words of a command line mean: pinned names, or NAME#HOSTID as it is. Asks no server: it might lie. */
+/*
+ * Owns which hosts the words of a command line mean: pinned names, or NAME#HOSTID as it is. Asks no server: it might
+ * lie.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "cli/order_build.h"
@@ -23,7 +26,8 @@ static int add(struct list *l, const char *word)
     else
         return pc_cli_fail(PC_EXIT_USAGE, "%s: a host's name, or NAME#HOSTID, is wanted", word);
     if (!pinned)
-        return pc_cli_fail(PC_EXIT_REFUSED, "%s: its identity is not pinned: `portcullis hosts --pin`, or write NAME#HOSTID", word);
+        return pc_cli_fail(PC_EXIT_REFUSED,
+                           "%s: its identity is not pinned: `portcullis hosts --pin`, or write NAME#HOSTID", word);
     if (l->hosts.n == PC_ORDER_HOSTS_MAX)
         return pc_cli_fail(PC_EXIT_USAGE, "more than %d hosts", PC_ORDER_HOSTS_MAX);
     if (l->hosts.n == l->room) {

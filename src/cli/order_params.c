@@ -1,4 +1,7 @@
-/* Owns which option of the command line becomes which parameter of an action. Whether a parameter is allowed, src/trust says. */
+/*
+ * Owns which option of the command line becomes which parameter of an action. Whether a parameter is allowed, src/trust
+ * says.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"

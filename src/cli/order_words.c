@@ -1,6 +1,7 @@
 /*
- * Owns how an order looks to the person who is asked to approve it. Everything that will happen is shown, the whole script and every
- * host, and nothing of it can move the cursor, hide, or look like another line: control characters come out as \xNN.
+ * Owns how an order looks to the person who is asked to approve it. Everything that will happen is shown, the whole
+ * script and every host, and nothing of it can move the cursor, hide, or look like another line: control characters
+ * come out as \xNN.
  */
 #include "cli/order_words.h"
 
@@ -105,8 +106,8 @@ static void put_hosts(const struct pc_cli *cli, const struct pc_paper *p, const 
             put_host(cli, p, o->rooted ? &p->file.host[i] : &o->host[i]);
     }
     if (o->rings > 1)
-        printf("  a further ring starts only after at most %u failures and %u guard incidents in the one before\n", o->halt_failures,
-               o->halt_incidents);
+        printf("  a further ring starts only after at most %u failures and %u guard incidents in the one before\n",
+               o->halt_failures, o->halt_incidents);
 }
 
 static void put_standing(const struct pc_order *o)
@@ -117,8 +118,9 @@ static void put_standing(const struct pc_order *o)
     for (int d = 0; d < 7; d++)
         if (o->when.days & 1u << d)
             printf("%s ", days[d]);
-    printf("from %02u:%02u until %02u:%02u of the host's time, at most every %s, whenever the server says so\n", o->when.from / 60u,
-           o->when.from % 60u, o->when.until / 60u, o->when.until % 60u, pc_span(o->when.every * PC_NS_PER_S, every));
+    printf("from %02u:%02u until %02u:%02u of the host's time, at most every %s, whenever the server says so\n",
+           o->when.from / 60u, o->when.from % 60u, o->when.until / 60u, o->when.until % 60u,
+           pc_span(o->when.every * PC_NS_PER_S, every));
 }
 
 static void put_window(const struct pc_cli *cli, const struct pc_paper *p, const struct pc_order *o)
@@ -145,13 +147,15 @@ static void put_window(const struct pc_cli *cli, const struct pc_paper *p, const
 static void put_needed(const struct pc_cli *cli, const struct pc_paper *p, const struct pc_order *o)
 {
     if (!p->trusted) {
-        pc_say(cli, PC_YELLOW, "No trust file in your folder: who may approve this, and how many must, is not known here.\n");
+        pc_say(cli, PC_YELLOW,
+               "No trust file in your folder: who may approve this, and how many must, is not known here.\n");
         return;
     }
     if (strcmp(p->trust.tenant, o->tenant) != 0)
         pc_say(cli, PC_RED, "It is for another tenant than yours.\n");
     if (o->hosts > p->trust.cap[o->class_])
-        pc_say(cli, PC_RED, "The trust file allows %u hosts at once: every host will refuse it.\n", p->trust.cap[o->class_]);
+        pc_say(cli, PC_RED, "The trust file allows %u hosts at once: every host will refuse it.\n",
+               p->trust.cap[o->class_]);
     printf("Needs: %u of the owners for class %s\n", p->trust.threshold[o->class_], pc_class_letter(o->class_));
 }
 
@@ -161,8 +165,8 @@ int pc_order_paper_put(const struct pc_cli *cli, const struct pc_paper *p)
     int status = pc_paper_order(p, &o);
     if (status)
         return status;
-    pc_say(cli, PC_BOLD, "Order %s of %s: class %s (%s), sequence %" PRIu64 "\n", o.id, o.tenant, pc_class_letter(o.class_),
-           class_words[o.class_], o.sequence);
+    pc_say(cli, PC_BOLD, "Order %s of %s: class %s (%s), sequence %" PRIu64 "\n", o.id, o.tenant,
+           pc_class_letter(o.class_), class_words[o.class_], o.sequence);
     printf("It says:\n");
     put_lines(cli, o.says);
     printf("What:  %s: %s\n", o.action, o.row->brief);

@@ -1,6 +1,6 @@
 /*
- * Owns a document on an owner's disk together with what the owner knows: the trust file, the pinned hosts; and who has signed it so
- * far. Prints nothing but errors; the words are document_words.c's and order_words.c's.
+ * Owns a document on an owner's disk together with what the owner knows: the trust file, the pinned hosts; and who has
+ * signed it so far. Prints nothing but errors; the words are document_words.c's and order_words.c's.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -102,7 +102,8 @@ static int parse_trust(const char *path, const void *text, size_t len, struct pc
     char why[300];
     int r = pc_trust_parse(text, len, &p->trust, why, sizeof why);
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_REFUSED, "%s: not a trust file that hosts accept: %s", path, why[0] ? why : pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_REFUSED, "%s: not a trust file that hosts accept: %s", path,
+                           why[0] ? why : pc_strerror(r));
     p->trusted = true;
     return 0;
 }
@@ -120,7 +121,8 @@ static int find_trust(const struct pc_owner_dir *dir, const char *given, struct 
     }
     const char *path = given ? given : own;
     int r = pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len);
-    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r)) : parse_trust(path, text, len, p);
+    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r))
+                 : parse_trust(path, text, len, p);
 }
 
 int pc_paper_open(const struct pc_cli *cli, const char *path, const char *trust_path, struct pc_paper *out)

@@ -1,6 +1,6 @@
 /*
- * Owns the one place where the command line has something signed: by ssh-keygen, by exec with arguments, on exactly the bytes that
- * were shown (they are handed over in memory, not by the file's name). Sees no private key.
+ * Owns the one place where the command line has something signed: by ssh-keygen, by exec with arguments, on exactly the
+ * bytes that were shown (they are handed over in memory, not by the file's name). Sees no private key.
  */
 #include "cli/sign.h"
 
@@ -23,7 +23,9 @@ static int choose_key(const char *given, char out[PATH_MAX])
 {
     const char *home = getenv("HOME");
     if (given)
-        return snprintf(out, PATH_MAX, "%s", given) < PATH_MAX ? 0 : pc_cli_fail(PC_EXIT_USAGE, "--key: the path is too long");
+        return snprintf(out, PATH_MAX, "%s", given) < PATH_MAX
+                   ? 0
+                   : pc_cli_fail(PC_EXIT_USAGE, "--key: the path is too long");
     for (size_t i = 0; home && i < PC_ARRAY_SIZE(usual); i++)
         if (snprintf(out, PATH_MAX, "%s/.ssh/%s", home, usual[i]) < PATH_MAX && access(out, R_OK) == 0)
             return 0;
@@ -93,7 +95,8 @@ static int run(int in, const char *key, const char *ns, char *out, size_t cap, s
 }
 
 /* Trust nothing that came out of a pipe: is it a signature over these bytes, for this purpose? */
-static int verify(const char *sig, size_t sig_len, const char *ns, const void *data, size_t len, struct pc_sshkey **signer)
+static int verify(const char *sig, size_t sig_len, const char *ns, const void *data, size_t len,
+                  struct pc_sshkey **signer)
 {
     struct pc_sshkey *key = NULL;
     int r = pc_sshsig_key(sig, sig_len, &key);
@@ -101,14 +104,15 @@ static int verify(const char *sig, size_t sig_len, const char *ns, const void *d
         r = pc_sshsig_verify(sig, sig_len, data, len, ns, key, NULL);
     if (r < 0) {
         pc_sshkey_free(key);
-        return pc_cli_fail(PC_EXIT_FAILED, "what ssh-keygen made is not a signature that hosts accept: %s", pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED, "what ssh-keygen made is not a signature that hosts accept: %s",
+                           pc_strerror(r));
     }
     *signer = key;
     return 0;
 }
 
-int pc_sign(const char *key, const char *ns, const void *data, size_t len, char **sig, size_t *sig_len, struct pc_sshkey **signer,
-            char used[PATH_MAX])
+int pc_sign(const char *key, const char *ns, const void *data, size_t len, char **sig, size_t *sig_len,
+            struct pc_sshkey **signer, char used[PATH_MAX])
 {
     char text[PC_SIGNATURE_TEXT_MAX + 2];
     size_t n = 0;

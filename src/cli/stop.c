@@ -1,6 +1,7 @@
 /*
- * `portcullis stop`: an order of class S in one go: made, shown, asked for, signed by one owner. With --offline it becomes a file that `portcullis
- * apply-stop` takes on the host, with no server anywhere; without, it is sent to the server at once.
+ * `portcullis stop`: an order of class S in one go: made, shown, asked for, signed by one owner. With --offline it
+ * becomes a file that `portcullis apply-stop` takes on the host, with no server anywhere; without, it is sent to the
+ * server at once.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -27,7 +28,8 @@ static int unknown_stop(const char *name)
     return pc_cli_fail(PC_EXIT_USAGE, "%s: not a stop; there are:%s", name, list);
 }
 
-/* rollout.halt without --hosts: the hosts of the order that is halted, which becomes a value of --hosts or --hosts-file. */
+/* rollout.halt without --hosts: the hosts of the order that is halted, which becomes a value of --hosts or
+ * --hosts-file. */
 static int hosts_of_order(const char *path, struct pc_cli_args *args, char **words)
 {
     struct pc_owners_file f;
@@ -80,8 +82,8 @@ static int report(const struct pc_cli *cli, const struct pc_order *o, const char
         printf("Signed by %s: %s\nOn each host: portcullis apply-stop %s\n", name, path, path);
         return 0;
     }
-    json_t *answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "file", path, "id", o->id, "order_sha256", o->sha256, "action", o->action,
-                               "signed_by", name, "hosts", (json_int_t)o->hosts);
+    json_t *answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "file", path, "id", o->id, "order_sha256", o->sha256,
+                               "action", o->action, "signed_by", name, "hosts", (json_int_t)o->hosts);
     int status = pc_put_json(answer);
     json_decref(answer);
     return status;
@@ -99,7 +101,8 @@ static int sign(const struct pc_cli *cli, const struct pc_cli_args *args, const 
     return status;
 }
 
-static int write_offline(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_order_made *m, const char *draft, const char *name)
+static int write_offline(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_order_made *m,
+                         const char *draft, const char *name)
 {
     struct pc_owners_file f;
     int status = pc_owners_file_load(draft, &f);
@@ -132,8 +135,9 @@ static void drop(const char *draft)
 static char *draft_path(const struct pc_cli *cli, const struct pc_cli_args *args, const struct pc_owner_dir *dir)
 {
     char *path = NULL;
-    int n = args->value[PC_OPT_FILE] ? asprintf(&path, "%s.order", args->value[PC_OPT_FILE])
-                                     : asprintf(&path, "%s/stops/%llu.order", dir->path, (unsigned long long)cli->now_ns);
+    int n = args->value[PC_OPT_FILE]
+                ? asprintf(&path, "%s.order", args->value[PC_OPT_FILE])
+                : asprintf(&path, "%s/stops/%llu.order", dir->path, (unsigned long long)cli->now_ns);
     int r = n < 0 ? -ENOMEM : pc_cli_make_folder_of(path);
     if (r == 0)
         return path;

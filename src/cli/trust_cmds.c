@@ -1,4 +1,7 @@
-/* `portcullis trust new | rotate | revoke | statement`: documents that say whom hosts believe. Signs nothing: `approve` does. */
+/*
+ * `portcullis trust new | rotate | revoke | statement`: documents that say whom hosts believe. Signs nothing: `approve`
+ * does.
+ */
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -79,13 +82,14 @@ static int finish(const struct pc_cli *cli, const json_t *doc, const char *path)
     return status;
 }
 
-/* --- owners ------------------------------------------------------------------------------------------------------------- */
+/* --- owners ------------------------------------------------------------------------------------------------------ */
 
 /* Index of the owner of this name in the list, or its size. */
 static size_t find_owner(const json_t *owners, const char *name)
 {
     size_t i = 0;
-    while (i < json_array_size(owners) && strcmp(name, json_string_value(json_object_get(json_array_get(owners, i), "name"))) != 0)
+    while (i < json_array_size(owners) &&
+           strcmp(name, json_string_value(json_object_get(json_array_get(owners, i), "name"))) != 0)
         i++;
     return i;
 }
@@ -210,10 +214,11 @@ int pc_cmd_trust_new(struct pc_cli *cli, const struct pc_cli_args *args)
     const char *tenant = args->value[PC_TRUST_TENANT];
     if (!tenant || !args->value[PC_TRUST_OWNER] || !args->value[PC_TRUST_LOG_KEY])
         return pc_cli_fail(PC_EXIT_USAGE, "trust new: --tenant, --owner (once each) and --log-key are needed");
-    _json_ json_t *doc = json_pack("{s:s, s:s, s:i, s:o, s:[], s:{s:i, s:i, s:i, s:i}, s:i, s:{s:i, s:i}, s:s, s:[], s:i, s:i}", "portcullis",
-                                   "trust/1", "tenant", tenant, "version", 1, "created", now_json(cli), "owners", "thresholds", "B", 2, "C", 2,
-                                   "S", 1, "T", 2, "dwell", 600, "cap", "C", 10, "S", 10, "log", "", "witnesses", "witnesses_needed", 0,
-                                   "silence", PC_SILENCE_DEFAULT);
+    _json_ json_t *doc =
+        json_pack("{s:s, s:s, s:i, s:o, s:[], s:{s:i, s:i, s:i, s:i}, s:i, s:{s:i, s:i}, s:s, s:[], s:i, s:i}",
+                  "portcullis", "trust/1", "tenant", tenant, "version", 1, "created", now_json(cli), "owners",
+                  "thresholds", "B", 2, "C", 2, "S", 1, "T", 2, "dwell", 600, "cap", "C", 10, "S", 10, "log", "",
+                  "witnesses", "witnesses_needed", 0, "silence", PC_SILENCE_DEFAULT);
     if (!doc)
         return pc_cli_fail(PC_EXIT_USAGE, "--tenant %s: not a name", tenant);
     int status = apply(doc, args);
@@ -258,7 +263,7 @@ int pc_cmd_trust_rotate(struct pc_cli *cli, const struct pc_cli_args *args)
     return status ? status : finish(cli, doc, args->value[PC_TRUST_FILE]);
 }
 
-/* --- revocation and statement --------------------------------------------------------------------------------------------- */
+/* --- revocation and statement ------------------------------------------------------------------------------------ */
 
 /* The trust file that was given, or the folder's; to be cleared. */
 static int the_trust(const struct pc_cli *cli, const char *given, struct pc_trust *out)
@@ -289,11 +294,13 @@ int pc_cmd_trust_revoke(struct pc_cli *cli, const struct pc_cli_args *args)
     _json_ json_t *doc = NULL;
     for (uint32_t i = 0; i < t.owners; i++)
         if (strcmp(t.owner[i].name, args->word[0]) == 0)
-            doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "portcullis", "revoke/1", "tenant", t.tenant, "owner", t.owner[i].name, "key",
-                            t.owner[i].fingerprint, "created", now_json(cli), "reason", reason ? reason : "");
+            doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "portcullis", "revoke/1", "tenant", t.tenant, "owner",
+                            t.owner[i].name, "key", t.owner[i].fingerprint, "created", now_json(cli), "reason",
+                            reason ? reason : "");
     pc_trust_clear(&t);
     if (!doc)
-        return pc_cli_fail(PC_EXIT_USAGE, "%s: no such owner in the trust file, or a reason that is not UTF-8", args->word[0]);
+        return pc_cli_fail(PC_EXIT_USAGE, "%s: no such owner in the trust file, or a reason that is not UTF-8",
+                           args->word[0]);
     return finish(cli, doc, args->value[PC_REVOKE_FILE]);
 }
 
@@ -301,7 +308,9 @@ static int statement_tenant(const struct pc_cli *cli, const char *given, json_t 
 {
     struct pc_trust t;
     if (given)
-        return json_object_set_new(doc, "tenant", json_string(given)) < 0 ? pc_cli_fail(PC_EXIT_USAGE, "--tenant %s: not a name", given) : 0;
+        return json_object_set_new(doc, "tenant", json_string(given)) < 0
+                   ? pc_cli_fail(PC_EXIT_USAGE, "--tenant %s: not a name", given)
+                   : 0;
     int status = the_trust(cli, NULL, &t);
     if (status)
         return status;
@@ -312,7 +321,8 @@ static int statement_tenant(const struct pc_cli *cli, const char *given, json_t 
 
 int pc_cmd_trust_statement(struct pc_cli *cli, const struct pc_cli_args *args)
 {
-    const char *url = args->value[PC_STATEMENT_URL], *link = args->value[PC_STATEMENT_LINK], *ca = args->value[PC_STATEMENT_CA];
+    const char *url = args->value[PC_STATEMENT_URL], *link = args->value[PC_STATEMENT_LINK],
+               *ca = args->value[PC_STATEMENT_CA];
     const char *version = args->value[PC_STATEMENT_VERSION];
     _free_ char *pem = NULL;
     size_t len;

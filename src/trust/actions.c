@@ -1,6 +1,6 @@
 /*
- * Owns the table of actions (PROTOCOL.md 1.6): which classes each has and what its parameters must be. What an action does is the host's; a
- * parameter that passes here is well formed, not harmless: that is what the quorum is for.
+ * Owns the table of actions (PROTOCOL.md 1.6): which classes each has and what its parameters must be. What an action
+ * does is the host's; a parameter that passes here is well formed, not harmless: that is what the quorum is for.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -22,7 +22,8 @@
 /* Everything that a parameter can be; each action fills in its own. */
 struct params {
     const json_t *argv, *script, *interpreter, *packages, *allow;
-    char service[256], log[65], user[33], do_[8], version[32], url_path[256], sha256[65], exe_sha256[65], order_sha256[65];
+    char service[256], log[65], user[33], do_[8], version[32], url_path[256], sha256[65], exe_sha256[65],
+        order_sha256[65];
     bool security;
     uint32_t lines, timeout, output, seconds, pid;
     uint64_t start, incident;
@@ -78,7 +79,9 @@ static int check_script(const struct params *p, char *why, size_t len)
     pc_sha256_text(bytes, n, sha256);
     if (strcmp(sha256, p->sha256) != 0)
         return wrong(why, len, "\"sha256\" is not the hash of \"script\"");
-    return command(p->interpreter) ? 0 : wrong(why, len, "\"interpreter\" must be a program by absolute path, and its arguments");
+    return command(p->interpreter)
+               ? 0
+               : wrong(why, len, "\"interpreter\" must be a program by absolute path, and its arguments");
 }
 
 static int check_run(const void *params, const void *read, char *why, size_t len)
@@ -198,10 +201,14 @@ static const struct pc_field run[] = {
     {"output", PC_FIELD_U32, AT(output), 0, 1u << 20, false},
     {"user", PC_FIELD_TEXT, AT(user), 1, 32, true},
     {0}};
-static const struct pc_field update[] = {
-    {"security", PC_FIELD_BOOL, AT(security), 0, 0, false}, {"packages", PC_FIELD_ARRAY, AT(packages), 1, 256, true}, TIMEOUT, {0}};
-static const struct pc_field upgrade[] = {
-    {"version", PC_FIELD_TEXT, AT(version), 5, 31, false}, SHA256(sha256, false), {"url_path", PC_FIELD_TEXT, AT(url_path), 2, 255, false}, {0}};
+static const struct pc_field update[] = {{"security", PC_FIELD_BOOL, AT(security), 0, 0, false},
+                                         {"packages", PC_FIELD_ARRAY, AT(packages), 1, 256, true},
+                                         TIMEOUT,
+                                         {0}};
+static const struct pc_field upgrade[] = {{"version", PC_FIELD_TEXT, AT(version), 5, 31, false},
+                                          SHA256(sha256, false),
+                                          {"url_path", PC_FIELD_TEXT, AT(url_path), 2, 255, false},
+                                          {0}};
 static const struct pc_field freeze[] = {
     {"pid", PC_FIELD_U32, AT(pid), 2, 4194304, true}, {"start", PC_FIELD_U64, AT(start), 0, PC_JSON_NUMBER_MAX, true},
     SHA256(exe_sha256, true), SECONDS(60, 86400), {0}};
@@ -225,7 +232,9 @@ static const struct pc_action actions[] = {
     {"host.unisolate", C, "ends an isolation", none, NULL},
     {"hash.unblock", C, "lets a blocked program start again", sha256, NULL},
     {"actor.freeze", S, "freezes a process tree; it is thawed when the time is over", freeze, check_freeze},
-    {"host.isolate", S, "cuts the host off, except for the server and the allowed networks; undone when the time is over", isolate, check_isolate},
+    {"host.isolate", S,
+     "cuts the host off, except for the server and the allowed networks; undone when the time is over", isolate,
+     check_isolate},
     {"hash.block", S, "keeps a program with this content from being started, until the time is over", block, NULL},
     {"rollout.halt", S, "keeps an order from starting, and its further rings", halt, NULL},
 };

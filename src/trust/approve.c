@@ -30,7 +30,9 @@ static int owner_of(const struct pc_trust *t, const struct pc_sshkey *key)
 
 enum { BY_NOBODY = -1, UNTOUCHED = -2 };
 
-/* Whose signature is number i? *owner: an index, or BY_NOBODY in the trust file, or UNTOUCHED. PC_E_SIGNATURE, -ENOMEM. */
+/*
+ * Whose signature is number i? *owner: an index, or BY_NOBODY in the trust file, or UNTOUCHED. PC_E_SIGNATURE, -ENOMEM.
+ */
 static int signer(const struct pc_trust *t, const char *ns, const struct pc_envelope *e, uint32_t i, int *owner)
 {
     struct pc_sshkey *key = NULL;
@@ -57,7 +59,8 @@ static bool among(const struct pc_approvers *who, uint32_t owner)
     return false;
 }
 
-static void count(const struct pc_trust *t, const struct pc_revoked *r, enum pc_class c, int owner, struct pc_approvers *who)
+static void count(const struct pc_trust *t, const struct pc_revoked *r, enum pc_class c, int owner,
+                  struct pc_approvers *who)
 {
     if (owner < 0)
         return;
@@ -95,7 +98,7 @@ int pc_trust_approvers_known(const struct pc_trust *t, const struct pc_revoked *
     return approvers(t, r, c, ns, e, true, out);
 }
 
-/* --- revocation ------------------------------------------------------------------------------------------------------ */
+/* --- revocation --------------------------------------------------------------------------------------------------- */
 
 static const struct pc_field revoke_fields[] = {
     {"tenant", PC_FIELD_NAME, offsetof(struct pc_revocation, tenant), 0, 0, false},
@@ -119,7 +122,8 @@ int pc_revocation_parse(const void *doc, size_t len, struct pc_revocation *out, 
 }
 
 /* Is the revocation of owner `target` signed by that very key, or by enough others? */
-static int enough(const struct pc_trust *t, const struct pc_revoked *r, const struct pc_envelope *e, int target, const char **word)
+static int enough(const struct pc_trust *t, const struct pc_revoked *r, const struct pc_envelope *e, int target,
+                  const char **word)
 {
     struct pc_approvers others = {0};
     for (uint32_t i = 0; i < e->signatures; i++) {

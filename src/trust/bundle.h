@@ -1,9 +1,10 @@
 #ifndef PC_TRUST_BUNDLE_H
 #define PC_TRUST_BUNDLE_H
 /*
- * What a host does with an order: the rules of PROTOCOL.md 1.8 - 1.10, each rule one check with its own word, in one table
- * (checks.c). Pure: the caller (runner, server, command line) brings the bytes, the time and what it remembers, and keeps what it is told to
- * remember. In all of it: `why` (may be NULL) gets the reason in words; on failure no out-parameter is touched.
+ * What a host does with an order: the rules of PROTOCOL.md 1.8 - 1.10, each rule one check with its own word, in one
+ * table (checks.c). Pure: the caller (runner, server, command line) brings the bytes, the time and what it remembers,
+ * and keeps what it is told to remember. In all of it: `why` (may be NULL) gets the reason in words; on failure no
+ * out-parameter is touched.
  */
 #include "trust/checkpoint.h"
 #include "trust/order.h"
@@ -31,31 +32,45 @@ int64_t pc_bundle_position(const struct pc_bundle *b, const struct pc_host_ref *
 const char *pc_bundle_checkpoint_text(const struct pc_bundle *b);
 
 /*
- * Every check of 1.9 from `tenant` to `halted`, in the table's order. On PC_CHECK_OK *checkpoint is what the caller must remember from now on
- * (its size is 0 when the bundle is a stop whose log part is absent or does not hold: remember nothing), and *approvers who approved.
- * On PC_CHECK_CONSISTENCY the caller keeps both checkpoint texts as evidence. An order accepted before answers PC_CHECK_REPLAYED.
+ * Every check of 1.9 from `tenant` to `halted`, in the table's order. On PC_CHECK_OK *checkpoint is what the caller
+ * must remember from now on (its size is 0 when the bundle is a stop whose log part is absent or does not hold:
+ * remember nothing), and *approvers who approved. On PC_CHECK_CONSISTENCY the caller keeps both checkpoint texts as
+ * evidence. An order accepted before answers PC_CHECK_REPLAYED.
  */
-enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *t, const struct pc_revoked *r, const struct pc_memory *m,
-                              int64_t now, struct pc_checkpoint *checkpoint, struct pc_approvers *approvers, char *why, size_t why_len);
+enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *t, const struct pc_revoked *r,
+                              const struct pc_memory *m, int64_t now, struct pc_checkpoint *checkpoint,
+                              struct pc_approvers *approvers, char *why, size_t why_len);
 
 /*
- * What an owner can know before any host is asked: TENANT, CAP, SIGNATURE, EXPIRED, DWELL, MEMORY; whether enough owners approved is for the
- * caller to say, from *approvers.
+ * What an owner can know before any host is asked: TENANT, CAP, SIGNATURE, EXPIRED, DWELL, MEMORY; whether enough
+ * owners approved is for the caller to say, from *approvers.
  */
-enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t, const struct pc_revoked *r,
-                                  int64_t now, struct pc_approvers *approvers, char *why, size_t why_len);
+enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t,
+                                  const struct pc_revoked *r, int64_t now, struct pc_approvers *approvers, char *why,
+                                  size_t why_len);
 
 /* A checkpoint frame (3.1 type 7): signature, witnesses, consistency with memory. SYNTAX, LOG, CONSISTENCY, MEMORY. */
 enum pc_check pc_checkpoint_accept(const char *json, size_t len, const struct pc_trust *t, const struct pc_memory *m,
                                    struct pc_checkpoint *out, char *why, size_t why_len);
-/* A start frame (type 5) of an accepted standing order: a logged run higher than last_run. *run is its number. SYNTAX, CLASS (not standing),
- * SEQUENCE (not higher), LOG, CONSISTENCY, MEMORY. Whether it may run now: pc_standing_open and pc_order_may_start. */
-enum pc_check pc_start_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t, const struct pc_memory *m,
-                             uint64_t last_run, uint64_t *run, struct pc_checkpoint *out, char *why, size_t why_len);
-/* A continue (1.10) that opens ring `ring` (>= 1) of run `run` (0: not a standing order). SYNTAX, RING, LOG, CONSISTENCY, MEMORY. */
-enum pc_check pc_continue_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t, const struct pc_memory *m,
-                                uint32_t ring, uint64_t run, struct pc_checkpoint *out, char *why, size_t why_len);
-/* The order and ring that a continue or a start names, unchecked, to find the order by. PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM. */
+/*
+ * A start frame (type 5) of an accepted standing order: a logged run higher than last_run. *run is its number. SYNTAX,
+ * CLASS (not standing), SEQUENCE (not higher), LOG, CONSISTENCY, MEMORY. Whether it may run now: pc_standing_open and
+ * pc_order_may_start.
+ */
+enum pc_check pc_start_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t,
+                             const struct pc_memory *m, uint64_t last_run, uint64_t *run, struct pc_checkpoint *out,
+                             char *why, size_t why_len);
+/*
+ * A continue (1.10) that opens ring `ring` (>= 1) of run `run` (0: not a standing order). SYNTAX, RING, LOG,
+ * CONSISTENCY, MEMORY.
+ */
+enum pc_check pc_continue_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t,
+                                const struct pc_memory *m, uint32_t ring, uint64_t run, struct pc_checkpoint *out,
+                                char *why, size_t why_len);
+/*
+ * The order and ring that a continue or a start names, unchecked, to find the order by. PC_E_SYNTAX, PC_E_LIMIT,
+ * -ENOMEM.
+ */
 struct pc_names_order {
     char order_sha256[PC_SHA256_HEX + 1];
     uint32_t ring; /* a start: 0 */
@@ -65,16 +80,18 @@ int pc_continue_names(const char *json, size_t len, struct pc_names_order *out);
 int pc_start_names(const char *json, size_t len, struct pc_names_order *out);
 
 /*
- * Whether an accepted order may start now: halted, window, dwell over (waited: seconds since acceptance by a clock that neither stops nor
- * jumps), approvals counted again with what is revoked by now, log fresh, ring open. Each answer is "not now"; only HALTED, EXPIRED and QUORUM are final.
+ * Whether an accepted order may start now: halted, window, dwell over (waited: seconds since acceptance by a clock that
+ * neither stops nor jumps), approvals counted again with what is revoked by now, log fresh, ring open. Each answer is
+ * "not now"; only HALTED, EXPIRED and QUORUM are final.
  */
 struct pc_start_facts {
     int64_t now;
     uint64_t waited;
     bool ring_open, halted;
 };
-enum pc_check pc_order_may_start(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t, const struct pc_revoked *r,
-                                 const struct pc_memory *m, const struct pc_start_facts *f, char *why, size_t why_len);
+enum pc_check pc_order_may_start(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t,
+                                 const struct pc_revoked *r, const struct pc_memory *m, const struct pc_start_facts *f,
+                                 char *why, size_t why_len);
 /* Is the last accepted checkpoint's time within `silence` of now? */
 bool pc_checkpoint_fresh(const struct pc_checkpoint *c, const struct pc_trust *t, int64_t now);
 #endif

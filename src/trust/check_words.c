@@ -1,4 +1,7 @@
-/* Owns the words of refusal (PROTOCOL.md 1.9) and what they mean to people. The rules themselves: order_parse.c and checks.c. */
+/*
+ * Owns the words of refusal (PROTOCOL.md 1.9) and what they mean to people. The rules themselves: order_parse.c and
+ * checks.c.
+ */
 #include "base/cleanup.h"
 #include "trust/order.h"
 

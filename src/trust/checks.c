@@ -1,7 +1,7 @@
 /*
- * Owns THE table: what a host demands of an order before it accepts it, and again before it starts it (PROTOCOL.md 1.9); and what an owner
- * can ask of it before. A rule is one small function and one word; the first that is broken is the answer. What can be said of the document
- * alone was said when it was parsed (order_parse.c).
+ * Owns THE table: what a host demands of an order before it accepts it, and again before it starts it
+ * (PROTOCOL.md 1.9); and what an owner can ask of it before. A rule is one small function and one word; the first that
+ * is broken is the answer. What can be said of the document alone was said when it was parsed (order_parse.c).
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -63,7 +63,9 @@ static int not_known(struct facts *f)
 static int signatures(struct facts *f)
 {
     int r = pc_trust_approvers(f->t, f->r, f->o->class_, PC_NS_ORDER, f->e, &f->who);
-    return r == PC_E_SIGNATURE ? broken(f, "a signature does not verify, or is by a key that the trust file does not list") : r;
+    return r == PC_E_SIGNATURE
+               ? broken(f, "a signature does not verify, or is by a key that the trust file does not list")
+               : r;
 }
 
 static int quorum(struct facts *f)
@@ -100,7 +102,8 @@ static int dwell_wanted(struct facts *f)
 {
     if (f->o->dwell >= f->t->dwell) /* UINT32_MAX: the trust file's */
         return 0;
-    return pc_why(f->why, PC_E_REFUSED, "dwell of %" PRIu32 " s: the trust file demands %" PRIu32 " s", f->o->dwell, f->t->dwell);
+    return pc_why(f->why, PC_E_REFUSED, "dwell of %" PRIu32 " s: the trust file demands %" PRIu32 " s", f->o->dwell,
+                  f->t->dwell);
 }
 
 static int dwell_over(struct facts *f)
@@ -141,7 +144,8 @@ static int sequence(struct facts *f)
 {
     if (is_stop(f) || f->o->sequence > f->m->sequence)
         return 0;
-    return pc_why(f->why, PC_E_REFUSED, "sequence %" PRIu64 ": this host has accepted %" PRIu64, f->o->sequence, f->m->sequence);
+    return pc_why(f->why, PC_E_REFUSED, "sequence %" PRIu64 ": this host has accepted %" PRIu64, f->o->sequence,
+                  f->m->sequence);
 }
 
 /* A host that accepted nothing yet cannot tell what is far. */
@@ -149,8 +153,8 @@ static int sequence_near(struct facts *f)
 {
     if (is_stop(f) || f->m->sequence == 0 || f->o->sequence - f->m->sequence <= PC_SEQUENCE_GAP)
         return 0;
-    return pc_why(f->why, PC_E_REFUSED, "sequence %" PRIu64 " is more than %d above %" PRIu64, f->o->sequence, PC_SEQUENCE_GAP,
-                  f->m->sequence);
+    return pc_why(f->why, PC_E_REFUSED, "sequence %" PRIu64 " is more than %d above %" PRIu64, f->o->sequence,
+                  PC_SEQUENCE_GAP, f->m->sequence);
 }
 
 static int not_halted(struct facts *f)
@@ -222,7 +226,8 @@ enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *
                               const struct pc_memory *m, int64_t now, struct pc_checkpoint *checkpoint,
                               struct pc_approvers *approvers, char *why, size_t why_len)
 {
-    struct facts f = {.o = &b->order, .e = &b->envelope, .b = b, .t = t, .r = r, .m = m, .now = now, .why = {why, why_len}};
+    struct facts f = {
+        .o = &b->order, .e = &b->envelope, .b = b, .t = t, .r = r, .m = m, .now = now, .why = {why, why_len}};
     enum pc_check c = run(ACCEPT, &f);
     if (c == PC_CHECK_OK) {
         *checkpoint = f.checkpoint;
@@ -231,8 +236,9 @@ enum pc_check pc_bundle_check(const struct pc_bundle *b, const struct pc_trust *
     return c;
 }
 
-enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t, const struct pc_revoked *r,
-                                  int64_t now, struct pc_approvers *approvers, char *why, size_t why_len)
+enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t,
+                                  const struct pc_revoked *r, int64_t now, struct pc_approvers *approvers, char *why,
+                                  size_t why_len)
 {
     struct facts f = {.o = o, .e = e, .t = t, .r = r, .now = now, .why = {why, why_len}};
     enum pc_check c = run(SUBMIT, &f);
@@ -242,8 +248,8 @@ enum pc_check pc_order_may_submit(const struct pc_order *o, const struct pc_enve
 }
 
 enum pc_check pc_order_may_start(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t,
-                                 const struct pc_revoked *r, const struct pc_memory *m, const struct pc_start_facts *start,
-                                 char *why, size_t why_len)
+                                 const struct pc_revoked *r, const struct pc_memory *m,
+                                 const struct pc_start_facts *start, char *why, size_t why_len)
 {
     struct facts f = {.o = o, .e = e, .t = t, .r = r, .m = m, .now = start->now, .start = start, .why = {why, why_len}};
     return run(START, &f);

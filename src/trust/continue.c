@@ -40,14 +40,15 @@ static const struct pc_field report_fields[] = {
     {0},
 };
 
-static int read_frame(const char *json, size_t len, const char *what, const struct pc_field *fields, struct raw *out, json_t **root,
-                struct pc_why why)
+static int read_frame(const char *json, size_t len, const char *what, const struct pc_field *fields, struct raw *out,
+                      json_t **root, struct pc_why why)
 {
     int r = pc_json_parse(json, len, PC_ENVELOPE_MAX, root, why);
     return r < 0 ? r : pc_fields_read(*root, what, fields, out, why);
 }
 
-static int names(const char *json, size_t len, const char *what, const struct pc_field *fields, struct pc_names_order *out)
+static int names(const char *json, size_t len, const char *what, const struct pc_field *fields,
+                 struct pc_names_order *out)
 {
     struct raw raw = {0};
     _json_ json_t *root = NULL;
@@ -67,7 +68,7 @@ int pc_start_names(const char *json, size_t len, struct pc_names_order *out)
     return names(json, len, "start", start_fields, out);
 }
 
-/* --- the reports of the ring before ---------------------------------------------------------------------------------- */
+/* --- the reports of the ring before ------------------------------------------------------------------------------- */
 
 struct tally {
     const struct pc_order *o;
@@ -86,8 +87,8 @@ static int refuse(const struct tally *t, uint32_t i, const char *words)
 }
 
 /* The report's host, by its own key, as a position in the ring; or an error. */
-static int position(struct tally *t, const struct pc_host_envelope *e, const struct pc_ring_report *r, const struct pc_place *place,
-                    uint32_t *out)
+static int position(struct tally *t, const struct pc_host_envelope *e, const struct pc_ring_report *r,
+                    const struct pc_place *place, uint32_t *out)
 {
     if (strcmp(e->id, r->host.id) != 0)
         return refuse(t, t->reports, "signed with a key that is not that host's");
@@ -154,18 +155,20 @@ static int good_enough(const struct tally *t)
 {
     uint32_t hosts = t->o->ring[t->ring].hosts, bad = t->failures + (hosts - t->reports);
     if (bad > t->o->halt_failures)
-        return pc_why(t->why, PC_E_REFUSED, "%" PRIu32 " hosts of the ring before failed or did not report: %" PRIu32 " may", bad,
+        return pc_why(t->why, PC_E_REFUSED,
+                      "%" PRIu32 " hosts of the ring before failed or did not report: %" PRIu32 " may", bad,
                       t->o->halt_failures);
     if (t->incidents > t->o->halt_incidents)
-        return pc_why(t->why, PC_E_REFUSED, "%" PRIu64 " incidents in the ring before: %" PRIu32 " may be", t->incidents,
-                      t->o->halt_incidents);
+        return pc_why(t->why, PC_E_REFUSED, "%" PRIu64 " incidents in the ring before: %" PRIu32 " may be",
+                      t->incidents, t->o->halt_incidents);
     return 0;
 }
 
 static int tally(struct tally *t, const json_t *reports)
 {
     for (size_t i = 0; i < json_array_size(reports); i++) {
-        int r = t->reports < t->o->ring[t->ring].hosts ? add_json(t, json_array_get(reports, i)) : refuse(t, t->reports, "one too many");
+        int r = t->reports < t->o->ring[t->ring].hosts ? add_json(t, json_array_get(reports, i))
+                                                       : refuse(t, t->reports, "one too many");
         if (r < 0)
             return r;
     }
@@ -178,8 +181,9 @@ static enum pc_check check_of(int r, enum pc_check otherwise)
 }
 
 /* The log part of a frame, and whether its entry says what the frame says. */
-static enum pc_check check_log(const json_t *root, const struct raw *raw, const struct pc_order *o, const struct tally *t,
-                               const struct pc_trust *trust, const struct pc_memory *m, struct pc_checkpoint *out, struct pc_why why)
+static enum pc_check check_log(const json_t *root, const struct raw *raw, const struct pc_order *o,
+                               const struct tally *t, const struct pc_trust *trust, const struct pc_memory *m,
+                               struct pc_checkpoint *out, struct pc_why why)
 {
     struct pc_log_part part = {0};
     struct pc_checkpoint c;
@@ -197,7 +201,8 @@ static enum pc_check check_log(const json_t *root, const struct raw *raw, const 
 }
 
 enum pc_check pc_continue_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *trust,
-                                const struct pc_memory *m, uint32_t ring, uint64_t run, struct pc_checkpoint *out, char *text, size_t cap)
+                                const struct pc_memory *m, uint32_t ring, uint64_t run, struct pc_checkpoint *out,
+                                char *text, size_t cap)
 {
     struct pc_why why = {text, cap};
     struct raw raw = {0};
@@ -206,7 +211,8 @@ enum pc_check pc_continue_check(const char *json, size_t len, const struct pc_or
     int r = read_frame(json, len, "continue", continue_fields, &raw, &root, why);
     if (r < 0)
         return check_of(r, PC_CHECK_SYNTAX);
-    if (ring == 0 || ring >= o->rings || raw.names.ring != ring || raw.names.run != run || strcmp(raw.names.order_sha256, o->sha256) != 0) {
+    if (ring == 0 || ring >= o->rings || raw.names.ring != ring || raw.names.run != run ||
+        strcmp(raw.names.order_sha256, o->sha256) != 0) {
         pc_why(why, 0, "it is for another order, run or ring");
         return PC_CHECK_RING;
     }
@@ -215,15 +221,22 @@ enum pc_check pc_continue_check(const char *json, size_t len, const struct pc_or
     uint8_t(*hash)[32] _free_ = calloc(hosts, sizeof *hash);
     if (!seen || !hash)
         return PC_CHECK_MEMORY;
-    struct tally t = {.o = o, .ring = ring - 1, .first = pc_order_ring_start(o, ring - 1), .run = run, .seen = seen, .hash = hash, .why = why};
+    struct tally t = {.o = o,
+                      .ring = ring - 1,
+                      .first = pc_order_ring_start(o, ring - 1),
+                      .run = run,
+                      .seen = seen,
+                      .hash = hash,
+                      .why = why};
     r = tally(&t, raw.reports);
     if (r < 0)
         return check_of(r, r == PC_E_SYNTAX || r == PC_E_LIMIT ? PC_CHECK_SYNTAX : PC_CHECK_RING);
     return check_log(root, &raw, o, &t, trust, m, out, why);
 }
 
-enum pc_check pc_start_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t, const struct pc_memory *m,
-                             uint64_t last_run, uint64_t *run, struct pc_checkpoint *out, char *text, size_t cap)
+enum pc_check pc_start_check(const char *json, size_t len, const struct pc_order *o, const struct pc_trust *t,
+                             const struct pc_memory *m, uint64_t last_run, uint64_t *run, struct pc_checkpoint *out,
+                             char *text, size_t cap)
 {
     struct pc_why why = {text, cap};
     struct raw raw = {0};

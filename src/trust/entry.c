@@ -1,6 +1,6 @@
 /*
- * Owns the log's entries (PROTOCOL.md 1.7): what the server writes and what a host demands that an entry says about an order.
- * That the entry is in the log is log_part.c's.
+ * Owns the log's entries (PROTOCOL.md 1.7): what the server writes and what a host demands that an entry says about an
+ * order. That the entry is in the log is log_part.c's.
  */
 #include "trust/entry.h"
 
@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* --- making ----------------------------------------------------------------------------------------------------------- */
+/* --- making ------------------------------------------------------------------------------------------------------ */
 
 /* The whole entry around a body, which is taken over (also NULL: -ENOMEM). */
 static int finish(const char *tenant, const char *type, int64_t time, json_t *body, char **out, size_t *len)
@@ -23,8 +23,8 @@ static int finish(const char *tenant, const char *type, int64_t time, json_t *bo
     if (!body)
         return -ENOMEM;
     pc_time_format(time, when);
-    int r = pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:o}", "portcullis", "entry/1", "tenant", tenant, "type", type, "time", when,
-                                   "body", body),
+    int r = pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:o}", "portcullis", "entry/1", "tenant", tenant, "type", type,
+                                   "time", when, "body", body),
                          &text, &n);
     if (r < 0)
         return r;
@@ -75,7 +75,8 @@ int pc_entry_order(const struct pc_order *o, const struct pc_envelope *e, int64_
 
 int pc_entry_start(const char *tenant, const char *order_sha256, uint64_t run, int64_t time, char **out, size_t *len)
 {
-    return finish(tenant, "start", time, json_pack("{s:s, s:I}", "order_sha256", order_sha256, "run", (json_int_t)run), out, len);
+    return finish(tenant, "start", time, json_pack("{s:s, s:I}", "order_sha256", order_sha256, "run", (json_int_t)run),
+                  out, len);
 }
 
 /* One hash over the reports' hashes: a thousand of them would not fit an entry. */
@@ -84,26 +85,29 @@ static void hash_reports(const uint8_t (*reports)[32], uint32_t n, char out[PC_S
     pc_sha256_text(reports, (size_t)n * 32, out);
 }
 
-int pc_entry_continue(const char *tenant, const char *order_sha256, uint64_t run, uint32_t ring, const uint8_t (*reports)[32], uint32_t n,
-                      int64_t time, char **out, size_t *len)
+int pc_entry_continue(const char *tenant, const char *order_sha256, uint64_t run, uint32_t ring,
+                      const uint8_t (*reports)[32], uint32_t n, int64_t time, char **out, size_t *len)
 {
     char hash[PC_SHA256_HEX + 1];
     hash_reports(reports, n, hash);
     return finish(tenant, "continue", time,
-                  json_pack("{s:s, s:I, s:I, s:I, s:s}", "order_sha256", order_sha256, "run", (json_int_t)run, "ring", (json_int_t)ring, "count",
-                            (json_int_t)n, "reports", hash),
+                  json_pack("{s:s, s:I, s:I, s:I, s:s}", "order_sha256", order_sha256, "run", (json_int_t)run, "ring",
+                            (json_int_t)ring, "count", (json_int_t)n, "reports", hash),
                   out, len);
 }
 
-int pc_entry_host(const char *tenant, const char *type, const struct pc_host_envelope *e, int64_t time, char **out, size_t *len)
+int pc_entry_host(const char *tenant, const char *type, const struct pc_host_envelope *e, int64_t time, char **out,
+                  size_t *len)
 {
-    json_t *whole = json_pack("{s:{s:o, s:o, s:o}}", "envelope", "document", pc_json_base64_new(e->document, e->len), "key",
-                              pc_json_base64_new(e->key, sizeof e->key), "signature", pc_json_base64_new(e->signature, sizeof e->signature));
+    json_t *whole = json_pack("{s:{s:o, s:o, s:o}}", "envelope", "document", pc_json_base64_new(e->document, e->len),
+                              "key", pc_json_base64_new(e->key, sizeof e->key), "signature",
+                              pc_json_base64_new(e->signature, sizeof e->signature));
     int r = finish(tenant, type, time, whole, out, len);
     if (r != PC_E_LIMIT)
         return r;
     return finish(tenant, type, time,
-                  json_pack("{s:s, s:o, s:o}", "document_sha256", e->sha256, "key", pc_json_base64_new(e->key, sizeof e->key), "signature",
+                  json_pack("{s:s, s:o, s:o}", "document_sha256", e->sha256, "key",
+                            pc_json_base64_new(e->key, sizeof e->key), "signature",
                             pc_json_base64_new(e->signature, sizeof e->signature)),
                   out, len);
 }
@@ -113,13 +117,14 @@ static json_t *owners_body(const struct pc_envelope *e)
     return json_pack("{s:s, s:o}", "sha256", e->sha256, "signatures", approvals(e));
 }
 
-int pc_entry_owners(const char *tenant, const char *type, const struct pc_envelope *e, int64_t time, char **out, size_t *len)
+int pc_entry_owners(const char *tenant, const char *type, const struct pc_envelope *e, int64_t time, char **out,
+                    size_t *len)
 {
     int r = finish(tenant, type, time, with_document(owners_body(e), e), out, len);
     return r == PC_E_LIMIT ? finish(tenant, type, time, owners_body(e), out, len) : r;
 }
 
-/* --- demanding -------------------------------------------------------------------------------------------------------- */
+/* --- demanding --------------------------------------------------------------------------------------------------- */
 
 static const struct pc_field entry_fields[] = {
     {"tenant", PC_FIELD_NAME, offsetof(struct pc_entry, tenant), 0, 0, false},
@@ -170,8 +175,8 @@ static const struct pc_field continue_fields[] = {
 };
 
 /* An entry of this type about this order. What is borrowed lives as long as *root. */
-static int open_entry(const struct pc_log_part *p, const char *type, const struct pc_order *o, const struct pc_field *fields,
-                      struct body *out, json_t **root, struct pc_why why)
+static int open_entry(const struct pc_log_part *p, const char *type, const struct pc_order *o,
+                      const struct pc_field *fields, struct body *out, json_t **root, struct pc_why why)
 {
     struct pc_entry entry = {0};
     if (!p->entry)
@@ -181,7 +186,8 @@ static int open_entry(const struct pc_log_part *p, const char *type, const struc
         r = pc_fields_read(entry.body, "entry", fields, out, why);
     if (r < 0)
         return r == -ENOMEM ? r : PC_E_REFUSED;
-    if (strcmp(entry.tenant, o->tenant) != 0 || strcmp(entry.type, type) != 0 || strcmp(out->order_sha256, o->sha256) != 0)
+    if (strcmp(entry.tenant, o->tenant) != 0 || strcmp(entry.type, type) != 0 ||
+        strcmp(out->order_sha256, o->sha256) != 0)
         return pc_why(why, PC_E_REFUSED, "the log entry is about something else");
     return 0;
 }
@@ -208,7 +214,8 @@ static int same_document(const json_t *document, const struct pc_envelope *e, st
     return 0;
 }
 
-int pc_entry_is_order(const struct pc_log_part *p, const struct pc_order *o, const struct pc_envelope *e, struct pc_why why)
+int pc_entry_is_order(const struct pc_log_part *p, const struct pc_order *o, const struct pc_envelope *e,
+                      struct pc_why why)
 {
     struct body body = {0};
     _json_ json_t *root = NULL;

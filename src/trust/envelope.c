@@ -1,6 +1,6 @@
 /*
- * Owns the owners' envelope: a document and the texts of its signatures, carried byte for byte. Does not look into either; the trust file
- * says whose signatures they are (approve.c).
+ * Owns the owners' envelope: a document and the texts of its signatures, carried byte for byte. Does not look into
+ * either; the trust file says whose signatures they are (approve.c).
  */
 #include "trust/envelope.h"
 
@@ -122,5 +122,6 @@ int pc_envelope_format(const struct pc_envelope *e, char **json, size_t *len)
             json_decref(list);
             return -ENOMEM;
         }
-    return pc_json_text(json_pack("{s:o, s:o}", "document", pc_json_base64_new(e->document, e->len), "signatures", list), json, len);
+    return pc_json_text(
+        json_pack("{s:o, s:o}", "document", pc_json_base64_new(e->document, e->len), "signatures", list), json, len);
 }

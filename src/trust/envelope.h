@@ -1,8 +1,8 @@
 #ifndef PC_TRUST_ENVELOPE_H
 #define PC_TRUST_ENVELOPE_H
 /*
- * The two envelopes that documents travel in (PROTOCOL.md 1.2): owners' (SSHSIG texts) and hosts' (one Ed25519 signature).
- * Pure: bytes in, answer out. An envelope proves nothing until somebody who knows the keys asks.
+ * The two envelopes that documents travel in (PROTOCOL.md 1.2): owners' (SSHSIG texts) and hosts' (one Ed25519
+ * signature). Pure: bytes in, answer out. An envelope proves nothing until somebody who knows the keys asks.
  */
 #include "trust/names.h"
 
@@ -30,8 +30,8 @@ struct pc_envelope {
 };
 
 /*
- * Parses {"document","signatures"}: 0..16 signatures, none twice. PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM. The document is not looked
- * at: it is whatever was signed.
+ * Parses {"document","signatures"}: 0..16 signatures, none twice. PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM. The document is not
+ * looked at: it is whatever was signed.
  */
 int pc_envelope_parse(const char *json, size_t len, struct pc_envelope *out);
 /* Makes one of a document (copied) that nobody signed yet. PC_E_LIMIT, -ENOMEM. */
@@ -43,7 +43,9 @@ int pc_envelope_format(const struct pc_envelope *e, char **json, size_t *len);
 /* Frees what it holds and empties it; an empty one is fine. */
 void pc_envelope_clear(struct pc_envelope *e);
 
-/* A host's document whose signature was checked, by the key that it came with: whose key that is, the caller must know. */
+/*
+ * A host's document whose signature was checked, by the key that it came with: whose key that is, the caller must know.
+ */
 struct pc_host_envelope {
     char *document; /* document[len] is 0 */
     size_t len;
@@ -57,7 +59,8 @@ struct pc_host_envelope {
  */
 int pc_host_envelope_open(const char *json, size_t len, const char *kind, struct pc_host_envelope *out);
 /* Signs with the 32-byte Ed25519 seed; malloc'd JSON. PC_E_STATE: libcrypto cannot; -ENOMEM. */
-int pc_host_envelope_seal(const void *document, size_t len, const char *kind, const uint8_t seed[32], char **json, size_t *json_len);
+int pc_host_envelope_seal(const void *document, size_t len, const char *kind, const uint8_t seed[32], char **json,
+                          size_t *json_len);
 void pc_host_envelope_clear(struct pc_host_envelope *e);
 /* HOSTID of a raw Ed25519 public key. */
 void pc_host_id(const uint8_t key[32], char out[PC_HOST_ID_LEN + 1]);

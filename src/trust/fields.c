@@ -1,6 +1,6 @@
 /*
- * Owns how the keys of an object become the members of a struct: by a list of fields, with no key that is not in it. Knows the types that
- * documents are made of; the lists belong to the documents.
+ * Owns how the keys of an object become the members of a struct: by a list of fields, with no key that is not in it.
+ * Knows the types that documents are made of; the lists belong to the documents.
  */
 #include "base/base64.h"
 #include "base/cleanup.h"
@@ -129,7 +129,8 @@ static int refuse(const char *what, const struct pc_field *f, struct pc_why why)
     if (types[f->type].bounds == EXACT)
         return pc_why(why, PC_E_SYNTAX, "%s: \"%s\" must be %" PRIu64 " %s", what, f->key, f->max, words);
     if (types[f->type].bounds == BOUNDS)
-        return pc_why(why, PC_E_SYNTAX, "%s: \"%s\" must be %s: %" PRIu64 " to %" PRIu64, what, f->key, words, f->min, f->max);
+        return pc_why(why, PC_E_SYNTAX, "%s: \"%s\" must be %s: %" PRIu64 " to %" PRIu64, what, f->key, words, f->min,
+                      f->max);
     return pc_why(why, PC_E_SYNTAX, "%s: \"%s\" must be %s", what, f->key, words);
 }
 
@@ -149,7 +150,8 @@ static bool listed(const struct pc_field *fields, const char *key)
 }
 
 /* `also`: a key that is known to the caller, or NULL. */
-static int read_all(const json_t *object, const char *what, const char *also, const struct pc_field *fields, void *out, struct pc_why why)
+static int read_all(const json_t *object, const char *what, const char *also, const struct pc_field *fields, void *out,
+                    struct pc_why why)
 {
     const char *key;
     json_t *v;
@@ -177,13 +179,14 @@ int pc_fields_read(const json_t *object, const char *what, const struct pc_field
 static const char *kind_of(json_t *root)
 {
     void *first = json_object_iter(root);
-    if (!first || strcmp(json_object_iter_key(first), "portcullis") != 0 || !json_is_string(json_object_iter_value(first)))
+    if (!first || strcmp(json_object_iter_key(first), "portcullis") != 0 ||
+        !json_is_string(json_object_iter_value(first)))
         return "";
     return json_string_value(json_object_iter_value(first));
 }
 
-int pc_document_read(const char *text, size_t len, size_t max, const char *kind, const struct pc_field *fields, void *out,
-                     json_t **root, struct pc_why why)
+int pc_document_read(const char *text, size_t len, size_t max, const char *kind, const struct pc_field *fields,
+                     void *out, json_t **root, struct pc_why why)
 {
     _json_ json_t *made = NULL;
     int r = pc_json_parse(text, len, max, &made, why);

@@ -1,6 +1,6 @@
 /*
- * Owns the hosts' envelope: a document, the Ed25519 key of the host and its signature. Verifies with the key that came along; whether that
- * key is anybody's, the caller knows (a host's id is the hash of its key).
+ * Owns the hosts' envelope: a document, the Ed25519 key of the host and its signature. Verifies with the key that came
+ * along; whether that key is anybody's, the caller knows (a host's id is the hash of its key).
  */
 #include "base/base64.h"
 #include "base/cleanup.h"
@@ -78,8 +78,10 @@ struct raw {
 };
 static const struct pc_field fields[] = {
     {"document", PC_FIELD_STRING, offsetof(struct raw, document), 1, PC_ENVELOPE_MAX, false},
-    {"key", PC_FIELD_STRING, offsetof(struct raw, key), PC_BASE64_SIZE(KEY_LEN) - 1, PC_BASE64_SIZE(KEY_LEN) - 1, false},
-    {"signature", PC_FIELD_STRING, offsetof(struct raw, signature), PC_BASE64_SIZE(SIGNATURE_LEN) - 1, PC_BASE64_SIZE(SIGNATURE_LEN) - 1, false},
+    {"key", PC_FIELD_STRING, offsetof(struct raw, key), PC_BASE64_SIZE(KEY_LEN) - 1, PC_BASE64_SIZE(KEY_LEN) - 1,
+     false},
+    {"signature", PC_FIELD_STRING, offsetof(struct raw, signature), PC_BASE64_SIZE(SIGNATURE_LEN) - 1,
+     PC_BASE64_SIZE(SIGNATURE_LEN) - 1, false},
     {0},
 };
 
@@ -109,7 +111,9 @@ int pc_host_envelope_read(const json_t *object, const char *kind, struct pc_host
         pc_host_envelope_clear(&e);
     else
         *out = e;
-    return r == PC_E_SIGNATURE ? pc_why(why, r, "envelope: not the key's signature over this document as a \"%s\"", kind) : r;
+    return r == PC_E_SIGNATURE
+               ? pc_why(why, r, "envelope: not the key's signature over this document as a \"%s\"", kind)
+               : r;
 }
 
 int pc_host_envelope_open(const char *json, size_t len, const char *kind, struct pc_host_envelope *out)
@@ -120,8 +124,8 @@ int pc_host_envelope_open(const char *json, size_t len, const char *kind, struct
 }
 
 /* Public key and signature over the document, with libcrypto's one-shot Ed25519. */
-static int sign(const void *document, size_t len, const char *kind, const uint8_t seed[KEY_LEN], uint8_t key_out[KEY_LEN],
-                uint8_t signature[SIGNATURE_LEN])
+static int sign(const void *document, size_t len, const char *kind, const uint8_t seed[KEY_LEN],
+                uint8_t key_out[KEY_LEN], uint8_t signature[SIGNATURE_LEN])
 {
     _free_ char *bytes = NULL;
     size_t n, key_len = KEY_LEN, signature_len = SIGNATURE_LEN;
@@ -138,7 +142,8 @@ static int sign(const void *document, size_t len, const char *kind, const uint8_
     return 0;
 }
 
-int pc_host_envelope_seal(const void *document, size_t len, const char *kind, const uint8_t seed[32], char **json, size_t *json_len)
+int pc_host_envelope_seal(const void *document, size_t len, const char *kind, const uint8_t seed[32], char **json,
+                          size_t *json_len)
 {
     uint8_t key[KEY_LEN], signature[SIGNATURE_LEN];
     if (len > PC_RESULT_DOCUMENT_MAX)
@@ -146,8 +151,9 @@ int pc_host_envelope_seal(const void *document, size_t len, const char *kind, co
     int r = sign(document, len, kind, seed, key, signature);
     if (r < 0)
         return r;
-    return pc_json_text(json_pack("{s:o, s:o, s:o}", "document", pc_json_base64_new(document, len), "key", pc_json_base64_new(key, sizeof key),
-                                  "signature", pc_json_base64_new(signature, sizeof signature)),
+    return pc_json_text(json_pack("{s:o, s:o, s:o}", "document", pc_json_base64_new(document, len), "key",
+                                  pc_json_base64_new(key, sizeof key), "signature",
+                                  pc_json_base64_new(signature, sizeof signature)),
                         json, json_len);
 }
 

@@ -1,5 +1,6 @@
 /*
- * Owns the question which of an order's hosts one is: by the list in the order, or by a proof beneath its root; and which ring that is.
+ * Owns the question which of an order's hosts one is: by the list in the order, or by a proof beneath its root; and
+ * which ring that is.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -54,7 +55,7 @@ uint32_t pc_order_ring_of(const struct pc_order *o, uint32_t position)
     return k;
 }
 
-/* --- for who makes orders and bundles -------------------------------------------------------------------------------- */
+/* --- for who makes orders and bundles ----------------------------------------------------------------------------- */
 
 struct pc_host_tree {
     const struct pc_host_ref *hosts; /* borrowed */

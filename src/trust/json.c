@@ -1,6 +1,6 @@
 /*
- * Owns what JSON a document may be (PROTOCOL.md section 1): one object, strict, bounded in bytes, depth and values. Makes jansson's values of
- * it and knows nothing of what they mean (fields.c, and whoever lists the fields).
+ * Owns what JSON a document may be (PROTOCOL.md section 1): one object, strict, bounded in bytes, depth and values.
+ * Makes jansson's values of it and knows nothing of what they mean (fields.c, and whoever lists the fields).
  */
 #include "trust/json.h"
 
@@ -132,7 +132,10 @@ static int escape(struct parser *p, char *out, size_t *n)
     return 0;
 }
 
-/* A string into the scratch buffer, which stays valid until the next one. An escape is never shorter than what it stands for. */
+/*
+ * A string into the scratch buffer, which stays valid until the next one. An escape is never shorter than what it
+ * stands for.
+ */
 static int string(struct parser *p, size_t *len)
 {
     size_t n = 0;

@@ -1,6 +1,6 @@
 /*
- * Owns the proof that something was logged, as it travels: entry, inclusion, checkpoint, consistency. What the entry must
- * say is entry.c's; how trees and notes work is the log's own (merkle.h, checkpoint.h).
+ * Owns the proof that something was logged, as it travels: entry, inclusion, checkpoint, consistency. What the entry
+ * must say is entry.c's; how trees and notes work is the log's own (merkle.h, checkpoint.h).
  */
 #include "base/base64.h"
 #include "base/cleanup.h"
@@ -10,7 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-int pc_hashes_read(const json_t *list, const char *what, uint8_t (*out)[32], uint32_t max, uint32_t *n, struct pc_why why)
+int pc_hashes_read(const json_t *list, const char *what, uint8_t (*out)[32], uint32_t max, uint32_t *n,
+                   struct pc_why why)
 {
     size_t i;
     json_t *v;
@@ -38,7 +39,8 @@ int pc_log_part_read(const json_t *object, const struct pc_log_raw *raw, struct 
     for (size_t i = 0; i < PC_ARRAY_SIZE(keys); i++)
         there += json_object_get(object, keys[i]) != NULL;
     if (there != 0 && there != PC_ARRAY_SIZE(keys))
-        return pc_why(why, PC_E_SYNTAX, "entry, index, proof, checkpoint, from and consistency come together or not at all");
+        return pc_why(why, PC_E_SYNTAX,
+                      "entry, index, proof, checkpoint, from and consistency come together or not at all");
     if (there == 0)
         return 0;
     struct pc_log_part p = {.index = raw->index, .follow.from = raw->from};
@@ -97,7 +99,8 @@ int pc_log_included(const struct pc_log_part *p, const struct pc_trust *t, struc
     return 0;
 }
 
-int pc_log_follows(const struct pc_follow *follow, const struct pc_memory *m, const struct pc_checkpoint *c, struct pc_why why)
+int pc_log_follows(const struct pc_follow *follow, const struct pc_memory *m, const struct pc_checkpoint *c,
+                   struct pc_why why)
 {
     struct pc_checkpoint last = m->checkpoint;
     if (strcmp(last.origin, c->origin) != 0)
@@ -106,7 +109,8 @@ int pc_log_follows(const struct pc_follow *follow, const struct pc_memory *m, co
         memcpy(last.origin, c->origin, sizeof last.origin);
     if (c->size > last.size && follow->from != last.size)
         return pc_why(why, PC_E_REFUSED, "the proof of consistency does not start at the tree that this host has seen");
-    return refuse(pc_checkpoint_follows(&last, c, follow->proof, follow->n), "the log's tree does not continue the last one", why);
+    return refuse(pc_checkpoint_follows(&last, c, follow->proof, follow->n),
+                  "the log's tree does not continue the last one", why);
 }
 
 enum pc_check pc_log_part_check(const struct pc_log_part *p, const struct pc_trust *t, const struct pc_memory *m,
@@ -123,7 +127,7 @@ enum pc_check pc_log_part_check(const struct pc_log_part *p, const struct pc_tru
     return PC_CHECK_OK;
 }
 
-/* --- checkpoint frames ----------------------------------------------------------------------------------------------- */
+/* --- checkpoint frames -------------------------------------------------------------------------------------------- */
 
 struct checkpoint_frame {
     const json_t *checkpoint, *consistency;

@@ -1,6 +1,6 @@
 /*
- * Owns the order document (PROTOCOL.md 1.6): its shape and what can be said about it without key, memory or clock. Rules that need those
- * are in checks.c; the parameters of an action in actions.c; the hosts in hosts.c.
+ * Owns the order document (PROTOCOL.md 1.6): its shape and what can be said about it without key, memory or clock.
+ * Rules that need those are in checks.c; the parameters of an action in actions.c; the hosts in hosts.c.
  */
 #include "base/base64.h"
 #include "base/cleanup.h"
@@ -72,7 +72,8 @@ static int read_hosts(struct draft *d, struct pc_why why)
     if (d->hosts_root) {
         d->o.rooted = true;
         ssize_t n = pc_base64_decode(json_string_value(d->hosts_root), 44, 0, d->o.root, sizeof d->o.root);
-        return n == sizeof d->o.root ? 0 : pc_why(why, PC_E_SYNTAX, "order/1: \"hosts_root\" must be base64 of 32 bytes");
+        return n == sizeof d->o.root ? 0
+                                     : pc_why(why, PC_E_SYNTAX, "order/1: \"hosts_root\" must be base64 of 32 bytes");
     }
     size_t i;
     json_t *v;
@@ -148,7 +149,7 @@ static int read_standing(struct draft *d, struct pc_why why)
     return 0;
 }
 
-/* --- the rules, in the order of PROTOCOL 1.9 ------------------------------------------------------------------------ */
+/* --- the rules, in the order of PROTOCOL 1.9 ---------------------------------------------------------------------- */
 
 static int rule_action(struct draft *d, struct pc_why why)
 {
@@ -203,13 +204,15 @@ static int rule_count(struct draft *d, struct pc_why why)
 {
     uint64_t sum = 0;
     if (d->hosts && d->o.hosts != json_array_size(d->hosts))
-        return pc_why(why, PC_E_SYNTAX, "\"count\" is %u, but %zu hosts are listed", d->o.hosts, json_array_size(d->hosts));
+        return pc_why(why, PC_E_SYNTAX, "\"count\" is %u, but %zu hosts are listed", d->o.hosts,
+                      json_array_size(d->hosts));
     if (d->hosts && !distinct(&d->o))
         return pc_why(why, PC_E_SYNTAX, "a host's name or identity is listed twice");
     for (uint32_t i = 0; i < d->o.rings; i++) {
         sum += d->o.ring[i].hosts;
         if (i + 1 < d->o.rings && d->o.ring[i].hosts > PC_RING_EARLY_MAX)
-            return pc_why(why, PC_E_SYNTAX, "ring %u: only the last ring may have more than %d hosts", i, PC_RING_EARLY_MAX);
+            return pc_why(why, PC_E_SYNTAX, "ring %u: only the last ring may have more than %d hosts", i,
+                          PC_RING_EARLY_MAX);
     }
     return sum == d->o.hosts ? 0 : pc_why(why, PC_E_SYNTAX, "\"rings\" do not add up to \"count\"");
 }
@@ -228,8 +231,9 @@ static const struct {
     enum pc_check check;
     int (*rule)(struct draft *d, struct pc_why why); /* 0, PC_E_SYNTAX, -ENOMEM */
 } rules[] = {
-    {PC_CHECK_SYNTAX, read_hosts}, {PC_CHECK_SYNTAX, read_rings}, {PC_CHECK_SYNTAX, read_standing}, {PC_CHECK_ACTION, rule_action},
-    {PC_CHECK_CLASS, rule_class},  {PC_CHECK_COUNT, rule_count},  {PC_CHECK_WINDOW, rule_window},
+    {PC_CHECK_SYNTAX, read_hosts},  {PC_CHECK_SYNTAX, read_rings}, {PC_CHECK_SYNTAX, read_standing},
+    {PC_CHECK_ACTION, rule_action}, {PC_CHECK_CLASS, rule_class},  {PC_CHECK_COUNT, rule_count},
+    {PC_CHECK_WINDOW, rule_window},
 };
 
 static enum pc_check check(struct draft *d, struct pc_why why)

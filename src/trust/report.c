@@ -1,4 +1,6 @@
-/* Owns the documents that hosts sign (PROTOCOL.md 1.10, 1.11), both ways. Who signed them is the envelope's business. */
+/*
+ * Owns the documents that hosts sign (PROTOCOL.md 1.10, 1.11), both ways. Who signed them is the envelope's business.
+ */
 #include "trust/report.h"
 
 #include "base/base64.h"
@@ -22,7 +24,7 @@ static const char *named(const struct pc_host_ref *host, char out[PC_HOST_REF_SI
     return out;
 }
 
-/* --- {"size","root"} -------------------------------------------------------------------------------------------------- */
+/* --- {"size","root"} --------------------------------------------------------------------------------------------- */
 
 struct raw_seen {
     const json_t *root;
@@ -36,7 +38,8 @@ static const struct pc_field seen_fields[] = {
 
 static json_t *seen_json(const struct pc_seen *seen)
 {
-    return json_pack("{s:I, s:o}", "size", (json_int_t)seen->size, "root", pc_json_base64_new(seen->root, sizeof seen->root));
+    return json_pack("{s:I, s:o}", "size", (json_int_t)seen->size, "root",
+                     pc_json_base64_new(seen->root, sizeof seen->root));
 }
 
 static int read_seen(const json_t *object, struct pc_seen *out)
@@ -57,9 +60,11 @@ static bool one_of(const char *word, const char *const *list)
     return *list != NULL;
 }
 
-/* --- ack/1 ------------------------------------------------------------------------------------------------------------ */
+/* --- ack/1 ------------------------------------------------------------------------------------------------------- */
 
-/* The text, printable and at most as long as the document may have it: the reasons that we give quote other people's. */
+/*
+ * The text, printable and at most as long as the document may have it: the reasons that we give quote other people's.
+ */
 static void printable(const char *in, char *out, size_t cap)
 {
     pc_escape_name(in, strlen(in), out, cap);
@@ -69,10 +74,10 @@ int pc_ack_format(const struct pc_ack *a, char **json, size_t *len)
 {
     char host[PC_HOST_REF_SIZE], time[PC_TIME_SIZE], text[sizeof a->text];
     printable(a->text, text, sizeof text);
-    return pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "portcullis", "ack/1", "tenant", a->tenant, "host",
-                                  named(&a->host, host), "order_sha256", a->order_sha256, "verdict",
-                                  a->verdict == PC_CHECK_OK ? "accepted" : "refused", "why", pc_check_word(a->verdict), "text", text,
-                                  "time", when(a->time, time), "checkpoint", seen_json(&a->seen)),
+    return pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "portcullis", "ack/1", "tenant",
+                                  a->tenant, "host", named(&a->host, host), "order_sha256", a->order_sha256, "verdict",
+                                  a->verdict == PC_CHECK_OK ? "accepted" : "refused", "why", pc_check_word(a->verdict),
+                                  "text", text, "time", when(a->time, time), "checkpoint", seen_json(&a->seen)),
                         json, len);
 }
 
@@ -111,7 +116,7 @@ int pc_ack_parse(const void *doc, size_t len, struct pc_ack *out)
     return 0;
 }
 
-/* --- result/1 --------------------------------------------------------------------------------------------------------- */
+/* --- result/1 ---------------------------------------------------------------------------------------------------- */
 
 static const char *const outcomes[] = {"ok", "failed", "timeout", "unknown", "halted", "refused", NULL};
 
@@ -125,11 +130,12 @@ static json_t *result_json(const struct pc_result *r)
 {
     char host[PC_HOST_REF_SIZE], started[PC_TIME_SIZE], ended[PC_TIME_SIZE];
     bool look = r->look[0] != 0;
-    json_t *made = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:b, s:s, s:s, s:o}", "portcullis", "result/1", "tenant", r->tenant,
-                             "host", named(&r->host, host), look ? "look" : "order_sha256", look ? r->look : r->order_sha256, "run",
-                             (json_int_t)r->run, "outcome", r->outcome, "output", pc_json_base64_new(r->output, r->output_len),
-                             "output_sha256", r->output_sha256, "truncated", (int)r->truncated, "started", when(r->started, started),
-                             "ended", when(r->ended, ended), "checkpoint", seen_json(&r->seen));
+    json_t *made = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:b, s:s, s:s, s:o}", "portcullis", "result/1",
+                             "tenant", r->tenant, "host", named(&r->host, host), look ? "look" : "order_sha256",
+                             look ? r->look : r->order_sha256, "run", (json_int_t)r->run, "outcome", r->outcome,
+                             "output", pc_json_base64_new(r->output, r->output_len), "output_sha256", r->output_sha256,
+                             "truncated", (int)r->truncated, "started", when(r->started, started), "ended",
+                             when(r->ended, ended), "checkpoint", seen_json(&r->seen));
     if (!made || set_number(made, "exit", r->exit) < 0 || set_number(made, "signal", r->signal) < 0 ||
         (r->data && json_object_set(made, "data", (json_t *)r->data) < 0)) {
         json_decref(made);
@@ -187,7 +193,8 @@ int pc_result_parse(const void *doc, size_t len, struct pc_result *out)
     struct raw_result raw = {.exit = UINT32_MAX, .signal = UINT32_MAX};
     char *output = NULL;
     _json_ json_t *root = NULL;
-    int r = pc_document_read(doc, len, PC_RESULT_DOCUMENT_MAX, "result/1", result_fields, &raw, &root, (struct pc_why){0});
+    int r =
+        pc_document_read(doc, len, PC_RESULT_DOCUMENT_MAX, "result/1", result_fields, &raw, &root, (struct pc_why){0});
     if (r == 0)
         r = read_seen(raw.seen, &raw.r.seen);
     if (r == 0 && (!raw.r.order_sha256[0] == !raw.r.look[0] || !one_of(raw.r.outcome, outcomes)))
@@ -211,17 +218,18 @@ void pc_result_clear(struct pc_result *r)
     *r = (struct pc_result){0};
 }
 
-/* --- ring/1 ----------------------------------------------------------------------------------------------------------- */
+/* --- ring/1 ------------------------------------------------------------------------------------------------------ */
 
 static const char *const ring_outcomes[] = {"ok", "failed", "unknown", "refused", NULL};
 
 int pc_ring_report_format(const struct pc_ring_report *r, char **json, size_t *len)
 {
     char host[PC_HOST_REF_SIZE], started[PC_TIME_SIZE], ended[PC_TIME_SIZE], soaked[PC_TIME_SIZE];
-    return pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:s, s:s}", "portcullis", "ring/1", "tenant", r->tenant,
-                                  "host", named(&r->host, host), "order_sha256", r->order_sha256, "run", (json_int_t)r->run, "ring",
-                                  (json_int_t)r->ring, "outcome", r->outcome, "incidents", (json_int_t)r->incidents, "started",
-                                  when(r->started, started), "ended", when(r->ended, ended), "soaked", when(r->soaked, soaked)),
+    return pc_json_text(json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:s, s:s}", "portcullis", "ring/1",
+                                  "tenant", r->tenant, "host", named(&r->host, host), "order_sha256", r->order_sha256,
+                                  "run", (json_int_t)r->run, "ring", (json_int_t)r->ring, "outcome", r->outcome,
+                                  "incidents", (json_int_t)r->incidents, "started", when(r->started, started), "ended",
+                                  when(r->ended, ended), "soaked", when(r->soaked, soaked)),
                         json, len);
 }
 
@@ -253,14 +261,15 @@ int pc_ring_report_parse(const void *doc, size_t len, struct pc_ring_report *out
     return 0;
 }
 
-/* --- enroll/1 --------------------------------------------------------------------------------------------------------- */
+/* --- enroll/1 ---------------------------------------------------------------------------------------------------- */
 
 int pc_enroll_format(const struct pc_enroll *e, char **json, size_t *len)
 {
     char created[PC_TIME_SIZE];
-    return pc_json_text(json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "portcullis", "enroll/1", "tenant", e->tenant, "host", e->host,
-                                  "link_key", pc_json_base64_new(e->link_key, sizeof e->link_key), "token_sha256", e->token_sha256,
-                                  "trust_sha256", e->trust_sha256, "created", when(e->created, created)),
+    return pc_json_text(json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "portcullis", "enroll/1", "tenant", e->tenant,
+                                  "host", e->host, "link_key", pc_json_base64_new(e->link_key, sizeof e->link_key),
+                                  "token_sha256", e->token_sha256, "trust_sha256", e->trust_sha256, "created",
+                                  when(e->created, created)),
                         json, len);
 }
 
@@ -283,7 +292,8 @@ int pc_enroll_parse(const void *doc, size_t len, struct pc_enroll *out)
 {
     struct raw_enroll raw = {0};
     _json_ json_t *root = NULL;
-    int r = pc_document_read(doc, len, PC_DOCUMENT_SMALL_MAX, "enroll/1", enroll_fields, &raw, &root, (struct pc_why){0});
+    int r =
+        pc_document_read(doc, len, PC_DOCUMENT_SMALL_MAX, "enroll/1", enroll_fields, &raw, &root, (struct pc_why){0});
     if (r < 0)
         return r;
     ssize_t n = pc_base64_decode(json_string_value(raw.link_key), 44, 0, raw.e.link_key, sizeof raw.e.link_key);

@@ -1,8 +1,8 @@
 #ifndef PC_TRUST_REPORT_H
 #define PC_TRUST_REPORT_H
 /*
- * Hosts' documents (PROTOCOL.md 1.10, 1.11): JSON text without envelope, both ways. What is parsed is as good as whoever signed it.
- * format: malloc'd text; -ENOMEM, PC_E_LIMIT. parse: PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM.
+ * Hosts' documents (PROTOCOL.md 1.10, 1.11): JSON text without envelope, both ways. What is parsed is as good as
+ * whoever signed it. format: malloc'd text; -ENOMEM, PC_E_LIMIT. parse: PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM.
  */
 #include "trust/checkpoint.h"
 #include "trust/order.h"
@@ -22,7 +22,8 @@ struct pc_ack {
     int64_t time;
     struct pc_seen seen;
 };
-int pc_ack_format(const struct pc_ack *a, char **json, size_t *len); /* a text that is not UTF-8 is escaped, and cut to its bound */
+int pc_ack_format(const struct pc_ack *a, char **json,
+                  size_t *len); /* a text that is not UTF-8 is escaped, and cut to its bound */
 int pc_ack_parse(const void *doc, size_t len, struct pc_ack *out);
 
 struct pc_result {

@@ -1,4 +1,7 @@
-/* Owns the bounds of a standing order in the host's local time. The caller breaks the time down: this reads no clock and no time zone. */
+/*
+ * Owns the bounds of a standing order in the host's local time. The caller breaks the time down: this reads no clock
+ * and no time zone.
+ */
 #include "trust/order.h"
 
 bool pc_standing_open(const struct pc_order *o, unsigned weekday, unsigned minute, int64_t now, int64_t last_run)

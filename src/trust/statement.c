@@ -1,4 +1,7 @@
-/* Owns the server statement (PROTOCOL.md 1.5): where the server is and which CA its certificate comes from, by the owners' word. */
+/*
+ * Owns the server statement (PROTOCOL.md 1.5): where the server is and which CA its certificate comes from, by the
+ * owners' word.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "trust/json.h"
@@ -18,7 +21,8 @@ static const struct pc_field fields[] = {
     {"tenant", PC_FIELD_NAME, offsetof(struct draft, s.tenant), 0, 0, false},
     {"version", PC_FIELD_U64, offsetof(struct draft, s.version), 1, PC_JSON_NUMBER_MAX, false},
     {"url", PC_FIELD_TEXT, offsetof(struct draft, s.url), 1, sizeof((struct pc_server_statement *)0)->url - 1, false},
-    {"link", PC_FIELD_TEXT, offsetof(struct draft, s.link), 1, sizeof((struct pc_server_statement *)0)->link - 1, false},
+    {"link", PC_FIELD_TEXT, offsetof(struct draft, s.link), 1, sizeof((struct pc_server_statement *)0)->link - 1,
+     false},
     {"ca", PC_FIELD_STRING, offsetof(struct draft, ca), 1, CA_MAX, false},
     {"created", PC_FIELD_TIME, offsetof(struct draft, s.created), 0, 0, false},
     {0},

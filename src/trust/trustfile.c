@@ -173,7 +173,8 @@ static int read_log(struct draft *d, struct pc_why why)
 
 int pc_trust_parse(const void *doc, size_t len, struct pc_trust *out, char *text, size_t cap)
 {
-    static int (*const steps[])(struct draft *d, struct pc_why why) = {read_owners, read_thresholds, read_caps, read_log};
+    static int (*const steps[])(struct draft * d, struct pc_why why) = {read_owners, read_thresholds, read_caps,
+                                                                        read_log};
     struct pc_why why = {text, cap};
     struct draft d = {.t.silence = PC_SILENCE_DEFAULT};
     _json_ json_t *root = NULL;

@@ -49,8 +49,8 @@ struct pc_trust {
     char sha256[PC_SHA256_HEX + 1]; /* of the document */
 };
 /*
- * Parses and checks every rule of 1.3; *out, about 16 KiB, is to be cleared. PC_E_SYNTAX, PC_E_LIMIT or -ENOMEM; why (may
- * be NULL) says which rule.
+ * Parses and checks every rule of 1.3; *out, about 16 KiB, is to be cleared. PC_E_SYNTAX, PC_E_LIMIT or -ENOMEM; why
+ * (may be NULL) says which rule.
  */
 int pc_trust_parse(const void *doc, size_t len, struct pc_trust *out, char *why, size_t why_len);
 /* Frees the keys and empties it; an empty one is fine. */
@@ -71,9 +71,9 @@ struct pc_approvers {
     uint32_t revoked;                  /* good signatures by revoked keys: not counted */
 };
 /*
- * PC_E_SIGNATURE: a signature does not verify in this namespace, or is by a key that the trust file does not list. -ENOMEM.
- * 0: out tells (perhaps fewer than the threshold). A hardware key's signature that nobody touched the key for is never
- * counted. r NULL: nothing is revoked.
+ * PC_E_SIGNATURE: a signature does not verify in this namespace, or is by a key that the trust file does not list.
+ * -ENOMEM. 0: out tells (perhaps fewer than the threshold). A hardware key's signature that nobody touched the key for
+ * is never counted. r NULL: nothing is revoked.
  */
 int pc_trust_approvers(const struct pc_trust *t, const struct pc_revoked *r, enum pc_class c, const char *ns,
                        const struct pc_envelope *e, struct pc_approvers *out);
@@ -81,7 +81,10 @@ int pc_trust_approvers(const struct pc_trust *t, const struct pc_revoked *r, enu
 int pc_trust_approvers_known(const struct pc_trust *t, const struct pc_revoked *r, enum pc_class c, const char *ns,
                              const struct pc_envelope *e, struct pc_approvers *out);
 
-/* May `next` replace `t`? 0 and *out, parsed, to be cleared; PC_E_SYNTAX, PC_E_REFUSED, PC_E_SIGNATURE, -ENOMEM and the word. */
+/*
+ * May `next` replace `t`? 0 and *out, parsed, to be cleared; PC_E_SYNTAX, PC_E_REFUSED, PC_E_SIGNATURE, -ENOMEM and the
+ * word.
+ */
 int pc_trust_may_replace(const struct pc_trust *t, const struct pc_revoked *r, const struct pc_envelope *next,
                          struct pc_trust *out, const char **word);
 

@@ -1,6 +1,6 @@
 /*
- * Owns the head of a frame: its length, its type, their bounds. Never sees a body: what is in it is for whoever the type
- * belongs to. Pure.
+ * Owns the head of a frame: its length, its type, their bounds. Never sees a body: what is in it is for whoever the
+ * type belongs to. Pure.
  */
 #include "wire/frame.h"
 
@@ -9,11 +9,24 @@
 #include <errno.h>
 
 static const char *const names[PC_FRAME_TYPES] = {
-    [PC_FRAME_HELLO] = "hello",           [PC_FRAME_WELCOME] = "welcome", [PC_FRAME_BUNDLE] = "bundle", [PC_FRAME_CONTINUE] = "continue",
-    [PC_FRAME_START] = "start",           [PC_FRAME_LOOK] = "look",       [PC_FRAME_CHECKPOINT] = "checkpoint",
-    [PC_FRAME_TRUST] = "trust",           [PC_FRAME_REVOKE] = "revoke",   [PC_FRAME_PING] = "ping",     [PC_FRAME_PONG] = "pong",
-    [PC_FRAME_ACK] = "ack",               [PC_FRAME_RESULT] = "result",   [PC_FRAME_RING] = "ring",     [PC_FRAME_SEEN] = "seen",
-    [PC_FRAME_EVENT] = "event",           [PC_FRAME_GOT] = "got",       [PC_FRAME_SERVER] = "server",
+    [PC_FRAME_HELLO] = "hello",
+    [PC_FRAME_WELCOME] = "welcome",
+    [PC_FRAME_BUNDLE] = "bundle",
+    [PC_FRAME_CONTINUE] = "continue",
+    [PC_FRAME_START] = "start",
+    [PC_FRAME_LOOK] = "look",
+    [PC_FRAME_CHECKPOINT] = "checkpoint",
+    [PC_FRAME_TRUST] = "trust",
+    [PC_FRAME_REVOKE] = "revoke",
+    [PC_FRAME_PING] = "ping",
+    [PC_FRAME_PONG] = "pong",
+    [PC_FRAME_ACK] = "ack",
+    [PC_FRAME_RESULT] = "result",
+    [PC_FRAME_RING] = "ring",
+    [PC_FRAME_SEEN] = "seen",
+    [PC_FRAME_EVENT] = "event",
+    [PC_FRAME_GOT] = "got",
+    [PC_FRAME_SERVER] = "server",
 };
 
 const char *pc_frame_name(enum pc_frame_type t)

@@ -1,4 +1,7 @@
-/* Makes a small fleet in memory, with real keys, real signatures and a real log. Test code: what fails, ends the program. */
+/*
+ * Makes a small fleet in memory, with real keys, real signatures and a real log. Test code: what fails, ends the
+ * program.
+ */
 #include "fleet.h"
 
 #include "base/base64.h"
@@ -42,7 +45,8 @@ void fleet_make(struct fleet *f)
     memset(f, 0, sizeof *f);
     for (int i = 0; i <= EVE; i++)
         if (i != OWNERS)
-            f->owner[i] = i == DORA ? forge_key("sk-ssh-ed25519@openssh.com", "ssh:", 0) : forge_key("ssh-ed25519", NULL, 0);
+            f->owner[i] =
+                i == DORA ? forge_key("sk-ssh-ed25519@openssh.com", "ssh:", 0) : forge_key("ssh-ed25519", NULL, 0);
     for (int h = 0; h < HOSTS; h++)
         make_host(f, (enum host)h);
     memset(seed, 1, sizeof seed);
@@ -87,13 +91,14 @@ json_t *fleet_trust(struct fleet *f)
     for (int i = 0; i < OWNERS; i++) {
         _free_ char *line = forge_line(&f->owner[i]);
         json_t *classes = i == DORA ? json_pack("[s,s]", "C", "S") : json_pack("[s,s,s,s]", "B", "C", "S", "T");
-        json_array_append_new(owners, json_pack("{s:s, s:s, s:o, s:b}", "name", owner_names[i], "key", line, "classes", classes, "hardware",
-                                                i == DORA));
+        json_array_append_new(owners, json_pack("{s:s, s:s, s:o, s:b}", "name", owner_names[i], "key", line, "classes",
+                                                classes, "hardware", i == DORA));
     }
-    json_t *t = json_pack("{s:s, s:s, s:i, s:o, s:o, s:{s:i, s:i, s:i, s:i}, s:i, s:{s:i, s:i}, s:o, s:[o,o], s:i}", "portcullis", "trust/1",
-                          "tenant", "acme", "version", 3, "created", fleet_time(NOW - 100 * HOUR), "owners", owners, "thresholds", "B", 2, "C",
-                          2, "S", 1, "T", 2, "dwell", 600, "cap", "C", 3, "S", 2, "log", vkey(&f->log), "witnesses", vkey(&f->witness),
-                          vkey(&f->other_witness), "witnesses_needed", 1);
+    json_t *t =
+        json_pack("{s:s, s:s, s:i, s:o, s:o, s:{s:i, s:i, s:i, s:i}, s:i, s:{s:i, s:i}, s:o, s:[o,o], s:i}",
+                  "portcullis", "trust/1", "tenant", "acme", "version", 3, "created", fleet_time(NOW - 100 * HOUR),
+                  "owners", owners, "thresholds", "B", 2, "C", 2, "S", 1, "T", 2, "dwell", 600, "cap", "C", 3, "S", 2,
+                  "log", vkey(&f->log), "witnesses", vkey(&f->witness), vkey(&f->other_witness), "witnesses_needed", 1);
     MUST(t);
     return t;
 }
@@ -103,10 +108,11 @@ static json_t *order(struct fleet *f, const char *class_, const char *action, js
     json_t *list = json_array();
     for (int h = 0; h < hosts; h++)
         json_array_append_new(list, fleet_host(f, (enum host)h));
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:i, s:s}", "portcullis", "order/1", "id",
-                          "00112233445566778899aabbccddeeff", "tenant", "acme", "class", class_, "action", action, "params", params, "hosts",
-                          list, "count", hosts, "not_before", fleet_time(NOW - HOUR), "expires", fleet_time(NOW + HOUR), "sequence", 105,
-                          "says", "Restart nginx on the web servers");
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:o, s:o, s:i, s:s}", "portcullis", "order/1", "id",
+                  "00112233445566778899aabbccddeeff", "tenant", "acme", "class", class_, "action", action, "params",
+                  params, "hosts", list, "count", hosts, "not_before", fleet_time(NOW - HOUR), "expires",
+                  fleet_time(NOW + HOUR), "sequence", 105, "says", "Restart nginx on the web servers");
     MUST(o);
     return o;
 }
@@ -124,7 +130,9 @@ json_t *fleet_stop(struct fleet *f)
 json_t *fleet_recipe(struct fleet *f)
 {
     json_t *o = order(f, "B", "package.update", json_pack("{s:b, s:i}", "security", 1, "timeout", 600), 2);
-    json_object_set_new(o, "standing", json_pack("{s:[s,s], s:s, s:s, s:i}", "days", "tue", "wed", "from", "01:00", "until", "05:30", "every", 86400));
+    json_object_set_new(
+        o, "standing",
+        json_pack("{s:[s,s], s:s, s:s, s:i}", "days", "tue", "wed", "from", "01:00", "until", "05:30", "every", 86400));
     return o;
 }
 
@@ -154,7 +162,8 @@ char *fleet_sign(struct fleet *f, enum owner who, const char *ns, uint8_t flags,
     return forge_armour(raw.data, raw.len);
 }
 
-void fleet_envelope(struct fleet *f, const char *ns, const void *document, size_t len, const int *owners, struct pc_envelope *out)
+void fleet_envelope(struct fleet *f, const char *ns, const void *document, size_t len, const int *owners,
+                    struct pc_envelope *out)
 {
     MUST(pc_envelope_make(document, len, out) == 0);
     for (; *owners >= 0; owners++) {
@@ -178,7 +187,7 @@ json_t *fleet_envelope_json(const struct pc_envelope *e)
     return parsed(text, len);
 }
 
-/* --- the log ---------------------------------------------------------------------------------------------------------- */
+/* --- the log ----------------------------------------------------------------------------------------------------- */
 
 uint64_t fleet_log(struct fleet *f, const void *entry, size_t len)
 {
@@ -243,10 +252,12 @@ json_t *fleet_place(const struct pc_place *place)
 {
     char text[PC_HOST_REF_SIZE];
     pc_host_ref_format(&place->host, text);
-    return json_pack("{s:s, s:i, s:o}", "host", text, "index", (int)place->index, "proof", fleet_hashes(place->proof, place->n));
+    return json_pack("{s:s, s:i, s:o}", "host", text, "index", (int)place->index, "proof",
+                     fleet_hashes(place->proof, place->n));
 }
 
-void fleet_prove(struct fleet *f, json_t *object, const void *entry, size_t len, uint64_t index, uint64_t from, int64_t time)
+void fleet_prove(struct fleet *f, json_t *object, const void *entry, size_t len, uint64_t index, uint64_t from,
+                 int64_t time)
 {
     uint8_t proof[PC_MERKLE_PROOF_MAX][32];
     size_t n = 0;

@@ -5,8 +5,8 @@
 #include "trust/json.h"
 
 /*
- * A whole small fleet in memory: four owners, five hosts, a log with a witness, and everything that they sign. Texts are
- * malloc'd. Exits when the machinery itself fails: nothing to test then.
+ * A whole small fleet in memory: four owners, five hosts, a log with a witness, and everything that they sign. Texts
+ * are malloc'd. Exits when the machinery itself fails: nothing to test then.
  */
 #define NOW INT64_C(1795284000) /* 2026-11-21T18:00:00Z */
 #define HOUR 3600
@@ -41,7 +41,8 @@ void fleet_trust_parse(const json_t *document, struct pc_trust *out);
 /* An owner's signature text. flags: of the hardware key (1: touched). */
 char *fleet_sign(struct fleet *f, enum owner who, const char *ns, uint8_t flags, const void *document, size_t len);
 /* An envelope of a document signed by owners, -1 ends the list. To be cleared. */
-void fleet_envelope(struct fleet *f, const char *ns, const void *document, size_t len, const int *owners, struct pc_envelope *out);
+void fleet_envelope(struct fleet *f, const char *ns, const void *document, size_t len, const int *owners,
+                    struct pc_envelope *out);
 json_t *fleet_envelope_json(const struct pc_envelope *e);
 
 /* Appends an entry to the log; its index. */
@@ -51,10 +52,14 @@ void fleet_log_more(struct fleet *f, int n); /* entries about nothing */
 void fleet_checkpoint(struct fleet *f, uint64_t size, int64_t time, struct pc_checkpoint *out);
 char *fleet_note(struct fleet *f, uint64_t size, int64_t time);
 /* Sets entry, index, proof, checkpoint, from, consistency on an object: the whole log as it is now, signed at time. */
-void fleet_prove(struct fleet *f, json_t *object, const void *entry, size_t len, uint64_t index, uint64_t from, int64_t time);
+void fleet_prove(struct fleet *f, json_t *object, const void *entry, size_t len, uint64_t index, uint64_t from,
+                 int64_t time);
 json_t *fleet_hashes(const uint8_t (*h)[32], size_t n);
 json_t *fleet_place(const struct pc_place *place);
 
-/* A bundle of an order's document as owners signed it (-1 ends the list), logged now; consistency from tree size `from`. */
+/*
+ * A bundle of an order's document as owners signed it (-1 ends the list), logged now; consistency from tree size
+ * `from`.
+ */
 json_t *fleet_bundle(struct fleet *f, const void *document, size_t len, const int *owners, uint64_t from);
 #endif

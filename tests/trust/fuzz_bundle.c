@@ -1,4 +1,7 @@
-/* Fuzzes bundles, through every check of the host that the corpus was made for. Nothing may be accepted that the owners did not sign. */
+/*
+ * Fuzzes bundles, through every check of the host that the corpus was made for. Nothing may be accepted that the owners
+ * did not sign.
+ */
 #include "fuzz_judge.h"
 #include "fuzz_fleet.h"
 

@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     judge_recipe(&recipe);
     judge_trust(&t);
     judge_memory(&m);
-    if (pc_continue_check(text, size, &act, &t, &m, 1, 0, &c, why, sizeof why) == PC_CHECK_OK && c.size <= m.checkpoint.size)
+    if (pc_continue_check(text, size, &act, &t, &m, 1, 0, &c, why, sizeof why) == PC_CHECK_OK &&
+        c.size <= m.checkpoint.size)
         abort();
     if (pc_continue_names(text, size, &names) == 0 && (names.ring == 0 || names.ring >= PC_RINGS_MAX))
         abort();

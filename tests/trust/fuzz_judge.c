@@ -1,4 +1,7 @@
-/* One fixed host for the fuzzers, so that a good input of the corpus passes every check, and its mutations reach all of them. */
+/*
+ * One fixed host for the fuzzers, so that a good input of the corpus passes every check, and its mutations reach all of
+ * them.
+ */
 #include "fuzz_judge.h"
 
 #include "base/str.h"

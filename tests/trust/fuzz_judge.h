@@ -2,7 +2,10 @@
 #define TESTS_TRUST_FUZZ_JUDGE_H
 #include "trust/bundle.h"
 
-/* The host that the fuzzers' bundles, continues, starts and checkpoints are for: of the fleet that make_corpus made once (fuzz_fleet.h). */
+/*
+ * The host that the fuzzers' bundles, continues, starts and checkpoints are for: of the fleet that make_corpus made
+ * once (fuzz_fleet.h).
+ */
 void judge_trust(struct pc_trust *out);
 void judge_memory(struct pc_memory *out);
 /* The order that the corpus' continues are about. To be cleared. */

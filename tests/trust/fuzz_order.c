@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t sum = 0;
     for (uint32_t k = 0; k < o.rings; k++)
         sum += o.ring[k].hosts;
-    if (sum != o.hosts || o.hosts == 0 || o.expires <= o.not_before || !(o.row->classes & 1u << o.class_) || o.rooted == (o.host != NULL))
+    if (sum != o.hosts || o.hosts == 0 || o.expires <= o.not_before || !(o.row->classes & 1u << o.class_) ||
+        o.rooted == (o.host != NULL))
         abort();
     if (pc_order_ring_of(&o, o.hosts - 1) != o.rings - 1 || pc_order_ring_of(&o, o.hosts) != o.rings)
         abort();

@@ -13,7 +13,8 @@ static void ring(const uint8_t *data, size_t size)
     size_t len;
     if (pc_ring_report_parse(data, size, &r) < 0)
         return;
-    if (pc_ring_report_format(&r, &text, &len) < 0 || pc_ring_report_parse(text, len, &again) < 0 || memcmp(&r, &again, sizeof r) != 0)
+    if (pc_ring_report_format(&r, &text, &len) < 0 || pc_ring_report_parse(text, len, &again) < 0 ||
+        memcmp(&r, &again, sizeof r) != 0)
         abort();
     free(text);
 }

@@ -1,4 +1,7 @@
-/* Fuzzes the trust file, the revocation and the server statement; what is accepted must keep the rules that matter most. */
+/*
+ * Fuzzes the trust file, the revocation and the server statement; what is accepted must keep the rules that matter
+ * most.
+ */
 #include "trust/trustfile.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * Makes the corpus of the fuzzers anew, and the fleet it belongs to: build/tests/trust/make-corpus tests/trust. Keys are random, so a new
- * corpus needs the new fuzz_fleet.h. For people, not for the suite.
+ * Makes the corpus of the fuzzers anew, and the fleet it belongs to: build/tests/trust/make-corpus tests/trust. Keys
+ * are random, so a new corpus needs the new fuzz_fleet.h. For people, not for the suite.
  */
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -50,7 +50,8 @@ static void put_define(FILE *f, const char *name, const char *text)
 
 static json_t *report(struct fleet *f, enum host h, const char *order_sha256, uint8_t hash[32])
 {
-    struct pc_ring_report r = {.tenant = "acme", .outcome = "ok", .host = f->host[h], .started = NOW, .ended = NOW + 5, .soaked = NOW + 65};
+    struct pc_ring_report r = {
+        .tenant = "acme", .outcome = "ok", .host = f->host[h], .started = NOW, .ended = NOW + 5, .soaked = NOW + 65};
     _free_ char *doc = NULL, *sealed = NULL;
     size_t len, sealed_len;
     struct pc_host_envelope e;
@@ -75,11 +76,13 @@ static void make_orders(struct fleet *f, FILE *header, const struct pc_checkpoin
     uint8_t hash[2][32];
     json_t *o = fleet_order(f), *stop = fleet_stop(f), *recipe = fleet_recipe(f);
     json_object_set_new(o, "rings", json_pack("[{s:i,s:i},{s:i,s:i}]", "hosts", 2, "soak", 60, "hosts", 1, "soak", 0));
-    _free_ char *text = fleet_text(o, &len), *stop_text = fleet_text(stop, &stop_len), *recipe_text = fleet_text(recipe, &recipe_len);
+    _free_ char *text = fleet_text(o, &len), *stop_text = fleet_text(stop, &stop_len),
+                *recipe_text = fleet_text(recipe, &recipe_len);
     put("order", "act", text, len);
     put("order", "stop", stop_text, stop_len);
     put("order", "recipe", recipe_text, recipe_len);
-    json_t *bundle = fleet_bundle(f, text, len, two, c->size), *offline = fleet_bundle(f, stop_text, stop_len, dora, c->size);
+    json_t *bundle = fleet_bundle(f, text, len, two, c->size),
+           *offline = fleet_bundle(f, stop_text, stop_len, dora, c->size);
     put_json("bundle", "act", bundle);
     put_json("bundle", "stop", offline);
     put_json("envelope", "owners", json_object_get(bundle, "order"));
@@ -122,20 +125,34 @@ static void make_trust(struct fleet *f, FILE *header)
     put_define(header, "fleet_trust_text", text);
     struct pc_trust parsed;
     fleet_trust_parse(t, &parsed);
-    json_t *revoke = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "portcullis", "revoke/1", "tenant", "acme", "owner", "bob", "key",
-                               parsed.owner[BOB].fingerprint, "created", fleet_time(NOW), "reason", "lost");
+    json_t *revoke =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "portcullis", "revoke/1", "tenant", "acme", "owner", "bob", "key",
+                  parsed.owner[BOB].fingerprint, "created", fleet_time(NOW), "reason", "lost");
     put_json("trust", "revoke", revoke);
-    json_t *server = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o}", "portcullis", "server/1", "tenant", "acme", "version", 7, "url",
-                               "https://10.0.0.1:7443", "link", "[::1]:7444", "ca",
-                               "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "created", fleet_time(NOW));
+    json_t *server =
+        json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o}", "portcullis", "server/1", "tenant", "acme", "version", 7,
+                  "url", "https://10.0.0.1:7443", "link", "[::1]:7444", "ca",
+                  "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "created", fleet_time(NOW));
     put_json("trust", "server", server);
 }
 
 static void make_reports(void)
 {
-    struct pc_ack a = {.tenant = "acme", .host = {"web1", "00112233445566778899aabbccddeeff"}, .verdict = PC_CHECK_LOG, .text = "why", .time = NOW};
-    struct pc_result r = {.tenant = "acme", .look = "00112233445566778899aabbccddeeff", .host = a.host, .outcome = "ok", .exit = 0, .signal = -1,
-                          .output = "hi", .output_len = 2, .started = NOW, .ended = NOW};
+    struct pc_ack a = {.tenant = "acme",
+                       .host = {"web1", "00112233445566778899aabbccddeeff"},
+                       .verdict = PC_CHECK_LOG,
+                       .text = "why",
+                       .time = NOW};
+    struct pc_result r = {.tenant = "acme",
+                          .look = "00112233445566778899aabbccddeeff",
+                          .host = a.host,
+                          .outcome = "ok",
+                          .exit = 0,
+                          .signal = -1,
+                          .output = "hi",
+                          .output_len = 2,
+                          .started = NOW,
+                          .ended = NOW};
     struct pc_enroll e = {.tenant = "acme", .host = "web1", .created = NOW};
     char *text;
     size_t len;
@@ -163,7 +180,9 @@ int main(int argc, char **argv)
     _fclose_ FILE *header = fopen(path, "w");
     if (!header)
         return 1;
-    fputs("/* Made by make_corpus.c, with the corpus: the fleet that the fuzzers' inputs belong to. */\n#include <stdint.h>\n\n", header);
+    fputs("/* Made by make_corpus.c, with the corpus: the fleet that the fuzzers' inputs belong to. */\n#include "
+          "<stdint.h>\n\n",
+          header);
     fleet_make(&f);
     fleet_log_more(&f, 5);
     fleet_checkpoint(&f, 5, NOW - 60, &c);

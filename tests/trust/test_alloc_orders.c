@@ -1,7 +1,8 @@
 /*
- * The N-th allocation fails, for N = 1, 2, 3 ..., while documents are read and checked: the answer is "no memory" or a refusal, never an
- * acceptance of what is wrong, nothing leaks, and out-parameters stay as they were. Runs over the fuzzers' corpus, whose inputs must be good
- * when nothing fails. This program brings its own malloc; under a sanitizer, which brings its own as well, it is skipped.
+ * The N-th allocation fails, for N = 1, 2, 3 ..., while documents are read and checked: the answer is "no memory" or a
+ * refusal, never an acceptance of what is wrong, nothing leaks, and out-parameters stay as they were. Runs over the
+ * fuzzers' corpus, whose inputs must be good when nothing fails. This program brings its own malloc; under a sanitizer,
+ * which brings its own as well, it is skipped.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -184,9 +185,16 @@ static const struct {
     const char *file;
     int (*run)(const char *text, size_t len);
 } rows[] = {
-    {"order/act", do_order},         {"order/recipe", do_order},     {"trust/trust", do_trust},    {"envelope/owners", do_envelope},
-    {"envelope/host", do_host_envelope}, {"report/result", do_result}, {"bundle/act", do_bundle},  {"continue/continue", do_continue},
-    {"continue/start", do_start},    {"continue/checkpoint", do_checkpoint},
+    {"order/act", do_order},
+    {"order/recipe", do_order},
+    {"trust/trust", do_trust},
+    {"envelope/owners", do_envelope},
+    {"envelope/host", do_host_envelope},
+    {"report/result", do_result},
+    {"bundle/act", do_bundle},
+    {"continue/continue", do_continue},
+    {"continue/start", do_start},
+    {"continue/checkpoint", do_checkpoint},
 };
 
 static char text[1u << 16];

@@ -1,6 +1,6 @@
 /*
- * THE table of refusals, one row a way of being wrong: a good order, log, host and trust file in which exactly one thing
- * is altered, and the word that must come of it. The ten attacks of the TUF specification are marked.
+ * THE table of refusals, one row a way of being wrong: a good order, log, host and trust file in which exactly one
+ * thing is altered, and the word that must come of it. The ten attacks of the TUF specification are marked.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -61,7 +61,8 @@ static void tear_down(struct attempt *a)
 }
 
 /* Parses and checks the bundle as a host does. */
-static enum pc_check judge(struct attempt *a, struct pc_checkpoint *checkpoint, struct pc_approvers *who, char *why, size_t cap)
+static enum pc_check judge(struct attempt *a, struct pc_checkpoint *checkpoint, struct pc_approvers *who, char *why,
+                           size_t cap)
 {
     struct pc_bundle *b = NULL;
     struct pc_trust t;
@@ -84,7 +85,7 @@ static void make_bundle(struct attempt *a)
     a->bundle = fleet_bundle(&a->f, document, len, a->signers, a->from);
 }
 
-/* --- alterations before signing ---------------------------------------------------------------------------------------- */
+/* --- alterations before signing ---------------------------------------------------------------------------------- */
 
 #define SET(object, key, value) assert_int_equal(json_object_set_new(object, key, value), 0)
 #define BEFORE(name, ...)                                                      \
@@ -115,7 +116,8 @@ BEFORE(wrong_kind, SET(a->order, "portcullis", json_string("order/2")))
 BEFORE(bad_id, SET(a->order, "id", json_string("00112233445566778899AABBCCDDEEFF")))
 BEFORE(negative_time, SET(a->order, "expires", json_string("1969-12-31T23:59:59Z")))
 BEFORE(local_time, SET(a->order, "expires", json_string("2026-11-21T19:00:00+01:00")))
-BEFORE(long_says, char says[PC_SAYS_MAX + 2]; memset(says, 'x', sizeof says); says[sizeof says - 1] = 0; SET(a->order, "says", json_string(says)))
+BEFORE(long_says, char says[PC_SAYS_MAX + 2]; memset(says, 'x', sizeof says); says[sizeof says - 1] = 0;
+       SET(a->order, "says", json_string(says)))
 BEFORE(bad_host, json_array_set_new(json_object_get(a->order, "hosts"), 1, json_string("web2")))
 BEFORE(list_and_root, SET(a->order, "hosts_root", pc_json_base64_new(a->f.seed[0], 32)))
 BEFORE(halt_without_rings, SET(a->order, "halt", json_pack("{s:i,s:i}", "failures", 0, "incidents", 0)))
@@ -125,9 +127,12 @@ BEFORE(bad_params, SET(params(a), "do", json_string("explode")))
 BEFORE(extra_param, SET(params(a), "then", json_string("explode")))
 BEFORE(option_as_service, SET(params(a), "service", json_string("--root=/")))
 BEFORE(class_of_another, SET(a->order, "class", json_string("S")))
-BEFORE(class_a, SET(a->order, "class", json_string("A")); SET(a->order, "action", json_string("inventory")); SET(a->order, "params", json_object()))
+BEFORE(class_a, SET(a->order, "class", json_string("A")); SET(a->order, "action", json_string("inventory"));
+       SET(a->order, "params", json_object()))
 BEFORE(class_t, SET(a->order, "class", json_string("T")))
-BEFORE(standing_c, SET(a->order, "standing", json_pack("{s:[s],s:s,s:s,s:i}", "days", "mon", "from", "01:00", "until", "02:00", "every", 86400)))
+BEFORE(standing_c,
+       SET(a->order, "standing",
+           json_pack("{s:[s],s:s,s:s,s:i}", "days", "mon", "from", "01:00", "until", "02:00", "every", 86400)))
 BEFORE(stop_with_dwell, json_decref(a->order); a->order = fleet_stop(&a->f); SET(a->order, "dwell", json_integer(60)))
 BEFORE(wrong_count, SET(a->order, "count", json_integer(2)))
 BEFORE(host_twice, json_array_set_new(json_object_get(a->order, "hosts"), 2, fleet_host(&a->f, WEB1)))
@@ -140,11 +145,13 @@ static void name_twice(struct attempt *a)
     json_array_set_new(json_object_get(a->order, "hosts"), 2, json_string(text));
 }
 BEFORE(rings_too_small, SET(a->order, "rings", json_pack("[{s:i,s:i}]", "hosts", 2, "soak", 60)))
-BEFORE(rings_too_big, SET(a->order, "rings", json_pack("[{s:i,s:i},{s:i,s:i}]", "hosts", 2, "soak", 60, "hosts", 2, "soak", 0)))
+BEFORE(rings_too_big,
+       SET(a->order, "rings", json_pack("[{s:i,s:i},{s:i,s:i}]", "hosts", 2, "soak", 60, "hosts", 2, "soak", 0)))
 BEFORE(ends_before, SET(a->order, "expires", fleet_time(NOW - HOUR)))
 BEFORE(too_long, SET(a->order, "expires", fleet_time(NOW - HOUR + PC_WINDOW_MAX + 1)))
 BEFORE(longest, SET(a->order, "expires", fleet_time(NOW - HOUR + PC_WINDOW_MAX)))
-BEFORE(over_cap, json_array_append_new(json_object_get(a->order, "hosts"), fleet_host(&a->f, DB1)); SET(a->order, "count", json_integer(4)))
+BEFORE(over_cap, json_array_append_new(json_object_get(a->order, "hosts"), fleet_host(&a->f, DB1));
+       SET(a->order, "count", json_integer(4)))
 BEFORE(not_me, a->m.me = a->f.host[DB1])
 BEFORE(my_name_only, strcpy(a->m.me.id, a->f.host[DB1].id))
 BEFORE(my_id_only, strcpy(a->m.me.name, "web9"))
@@ -159,15 +166,18 @@ BEFORE(three_signatures, sign(a, ANN, BOB, CID))
 BEFORE(hardware_and_one, sign(a, DORA, CID, -1))
 BEFORE(one_revoked, revoke_key(a, BOB))
 BEFORE(revoked_but_enough, revoke_key(a, BOB); sign(a, ANN, BOB, CID))
-BEFORE(without_the_class, SET(json_array_get(json_object_get(a->trust, "owners"), BOB), "classes", json_pack("[s,s,s]", "B", "S", "T")))
+BEFORE(without_the_class,
+       SET(json_array_get(json_object_get(a->trust, "owners"), BOB), "classes", json_pack("[s,s,s]", "B", "S", "T")))
 BEFORE(expired, a->now = NOW + HOUR)
 BEFORE(last_second, a->now = NOW + HOUR - 1)
 BEFORE(future, a->now = NOW - HOUR - PC_FUTURE_GRACE - 1)
 BEFORE(a_little_early, a->now = NOW - HOUR - PC_FUTURE_GRACE)
-BEFORE(year_2100, SET(a->order, "not_before", fleet_time(4102444800)); SET(a->order, "expires", fleet_time(4102448400)); a->now = 4102445000)
+BEFORE(year_2100, SET(a->order, "not_before", fleet_time(4102444800)); SET(a->order, "expires", fleet_time(4102448400));
+       a->now = 4102445000)
 BEFORE(dwell_too_short, SET(a->order, "dwell", json_integer(599)))
 BEFORE(dwell_equal, SET(a->order, "dwell", json_integer(600)))
-BEFORE(other_log_key, memset(a->f.log.seed, 9, 32); struct pc_skey k; assert_int_equal(pc_skey_make("log.example.org", PC_SIG_ED25519, a->f.log.seed, &k), 0); a->f.log = k)
+BEFORE(other_log_key, memset(a->f.log.seed, 9, 32); struct pc_skey k;
+       assert_int_equal(pc_skey_make("log.example.org", PC_SIG_ED25519, a->f.log.seed, &k), 0); a->f.log = k)
 BEFORE(two_witnesses, SET(a->trust, "witnesses_needed", json_integer(2)))
 BEFORE(first_ever, a->m.checkpoint = (struct pc_checkpoint){0}; a->from = 0; a->m.sequence = 0)
 BEFORE(other_history, a->m.checkpoint.root[3] ^= 1)
@@ -191,11 +201,12 @@ BEFORE(stop_low_sequence, stop(a); a->m.sequence = 100000)
 BEFORE(stop_high_sequence, stop(a); a->m.sequence = 1)
 BEFORE(stop_other_history, stop(a); a->m.checkpoint.root[3] ^= 1)
 BEFORE(stop_known, stop(a); a->known = true)
-BEFORE(stop_over_cap, stop(a); json_t *h = json_object_get(a->order, "hosts"); json_array_append_new(h, fleet_host(&a->f, WEB2));
-       json_array_append_new(h, fleet_host(&a->f, WEB3)); SET(a->order, "count", json_integer(3)))
+BEFORE(stop_over_cap, stop(a); json_t *h = json_object_get(a->order, "hosts");
+       json_array_append_new(h, fleet_host(&a->f, WEB2)); json_array_append_new(h, fleet_host(&a->f, WEB3));
+       SET(a->order, "count", json_integer(3)))
 BEFORE(stop_revoked, stop(a); revoke_key(a, DORA))
 
-/* --- alterations of what is delivered ---------------------------------------------------------------------------------- */
+/* --- alterations of what is delivered ---------------------------------------------------------------------------- */
 
 static json_t *envelope(struct attempt *a)
 {
@@ -309,11 +320,14 @@ static void log_forged(struct attempt *a)
 BEFORE(garbled_document, SET(envelope(a), "document", json_string("!!!!")))
 BEFORE(half_a_log_part, json_object_del(a->bundle, "index"))
 BEFORE(unknown_bundle_key, SET(a->bundle, "x", json_null()))
-BEFORE(seventeen_signatures, for (int i = 0; i < 17; i++) json_array_append_new(signatures(a), json_sprintf("signature %d", i)))
+BEFORE(seventeen_signatures,
+       for (int i = 0; i < 17; i++) json_array_append_new(signatures(a), json_sprintf("signature %d", i)))
 BEFORE(same_text_twice, json_array_append(signatures(a), json_array_get(signatures(a), 0)))
 BEFORE(retargeted, replace(a, envelope(a), "document", "web3#", "web4#"))
 BEFORE(other_params, replace(a, envelope(a), "document", "nginx.service", "sshd0.service"))
-BEFORE(garbled_signature, json_array_set_new(signatures(a), 0, json_string("-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")))
+BEFORE(garbled_signature,
+       json_array_set_new(signatures(a), 0,
+                          json_string("-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")))
 BEFORE(empty_signature, json_array_set_new(signatures(a), 0, json_string("")))
 BEFORE(entry_of_another, log_entry(a, "\"id\":\"0011", "\"id\":\"1100"))
 BEFORE(entry_other_type, log_entry(a, "\"type\":\"order\"", "\"type\":\"trust\""))
@@ -614,7 +628,7 @@ static void test_host_trees(void **state)
     assert_int_equal(pc_host_tree_new(hosts, 0, &tree), PC_E_LIMIT);
 }
 
-/* --- the start --------------------------------------------------------------------------------------------------------- */
+/* --- the start --------------------------------------------------------------------------------------------------- */
 
 static enum pc_check start(struct attempt *a, struct pc_start_facts facts)
 {

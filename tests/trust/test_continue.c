@@ -1,4 +1,7 @@
-/* What opens a ring and what starts a run: the earlier ring's own reports, and every way to make them up or to keep them back. */
+/*
+ * What opens a ring and what starts a run: the earlier ring's own reports, and every way to make them up or to keep
+ * them back.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -91,10 +94,12 @@ static void make(struct attempt *a, struct pc_order *o)
     }
     if (a->forge_entry)
         hash[0][0] ^= 1;
-    assert_int_equal(pc_entry_continue("acme", o->sha256, a->run, a->ring, hash, a->reports, NOW, &entry, &entry_len), 0);
+    assert_int_equal(pc_entry_continue("acme", o->sha256, a->run, a->ring, hash, a->reports, NOW, &entry, &entry_len),
+                     0);
     uint64_t index = fleet_log(&a->f, entry, entry_len);
     fleet_log_more(&a->f, 2);
-    a->frame = json_pack("{s:s, s:I, s:I, s:o}", "order_sha256", o->sha256, "run", (json_int_t)a->run, "ring", (json_int_t)a->ring, "reports", reports);
+    a->frame = json_pack("{s:s, s:I, s:I, s:o}", "order_sha256", o->sha256, "run", (json_int_t)a->run, "ring",
+                         (json_int_t)a->ring, "reports", reports);
     fleet_prove(&a->f, a->frame, entry, entry_len, index, a->from, NOW);
     free(entry);
 }
@@ -128,11 +133,14 @@ ALTER(one_failed, strcpy(a->report[0].outcome, "failed"))
 ALTER(one_unknown, strcpy(a->report[1].outcome, "unknown"))
 ALTER(one_missing, a->reports = 1)
 ALTER(none, a->reports = 0)
-ALTER(one_may_fail, SET(a->order, "halt", json_pack("{s:i,s:i}", "failures", 1, "incidents", 0)); strcpy(a->report[0].outcome, "failed"))
+ALTER(one_may_fail, SET(a->order, "halt", json_pack("{s:i,s:i}", "failures", 1, "incidents", 0));
+      strcpy(a->report[0].outcome, "failed"))
 ALTER(one_may_be_missing, SET(a->order, "halt", json_pack("{s:i,s:i}", "failures", 1, "incidents", 0)); a->reports = 1)
-ALTER(failed_and_missing, SET(a->order, "halt", json_pack("{s:i,s:i}", "failures", 1, "incidents", 0)); a->reports = 1; strcpy(a->report[0].outcome, "failed"))
+ALTER(failed_and_missing, SET(a->order, "halt", json_pack("{s:i,s:i}", "failures", 1, "incidents", 0)); a->reports = 1;
+      strcpy(a->report[0].outcome, "failed"))
 ALTER(same_host_twice, a->report[1] = a->report[0]; a->signer[1] = a->signer[0])
-ALTER(same_host_twice_differently, a->report[1] = a->report[0]; a->signer[1] = a->signer[0]; a->report[1].ended++; a->report[1].soaked++)
+ALTER(same_host_twice_differently, a->report[1] = a->report[0]; a->signer[1] = a->signer[0]; a->report[1].ended++;
+      a->report[1].soaked++)
 ALTER(signed_by_another, a->signer[1] = DB1)
 ALTER(host_of_the_next_ring, a->report[1] = a->report[2]; a->signer[1] = WEB3)
 ALTER(host_of_no_ring, a->report[1].host = a->f.host[DB1]; a->signer[1] = DB1)
@@ -164,7 +172,8 @@ ALTER(wrong_proof, json_array_clear(json_object_get(a->frame, "proof")))
 ALTER(garbage_report, json_array_set_new(json_object_get(a->frame, "reports"), 0, json_string("hello")))
 ALTER(place_garbage, SET(json_array_get(json_object_get(a->frame, "reports"), 0), "place", json_object()))
 ALTER(other_ring_in_frame, SET(a->frame, "ring", json_integer(2)))
-ALTER(other_order_in_frame, char hex[65]; memset(hex, 'b', 64); hex[64] = 0; SET(a->frame, "order_sha256", json_string(hex)))
+ALTER(other_order_in_frame, char hex[65]; memset(hex, 'b', 64); hex[64] = 0;
+      SET(a->frame, "order_sha256", json_string(hex)))
 
 static const struct {
     const char *what;
@@ -255,7 +264,7 @@ static void test_places(void **state)
     tear_down(&a);
 }
 
-/* --- runs of a standing order ------------------------------------------------------------------------------------------- */
+/* --- runs of a standing order ------------------------------------------------------------------------------------ */
 
 static enum pc_check start(struct attempt *a, const struct pc_order *o, uint64_t run, uint64_t logged, uint64_t last)
 {
@@ -276,7 +285,8 @@ static enum pc_check start(struct attempt *a, const struct pc_order *o, uint64_t
     free(entry);
     _free_ char *text = fleet_text(a->frame, &len);
     enum pc_check got = pc_start_check(text, len, o, &t, &a->m, last, &got_run, &c, why, sizeof why);
-    assert_true(got == PC_CHECK_OK ? got_run == run && c.size == a->f.size : got_run == 4711 && c.size == 4711 && why[0]);
+    assert_true(got == PC_CHECK_OK ? got_run == run && c.size == a->f.size
+                                   : got_run == 4711 && c.size == 4711 && why[0]);
     assert_int_equal(pc_start_names(text, len, &names), 0);
     assert_true(names.run == run && names.ring == 0 && strcmp(names.order_sha256, o->sha256) == 0);
     pc_trust_clear(&t);
@@ -310,7 +320,7 @@ static void test_starts(void **state)
     tear_down(&a);
 }
 
-/* --- checkpoint frames -------------------------------------------------------------------------------------------------- */
+/* --- checkpoint frames ------------------------------------------------------------------------------------------- */
 
 static enum pc_check accept(struct attempt *a, json_t *frame)
 {

@@ -21,7 +21,13 @@ static const struct pc_host_ref web1 = {"web1", ID};
 static void test_ack(void **state)
 {
     (void)state;
-    struct pc_ack a = {.tenant = "acme", .order_sha256 = HEX64, .host = web1, .verdict = PC_CHECK_NOT_ME, .time = NOW, .seen = {.size = 9, .root = {1}}}, b;
+    struct pc_ack a = {.tenant = "acme",
+                       .order_sha256 = HEX64,
+                       .host = web1,
+                       .verdict = PC_CHECK_NOT_ME,
+                       .time = NOW,
+                       .seen = {.size = 9, .root = {1}}},
+                  b;
     strcpy(a.text, "no host of this name\n\x1b[2J");
     char *text;
     size_t len;
@@ -52,15 +58,28 @@ static void test_result(void **state)
     static uint8_t output[PC_OUTPUT_MAX];
     memset(output, 0x80, sizeof output);
     json_t *data = json_pack("{s:[i,i]}", "disks", 1, 2);
-    struct pc_result r = {.tenant = "acme", .order_sha256 = HEX64, .host = web1, .run = 3, .outcome = "failed", .exit = 7, .signal = -1,
-                          .output = output, .output_len = sizeof output, .output_sha256 = HEX64, .truncated = true, .data = data, .started = NOW,
-                          .ended = NOW + 4, .seen = {.size = 1}};
+    struct pc_result r = {.tenant = "acme",
+                          .order_sha256 = HEX64,
+                          .host = web1,
+                          .run = 3,
+                          .outcome = "failed",
+                          .exit = 7,
+                          .signal = -1,
+                          .output = output,
+                          .output_len = sizeof output,
+                          .output_sha256 = HEX64,
+                          .truncated = true,
+                          .data = data,
+                          .started = NOW,
+                          .ended = NOW + 4,
+                          .seen = {.size = 1}};
     struct pc_result b;
     char *text;
     size_t len;
     assert_int_equal(pc_result_format(&r, &text, &len), 0);
     assert_int_equal(pc_result_parse(text, len, &b), 0);
-    assert_true(b.exit == 7 && b.signal == -1 && b.run == 3 && b.truncated && b.output_len == sizeof output && b.ended == NOW + 4);
+    assert_true(b.exit == 7 && b.signal == -1 && b.run == 3 && b.truncated && b.output_len == sizeof output &&
+                b.ended == NOW + 4);
     assert_memory_equal(b.output, output, sizeof output);
     assert_true(json_equal(b.data, data));
     assert_string_equal(b.look, "");
@@ -88,7 +107,13 @@ static void test_result(void **state)
 static void test_enroll(void **state)
 {
     (void)state;
-    struct pc_enroll e = {.tenant = "acme", .host = "web1", .link_key = {1, 2, 3}, .token_sha256 = HEX64, .trust_sha256 = HEX64, .created = NOW}, b;
+    struct pc_enroll e = {.tenant = "acme",
+                          .host = "web1",
+                          .link_key = {1, 2, 3},
+                          .token_sha256 = HEX64,
+                          .trust_sha256 = HEX64,
+                          .created = NOW},
+                     b;
     char *text;
     size_t len;
     assert_int_equal(pc_enroll_format(&e, &text, &len), 0);
@@ -168,8 +193,9 @@ static void test_large_entries(void **state)
     pc_sha256_text(script, sizeof script, sha256);
     json_t *doc = fleet_order(&f);
     json_object_set_new(doc, "action", json_string("script.run"));
-    json_object_set_new(doc, "params", json_pack("{s:o, s:s, s:[s], s:i, s:i}", "script", pc_json_base64_new(script, sizeof script), "sha256", sha256,
-                                                 "interpreter", "/bin/sh", "timeout", 60, "output", 0));
+    json_object_set_new(doc, "params",
+                        json_pack("{s:o, s:s, s:[s], s:i, s:i}", "script", pc_json_base64_new(script, sizeof script),
+                                  "sha256", sha256, "interpreter", "/bin/sh", "timeout", 60, "output", 0));
     _free_ char *text = fleet_text(doc, &len);
     assert_int_equal(pc_order_parse(text, len, &o, NULL, 0), PC_CHECK_OK);
     fleet_envelope(&f, PC_NS_ORDER, text, len, (int[]){ANN, BOB, -1}, &e);
@@ -221,12 +247,18 @@ static const struct {
     {"script.run", "{\"argv\":[],\"timeout\":1,\"output\":0}", false},
     {"script.run", "{\"argv\":[\"/bin/true\",1],\"timeout\":1,\"output\":0}", false},
     {"script.run", "{\"timeout\":1,\"output\":0}", false},
-    {"script.run", "{\"script\":\"eA==\",\"sha256\":\"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\","
-                   "\"interpreter\":[\"/bin/sh\"],\"timeout\":1,\"output\":0}", true},
-    {"script.run", "{\"script\":\"eQ==\",\"sha256\":\"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\","
-                   "\"interpreter\":[\"/bin/sh\"],\"timeout\":1,\"output\":0}", false},
-    {"script.run", "{\"script\":\"eA==\",\"sha256\":\"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\","
-                   "\"interpreter\":[\"sh\"],\"timeout\":1,\"output\":0}", false},
+    {"script.run",
+     "{\"script\":\"eA==\",\"sha256\":\"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\","
+     "\"interpreter\":[\"/bin/sh\"],\"timeout\":1,\"output\":0}",
+     true},
+    {"script.run",
+     "{\"script\":\"eQ==\",\"sha256\":\"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\","
+     "\"interpreter\":[\"/bin/sh\"],\"timeout\":1,\"output\":0}",
+     false},
+    {"script.run",
+     "{\"script\":\"eA==\",\"sha256\":\"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\","
+     "\"interpreter\":[\"sh\"],\"timeout\":1,\"output\":0}",
+     false},
     {"script.run", "{\"argv\":[\"/bin/true\"],\"script\":\"eA==\",\"timeout\":1,\"output\":0}", false},
     {"package.update", "{\"security\":true,\"timeout\":60}", true},
     {"package.update", "{\"security\":false,\"timeout\":60,\"packages\":[\"libssl3\",\"g++-12\"]}", true},
@@ -282,8 +314,12 @@ static void test_params(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ack),           cmocka_unit_test(test_result),          cmocka_unit_test(test_enroll),
-        cmocka_unit_test(test_host_envelope), cmocka_unit_test(test_owners_envelope), cmocka_unit_test(test_large_entries),
+        cmocka_unit_test(test_ack),
+        cmocka_unit_test(test_result),
+        cmocka_unit_test(test_enroll),
+        cmocka_unit_test(test_host_envelope),
+        cmocka_unit_test(test_owners_envelope),
+        cmocka_unit_test(test_large_entries),
         cmocka_unit_test(test_params),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

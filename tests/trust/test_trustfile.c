@@ -45,7 +45,8 @@ ALTER(nothing, (void)t)
 ALTER(no_owners, json_array_clear(json_object_get(t, "owners")))
 ALTER(name_twice, SET(owner(t, BOB), "name", json_string("ann")))
 ALTER(key_twice, SET(owner(t, BOB), "key", key_of(f, ANN)))
-ALTER(key_twice_with_comment, _free_ char *line = forge_line(&f->owner[ANN]); SET(owner(t, BOB), "key", json_sprintf("%s bob@laptop", line)))
+ALTER(key_twice_with_comment, _free_ char *line = forge_line(&f->owner[ANN]);
+      SET(owner(t, BOB), "key", json_sprintf("%s bob@laptop", line)))
 ALTER(bad_name, SET(owner(t, BOB), "name", json_string("Bob")))
 ALTER(no_key, SET(owner(t, BOB), "key", json_string("ssh-ed25519 AAAA")))
 ALTER(weak_key, SET(owner(t, BOB), "key", weak_rsa()))
@@ -167,7 +168,7 @@ static void test_what_is_read(void **state)
     fleet_free(&f);
 }
 
-/* --- replacement -------------------------------------------------------------------------------------------------------- */
+/* --- replacement ------------------------------------------------------------------------------------------------- */
 
 /* The word for a next version with these signers. */
 static const char *replace(struct fleet *f, json_t *next, const int *owners, const struct pc_revoked *revoked)
@@ -195,8 +196,8 @@ static const char *replace(struct fleet *f, json_t *next, const int *owners, con
 static void test_replacement(void **state)
 {
     (void)state;
-    static const int two[] = {ANN, BOB, -1}, one[] = {ANN, -1}, with_dora[] = {ANN, DORA, -1}, with_eve[] = {ANN, EVE, -1},
-                     and_eve[] = {ANN, BOB, EVE, -1}, nobody[] = {-1};
+    static const int two[] = {ANN, BOB, -1}, one[] = {ANN, -1}, with_dora[] = {ANN, DORA, -1},
+                     with_eve[] = {ANN, EVE, -1}, and_eve[] = {ANN, BOB, EVE, -1}, nobody[] = {-1};
     struct fleet f;
     struct pc_trust t;
     struct pc_revoked revoked = {0};
@@ -267,7 +268,7 @@ static void test_signatures_of_another_kind(void **state)
     fleet_free(&f);
 }
 
-/* --- revocation --------------------------------------------------------------------------------------------------------- */
+/* --- revocation -------------------------------------------------------------------------------------------------- */
 
 struct lost {
     struct fleet f;
@@ -280,8 +281,9 @@ static const char *revoke_bob(struct lost *l, const int *owners, void (*alter)(j
     struct pc_envelope e;
     const char *word = "";
     size_t len;
-    json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "portcullis", "revoke/1", "tenant", "acme", "owner", "bob", "key",
-                            l->t.owner[BOB].fingerprint, "created", fleet_time(NOW), "reason", "laptop stolen");
+    json_t *doc =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "portcullis", "revoke/1", "tenant", "acme", "owner", "bob", "key",
+                  l->t.owner[BOB].fingerprint, "created", fleet_time(NOW), "reason", "laptop stolen");
     if (alter)
         alter(doc);
     _free_ char *text = fleet_text(doc, &len);
@@ -313,7 +315,8 @@ static void no_reason(json_t *doc)
 static void test_revocation(void **state)
 {
     (void)state;
-    static const int bob[] = {BOB, -1}, two[] = {ANN, CID, -1}, one[] = {ANN, -1}, dora[] = {ANN, DORA, -1}, eve[] = {EVE, -1}, nobody[] = {-1};
+    static const int bob[] = {BOB, -1}, two[] = {ANN, CID, -1}, one[] = {ANN, -1}, dora[] = {ANN, DORA, -1},
+                     eve[] = {EVE, -1}, nobody[] = {-1};
     struct lost l = {0};
     fleet_make(&l.f);
     json_t *doc = fleet_trust(&l.f);
@@ -346,7 +349,7 @@ static void test_revocation(void **state)
     fleet_free(&l.f);
 }
 
-/* --- server statement --------------------------------------------------------------------------------------------------- */
+/* --- server statement -------------------------------------------------------------------------------------------- */
 
 #define PEM "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -356,8 +359,9 @@ static const char *follow(struct lost *l, const char *key, const char *value, co
     struct pc_server_statement s = {.version = 4711};
     const char *word = "";
     size_t len;
-    json_t *doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o}", "portcullis", "server/1", "tenant", "acme", "version", 7, "url",
-                            "https://10.0.0.1:7443", "link", "srv.example.org:7444", "ca", PEM, "created", fleet_time(NOW));
+    json_t *doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o}", "portcullis", "server/1", "tenant", "acme",
+                            "version", 7, "url", "https://10.0.0.1:7443", "link", "srv.example.org:7444", "ca", PEM,
+                            "created", fleet_time(NOW));
     if (key)
         SET(doc, key, json_string(value));
     _free_ char *text = fleet_text(doc, &len);
@@ -375,11 +379,13 @@ static void test_statement(void **state)
 {
     (void)state;
     static const int two[] = {ANN, BOB, -1}, one[] = {ANN, -1};
-    static const char *const bad_urls[] = {"http://h:1", "https://h", "https://h:0", "https://h:65536", "https://:1", "https://h:1/", "https://u@h:1",
-                                           "https://[::1:1", "https://h:1\n"};
+    static const char *const bad_urls[] = {"http://h:1",      "https://h",      "https://h:0",
+                                           "https://h:65536", "https://:1",     "https://h:1/",
+                                           "https://u@h:1",   "https://[::1:1", "https://h:1\n"};
     static const char *const bad_links[] = {"", "h", "h:", ":1", "h:99999999999", "h:1x", "h :1", "[]:1"};
     static const char *const good_links[] = {"h:1", "10.0.0.1:65535", "[2001:db8::1]:7444"};
-    static const char *const bad_pems[] = {"x", "-----BEGIN CERTIFICATE-----\nMIIB\n", "-----BEGIN CERTIFICATE-----\n\x1b\n-----END CERTIFICATE-----\n"};
+    static const char *const bad_pems[] = {"x", "-----BEGIN CERTIFICATE-----\nMIIB\n",
+                                           "-----BEGIN CERTIFICATE-----\n\x1b\n-----END CERTIFICATE-----\n"};
     struct lost l = {0};
     fleet_make(&l.f);
     json_t *doc = fleet_trust(&l.f);
