@@ -325,11 +325,11 @@ class Fleet:
 
     def give_access(self):
         for owner in self.owners:
-            token = self.server("api-token", "--state", self.server_state, owner.name, "--role", "operate", *self.database_words()).strip()
+            token = self.server("api-token", "--state", self.server_state, owner.name, "--role", "operate").strip()
             owner.configure(self.url, token, self.ca)
 
     def enroll_token(self):
-        return self.server("enroll-token", "--state", self.server_state, *self.database_words()).strip()
+        return self.server("enroll-token", "--state", self.server_state).strip()
 
     def add_host(self, name):
         host = Host(self, name, SUBNET + str(10 + len(self.hosts)))

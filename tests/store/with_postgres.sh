@@ -33,7 +33,7 @@ trap 'exit 1' INT TERM HUP
 (cd / && $as "$bin/initdb" -D "$dir/data" -U portcullis -A trust -E UTF8 --no-locale --no-sync) >"$dir/log" 2>&1 ||
     { cat "$dir/log" >&2; skip "initdb failed"; }
 (cd / && $as "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/data/server.log" \
-    -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c fsync=off -c max_connections=200" start) >"$dir/log" 2>&1 ||
+    -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c fsync=off -c max_connections=200 -c dynamic_shared_memory_type=mmap" start) >"$dir/log" 2>&1 ||
     { cat "$dir/log" "$dir/data/server.log" >&2; exit 1; }
 
 PC_POSTGRES="postgresql:///postgres?host=$dir&user=portcullis"
