@@ -2,7 +2,7 @@
  * Owns what happens after a verdict: opening the incident, stopping the subtree with all races closed, and what people
  * decide later (release, end). Must not judge. Stops only processes that the lineage places beneath a convicted root.
  */
-#include "agent/guard.h"
+#include "agent/stopped.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -18,31 +18,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ROOTS_MAX 64
 /* Each pass stops everything then alive; a fork that raced is found by the next. A stopped process forks no more. */
 #define PASSES_MAX 100
 #define DAMAGE_SCORE 50
 #define REMEMBER_S (30ULL * 86400)
 
-struct member {
-    pid_t pid;
-    bool in_group; /* held by the cgroup, not by SIGSTOP */
-    char home[256];
-};
-
-struct pc_stopped {
-    struct pc_stopped *next;
-    struct pc_incident inc;
-    pc_actor root[ROOTS_MAX];
-    uint32_t roots;
-    bool observed; /* nothing is frozen (observe mode, allow rule, released): its later acts still belong to the incident */
-    int group_fd;
-    struct member *member;
-    uint32_t members, cap;
-    char folder[PATH_MAX]; /* guarded folder of the first act: what a release is scoped to */
-};
-
-static bool beneath_roots(const struct pc_guard *g, const struct pc_stopped *s, pc_actor actor)
+bool pc_stopped_beneath(const struct pc_guard *g, const struct pc_stopped *s, pc_actor actor)
 {
     for (uint32_t i = 0; actor && i < s->roots; i++)
         if (pc_judge_is_beneath(g->judge, actor, s->root[i]))
@@ -53,7 +34,7 @@ static bool beneath_roots(const struct pc_guard *g, const struct pc_stopped *s, 
 uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor)
 {
     for (struct pc_stopped *s = g->stopped; s; s = s->next)
-        if (!s->observed && beneath_roots(g, s, actor))
+        if (!s->observed && pc_stopped_beneath(g, s, actor))
             return s->inc.id;
     return 0;
 }
@@ -61,7 +42,7 @@ uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor)
 uint64_t pc_stop_case_of(struct pc_guard *g, pc_actor actor)
 {
     for (struct pc_stopped *s = g->stopped; s; s = s->next)
-        if (beneath_roots(g, s, actor))
+        if (pc_stopped_beneath(g, s, actor))
             return s->inc.id;
     return 0;
 }
@@ -82,7 +63,7 @@ static struct pc_stopped *find(struct pc_guard *g, uint64_t incident)
     return NULL;
 }
 
-static bool is_member(const struct pc_stopped *s, pid_t pid)
+bool pc_stopped_has(const struct pc_stopped *s, pid_t pid)
 {
     for (uint32_t i = 0; i < s->members; i++)
         if (s->member[i].pid == pid)
@@ -90,7 +71,7 @@ static bool is_member(const struct pc_stopped *s, pid_t pid)
     return false;
 }
 
-static int add_member(struct pc_stopped *s, pid_t pid)
+int pc_stopped_add(struct pc_stopped *s, pid_t pid)
 {
     if (s->members == s->cap) {
         uint32_t cap = s->cap ? s->cap * 2 : 32;
@@ -115,12 +96,13 @@ struct pass {
 static int stop_if_beneath(void *arg, pid_t pid)
 {
     struct pass *p = arg;
-    if (pid == getpid() || !beneath_roots(p->g, p->s, pc_judge_actor_of(p->g->judge, pid)) || is_member(p->s, pid))
+    pc_actor actor = pid == getpid() ? 0 : pc_judge_actor_of(p->g->judge, pid);
+    if (!pc_stopped_beneath(p->g, p->s, actor) || pc_stopped_has(p->s, pid))
         return 0;
     if (pc_freeze_stop(pid) < 0)
         return 0; /* gone */
     p->found++;
-    (void)add_member(p->s, pid); /* without memory it is stopped all the same; a later pass lists it */
+    (void)pc_stopped_add(p->s, pid); /* without memory it is stopped all the same; a later pass lists it */
     return 0;
 }
 
@@ -193,7 +175,7 @@ void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc)
     free(c.seen);
 }
 
-static void update(struct pc_guard *g, struct pc_stopped *s)
+void pc_stopped_update(struct pc_guard *g, struct pc_stopped *s)
 {
     pc_stop_recount(g, &s->inc);
     if (pc_store_incident_update(g->store, &s->inc) < 0)
@@ -201,12 +183,12 @@ static void update(struct pc_guard *g, struct pc_stopped *s)
     (void)pc_store_flush(g->store);
 }
 
-static void note(struct pc_guard *g, uint64_t incident, const char *text)
+void pc_stopped_note(struct pc_guard *g, uint64_t incident, const char *text)
 {
     (void)pc_store_incident_note(g->store, incident, pc_real_ns(), text);
 }
 
-static void unlist(struct pc_guard *g, struct pc_stopped *s)
+void pc_stopped_unlist(struct pc_guard *g, struct pc_stopped *s)
 {
     for (struct pc_stopped **at = &g->stopped; *at; at = &(*at)->next) {
         if (*at != s)
@@ -216,7 +198,7 @@ static void unlist(struct pc_guard *g, struct pc_stopped *s)
     }
 }
 
-static void free_stopped(struct pc_stopped *s)
+void pc_stopped_free(struct pc_stopped *s)
 {
     if (s->group_fd >= 0)
         close(s->group_fd);
@@ -224,7 +206,7 @@ static void free_stopped(struct pc_stopped *s)
     free(s);
 }
 
-static void name_folder(struct pc_guard *g, struct pc_stopped *s, const char *path)
+void pc_stopped_name_folder(struct pc_guard *g, struct pc_stopped *s, const char *path)
 {
     snprintf(s->folder, sizeof s->folder, "%s", "/");
     for (uint32_t i = 0; i < g->folders; i++)
@@ -285,8 +267,8 @@ static void let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why)
         absolve(g, s->root[i]);
     s->inc.state = PC_INC_RELEASED;
     s->inc.closed_ns = pc_real_ns();
-    note(g, s->inc.id, why);
-    update(g, s);
+    pc_stopped_note(g, s->inc.id, why);
+    pc_stopped_update(g, s);
     pc_gate_let_go(g);
 }
 
@@ -296,11 +278,11 @@ static struct pc_stopped *open_incident(struct pc_guard *g, const struct pc_outc
     if (!s)
         return NULL;
     s->group_fd = -1;
-    s->roots = o->root_count < ROOTS_MAX ? o->root_count : ROOTS_MAX;
+    s->roots = o->root_count < PC_ROOTS_MAX ? o->root_count : PC_ROOTS_MAX;
     memcpy(s->root, o->roots, s->roots * sizeof s->root[0]);
     s->next = g->stopped;
     g->stopped = s; /* from here on their opens wait */
-    name_folder(g, s, path);
+    pc_stopped_name_folder(g, s, path);
     return s;
 }
 
@@ -322,51 +304,33 @@ static uint64_t began_ns(const struct pc_outcome *o, uint64_t verdict_ns)
 }
 
 /*
- * What a guard that was killed had recorded of them before: without it a rollback would cover only what came after. The
- * processes are known again by pid and start time, and whatever they had begotten with them.
+ * On record before anybody is stopped: a guard killed in between would leave stopped programs that no incident names.
+ * frozen_ns 0 says that it has not been carried out.
  */
-static void claim_earlier(struct pc_guard *g, struct pc_stopped *s)
+static void open_record(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o)
 {
-    uint64_t now = pc_real_ns(), since = now > g->settings.window_ns ? now - g->settings.window_ns : 0, first = UINT64_MAX;
-    int claimed = 0;
-    if (since > g->started_real_ns)
-        return; /* an earlier guard's evidence is too old to be of this attack */
-    for (uint32_t i = 0; i < s->roots + s->members; i++) {
-        pc_actor actor = i < s->roots ? s->root[i] : pc_judge_actor_of(g->judge, s->member[i - s->roots].pid);
-        uint64_t began = UINT64_MAX;
-        int r = actor ? pc_store_incident_add_earlier(g->store, s->inc.id, pc_acts_process(g, actor), g->run_base, since, &began)
-                      : 0;
-        claimed += r > 0 ? r : 0;
-        first = began < first ? began : first;
-    }
-    if (first < s->inc.started_ns)
-        s->inc.started_ns = first;
-    if (!claimed)
-        return;
-    char text[80];
-    snprintf(text, sizeof text, "%d acts from before the guard's restart belong to it", claimed);
-    note(g, s->inc.id, text);
-}
-
-static void write_incident(struct pc_guard *g, struct pc_stopped *s, const struct pc_outcome *o, uint64_t verdict_ns)
-{
-    s->inc.started_ns = began_ns(o, verdict_ns);
-    s->inc.verdict_ns = verdict_ns;
-    s->inc.frozen_ns = pc_real_ns();
+    s->inc.verdict_ns = pc_real_ns();
+    s->inc.started_ns = began_ns(o, s->inc.verdict_ns);
     s->inc.state = PC_INC_FROZEN;
     s->inc.root = pc_acts_process(g, s->root[0]);
     s->inc.damaged = o->evidence_files;
-    s->inc.in_flight = pc_gate_in_flight(g, s->root[0]);
-    s->inc.processes = s->members;
     describe(g, s);
     if (pc_store_incident_open(g->store, &s->inc) < 0)
         pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "an incident could not be written to the index");
-    for (uint32_t i = 0; i < s->roots; i++) {
+    for (uint32_t i = 0; i < s->roots; i++)
         (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, s->root[i]));
+    (void)pc_store_flush(g->store);
+}
+
+static void complete_record(struct pc_guard *g, struct pc_stopped *s)
+{
+    s->inc.frozen_ns = pc_real_ns();
+    s->inc.in_flight = pc_gate_in_flight(g, s->root[0]);
+    s->inc.processes = s->members;
+    for (uint32_t i = 0; i < s->roots; i++)
         pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
-    }
     add_members(g, s);
-    claim_earlier(g, s);
+    pc_adopt_earlier_acts(g, s);
 }
 
 static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const char *first_path)
@@ -389,7 +353,7 @@ static struct pc_stopped *part_of(struct pc_guard *g, pc_actor root)
 {
     for (struct pc_stopped *s = g->stopped; s; s = s->next)
         for (uint32_t i = 0; !s->observed && i < s->roots; i++)
-            if (s->roots < ROOTS_MAX && pc_judge_is_beneath(g->judge, s->root[i], root))
+            if (s->roots < PC_ROOTS_MAX && pc_judge_is_beneath(g->judge, s->root[i], root))
                 return s;
     return NULL;
 }
@@ -410,29 +374,19 @@ static void widen(struct pc_guard *g, struct pc_stopped *s, const struct pc_outc
     describe(g, s);
     pc_acts_add_to_incident(g, s->inc.id, root);
     add_members(g, s);
-    claim_earlier(g, s);
+    pc_adopt_earlier_acts(g, s);
     hold_all(g, s);
-    note(g, s->inc.id, "widened to the program that started it");
-    update(g, s);
+    pc_stopped_note(g, s->inc.id, "widened to the program that started it");
+    pc_stopped_update(g, s);
 }
 
-void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path)
+/* All that follows once the incident is on record: also for one that a killed guard had only just opened. */
+void pc_stop_carry_out(struct pc_guard *g, struct pc_stopped *s, const char *first_path)
 {
-    if (!o->root_count || pc_stop_case_of(g, o->roots[0]))
-        return; /* evidence that was still in the queue when it was stopped */
-    struct pc_stopped *part = part_of(g, o->roots[0]);
-    if (part) {
-        widen(g, part, o);
-        return;
-    }
-    uint64_t verdict_ns = pc_real_ns();
-    struct pc_stopped *s = open_incident(g, o, first_path);
-    if (!s)
-        return; /* out of memory: the next act convicts again */
     bool observe = g->settings.on_verdict == PC_VERDICT_OBSERVE;
     if (!observe)
         stop_all(g, s);
-    write_incident(g, s, o, verdict_ns);
+    complete_record(g, s);
     if (!observe) {
         hold_all(g, s);
         stop_all(g, s); /* whoever was being forked while the first ones were moved */
@@ -445,9 +399,26 @@ void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char 
                  observe ? "observe mode" : "allow rule");
         return;
     }
-    note(g, s->inc.id, s->group_fd >= 0 ? "frozen (cgroup freezer)" : "frozen (SIGSTOP: no cgroup v2 freezer here)");
-    update(g, s);
+    pc_stopped_note(g, s->inc.id,
+                    s->group_fd >= 0 ? "frozen (cgroup freezer)" : "frozen (SIGSTOP: no cgroup v2 freezer here)");
+    pc_stopped_update(g, s);
     alarm_event(g, s, first_path);
+}
+
+void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char *first_path)
+{
+    if (!o->root_count || pc_stop_case_of(g, o->roots[0]))
+        return; /* evidence that was still in the queue when it was stopped */
+    struct pc_stopped *part = part_of(g, o->roots[0]);
+    if (part) {
+        widen(g, part, o);
+        return;
+    }
+    struct pc_stopped *s = open_incident(g, o, first_path);
+    if (!s)
+        return; /* out of memory: the next act convicts again */
+    open_record(g, s, o);
+    pc_stop_carry_out(g, s, first_path);
 }
 
 /* ---- what people decide ---- */
@@ -494,7 +465,7 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
         return PC_E_STATE;
     for (uint32_t i = 0; i < s->members; i++)
         (void)kill(s->member[i].pid, SIGKILL);
-    unlist(g, s);
+    pc_stopped_unlist(g, s);
     pc_freeze_group_done(&g->freezer, incident, s->group_fd);
     for (uint32_t i = 0; i < s->roots; i++)
         absolve(g, s->root[i]);
@@ -502,12 +473,12 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
     s->inc.closed_ns = pc_real_ns();
     char text[80];
     snprintf(text, sizeof text, "ended by uid %u", by);
-    note(g, incident, text);
-    update(g, s);
+    pc_stopped_note(g, incident, text);
+    pc_stopped_update(g, s);
     pc_gate_let_go(g);
     pc_event(g->log, PC_LEVEL_NOTICE, "end", &(struct pc_event_about){.incident = incident},
              "incident %" PRIu64 " ended by uid %u: %u processes killed", incident, by, s->members);
-    free_stopped(s);
+    pc_stopped_free(s);
     return 0;
 }
 
@@ -526,8 +497,8 @@ int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)
     struct pc_incident inc;
     if (s) {
         s->inc.rolled_back = true;
-        note(g, incident, "rolled back; its processes stay frozen");
-        update(g, s);
+        pc_stopped_note(g, incident, "rolled back; its processes stay frozen");
+        pc_stopped_update(g, s);
         return 0;
     }
     int r = pc_store_incident_get(g->store, incident, &inc);
@@ -535,7 +506,7 @@ int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)
         return r;
     inc.rolled_back = true;
     inc.state = PC_INC_ROLLED_BACK;
-    note(g, incident, "rolled back");
+    pc_stopped_note(g, incident, "rolled back");
     return pc_store_incident_update(g->store, &inc);
 }
 
@@ -545,9 +516,9 @@ static void forget_if_gone(struct pc_guard *g, struct pc_stopped *s)
     for (uint32_t i = 0; i < s->roots; i++)
         if (pc_judge_alive(g->judge, s->root[i]))
             return;
-    update(g, s);
-    unlist(g, s);
-    free_stopped(s);
+    pc_stopped_update(g, s);
+    pc_stopped_unlist(g, s);
+    pc_stopped_free(s);
 }
 
 void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
@@ -561,85 +532,14 @@ void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
         if (now_real_ns - s->inc.frozen_ns < 10 * PC_NS_PER_S) {
             stop_all(g, s);
             hold_all(g, s);
-            update(g, s);
+            pc_stopped_update(g, s);
         }
         if (g->settings.delay_ns && g->settings.after_delay == PC_AFTER_END &&
             now_real_ns - s->inc.frozen_ns > g->settings.delay_ns) {
-            note(g, s->inc.id, "action.delay is over: after-delay is end");
+            pc_stopped_note(g, s->inc.id, "action.delay is over: after-delay is end");
             (void)pc_stop_end(g, s->inc.id, 0);
         }
     }
-}
-
-/* ---- after a restart of the guard ---- */
-
-static int adopt_member(void *arg, pid_t pid)
-{
-    struct pass *p = arg;
-    pc_actor actor = pc_judge_actor_of(p->g->judge, pid);
-    if (add_member(p->s, pid) < 0)
-        return 1;
-    p->s->member[p->s->members - 1].in_group = true;
-    /* Under this guard it has another number; what it still does (closing its files at its end) is the incident's. */
-    if (actor)
-        (void)pc_store_incident_add_process(p->g->store, p->s->inc.id, pc_acts_process(p->g, actor));
-    if (actor && !beneath_roots(p->g, p->s, actor) && p->s->roots < ROOTS_MAX)
-        p->s->root[p->s->roots++] = actor;
-    return 0;
-}
-
-/* Held by SIGSTOP alone: known by pid and start time, and still stopped. */
-static int adopt_stopped(void *arg, const struct pc_process *proc)
-{
-    struct pass *p = arg;
-    struct pc_procinfo now;
-    if (pc_proc_brief(proc->pid, &now) < 0 || now.state != 'T' || is_member(p->s, proc->pid) ||
-        now.start_real_ns / PC_NS_PER_S + 1 < proc->start_ns / PC_NS_PER_S ||
-        now.start_real_ns / PC_NS_PER_S > proc->start_ns / PC_NS_PER_S + 1)
-        return 0;
-    int r = adopt_member(arg, proc->pid);
-    if (r == 0)
-        p->s->member[p->s->members - 1].in_group = false;
-    return r;
-}
-
-static int adopt_one(void *arg, const struct pc_incident *inc)
-{
-    struct pc_guard *g = arg;
-    if (inc->state != PC_INC_FROZEN || inc->closed_ns)
-        return 0;
-    struct pc_stopped *s = calloc(1, sizeof *s);
-    if (!s)
-        return 1;
-    s->inc = *inc;
-    s->group_fd = pc_freeze_group(&g->freezer, inc->id);
-    name_folder(g, s, g->folders ? g->folder[0].path : "/");
-    struct pass p = {.g = g, .s = s};
-    if (s->group_fd >= 0)
-        (void)pc_freeze_each(s->group_fd, adopt_member, &p);
-    (void)pc_store_incident_processes(g->store, inc->id, adopt_stopped, &p);
-    s->next = g->stopped;
-    g->stopped = s;
-    return 0;
-}
-
-int pc_stop_adopt(struct pc_guard *g)
-{
-    int r = pc_store_incidents(g->store, adopt_one, g);
-    for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
-        next = s->next;
-        if (s->members)
-            continue;
-        /* Its processes ended while nobody watched (a reboot): nothing is frozen any more. */
-        unlist(g, s);
-        pc_freeze_group_done(&g->freezer, s->inc.id, s->group_fd);
-        s->inc.state = PC_INC_ENDED;
-        s->inc.closed_ns = pc_real_ns();
-        note(g, s->inc.id, "its processes were gone when the guard started again");
-        update(g, s);
-        free_stopped(s);
-    }
-    return r;
 }
 
 void pc_stop_free(struct pc_guard *g)
@@ -647,6 +547,6 @@ void pc_stop_free(struct pc_guard *g)
     while (g->stopped) {
         struct pc_stopped *s = g->stopped;
         g->stopped = s->next;
-        free_stopped(s); /* the processes stay frozen: the next guard adopts them */
+        pc_stopped_free(s); /* the processes stay frozen: the next guard adopts them */
     }
 }

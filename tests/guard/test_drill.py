@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A drill in one go, under a running guard: it lays out its files, then damages them; a rollback brings all of them back."""
+"""A drill in one go, under a running guard: it lays out its files, then damages them; a rollback brings all back."""
 import json
 import os
 import subprocess
@@ -11,17 +11,17 @@ PORTCULLIS = os.path.join(rig.host.BUILD, "portcullis")
 
 
 def report(bench, state, *words):
-    done = subprocess.run([PORTCULLIS, "drill", "--json", "--report", state, *words], env=bench.environment(), timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run([PORTCULLIS, "drill", "--json", "--report", state, *words], env=bench.environment(),
+                          timeout=60, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     check(done.returncode in (0, 3, 5), "drill --report: %s", done.stderr[-400:])
     return json.loads(done.stdout)
 
 
 def drill(bench, guard, *words):
-    """Runs a drill until it is frozen, ends it and rolls every incident back; what the drill itself says of its files."""
+    """Runs a drill until it is frozen, ends it and rolls every incident back; what the drill says of its files."""
     state = os.path.join(bench.scratch, "drill-state")
-    run = subprocess.Popen([PORTCULLIS, "drill", "--dir", bench.tree, "--state-file", state, *words], env=bench.environment(),
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    run = subprocess.Popen([PORTCULLIS, "drill", "--dir", bench.tree, "--state-file", state, *words],
+                           env=bench.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                            start_new_session=True)
     try:
         guard.wait_incident(seconds=40)

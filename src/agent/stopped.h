@@ -1,0 +1,41 @@
+#ifndef PC_AGENT_STOPPED_H
+#define PC_AGENT_STOPPED_H
+#include "agent/guard.h"
+
+/* One incident that is not closed, as stop.c (freezes) and adopt.c (takes over from an earlier guard) see it. */
+#define PC_ROOTS_MAX 64
+
+struct member {
+    pid_t pid;
+    bool in_group; /* held by the cgroup, not by SIGSTOP */
+    char home[256];
+};
+
+struct pc_stopped {
+    struct pc_stopped *next;
+    struct pc_incident inc;
+    pc_actor root[PC_ROOTS_MAX];
+    uint32_t roots;
+    bool observed; /* nothing is frozen (observe mode, allow rule, released): later acts still belong to the incident */
+    int group_fd;
+    struct member *member;
+    uint32_t members, cap;
+    char folder[PATH_MAX]; /* guarded folder of the first act: what a release is scoped to */
+};
+
+/* Whether the actor descends from one that the verdict names. */
+bool pc_stopped_beneath(const struct pc_guard *g, const struct pc_stopped *s, pc_actor actor);
+bool pc_stopped_has(const struct pc_stopped *s, pid_t pid);
+int pc_stopped_add(struct pc_stopped *s, pid_t pid); /* -ENOMEM */
+void pc_stopped_free(struct pc_stopped *s);
+void pc_stopped_unlist(struct pc_guard *g, struct pc_stopped *s);
+/* The guarded folder that this path lies in becomes what a release is scoped to. */
+void pc_stopped_name_folder(struct pc_guard *g, struct pc_stopped *s, const char *path);
+void pc_stopped_note(struct pc_guard *g, uint64_t incident, const char *text);
+void pc_stopped_update(struct pc_guard *g, struct pc_stopped *s); /* counts anew and writes it to the index */
+/* Freezes what the incident names, completes its record and tells people. first_path may be NULL. */
+void pc_stop_carry_out(struct pc_guard *g, struct pc_stopped *s, const char *first_path);
+
+/* adopt.c: what a guard that was killed had recorded of its processes becomes the incident's. */
+void pc_adopt_earlier_acts(struct pc_guard *g, struct pc_stopped *s);
+#endif
