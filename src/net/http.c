@@ -231,7 +231,7 @@ static int set_up(struct pc_http *h, int listen_fd)
     return 0;
 }
 
-int pc_http_new(struct event_base *base, SSL_CTX *ctx, int listen_fd, const struct pc_http_limits *limits,
+int pc_http_serve(struct event_base *base, SSL_CTX *ctx, int listen_fd, const struct pc_http_limits *limits,
                 pc_http_handler *handler, void *user, struct pc_http **out)
 {
     struct pc_http *h = calloc(1, sizeof *h);
@@ -243,7 +243,7 @@ int pc_http_new(struct event_base *base, SSL_CTX *ctx, int listen_fd, const stru
     SSL_CTX_set_client_hello_cb(ctx, client_hello, NULL);
     int ret = set_up(h, listen_fd);
     if (ret < 0) {
-        pc_http_free(h);
+        pc_http_end(h);
         return ret;
     }
     *out = h;
@@ -266,7 +266,7 @@ void pc_http_stop_listening(struct pc_http *h)
     h->listener = NULL;
 }
 
-void pc_http_free(struct pc_http *h)
+void pc_http_end(struct pc_http *h)
 {
     if (!h)
         return;

@@ -29,13 +29,13 @@ struct pc_http_counters {
 };
 typedef void pc_http_handler(void *user, struct pc_http_request *r);
 
-/* Takes over listen_fd (non-blocking). *out: pc_http_free. -ENOMEM. */
-int pc_http_new(struct event_base *base, SSL_CTX *ctx, int listen_fd, const struct pc_http_limits *limits,
+/* Takes over listen_fd (non-blocking). *out: pc_http_end. -ENOMEM. */
+int pc_http_serve(struct event_base *base, SSL_CTX *ctx, int listen_fd, const struct pc_http_limits *limits,
                 pc_http_handler *handler, void *user, struct pc_http **out);
 /* Another certificate for connections from now on. */
 void pc_http_certificate(struct pc_http *h, SSL_CTX *ctx);
 void pc_http_stop_listening(struct pc_http *h);
-void pc_http_free(struct pc_http *h); /* closes everything; requests not answered yet are gone */
+void pc_http_end(struct pc_http *h); /* closes everything; requests not answered yet are gone */
 const struct pc_http_counters *pc_http_counters(const struct pc_http *h);
 
 /* All texts live until the request is answered. */

@@ -348,7 +348,7 @@ static int serve_on(struct pc_server *s, struct sockets *fd, char *why, size_t w
     if (ret == 0)
         fd->link = -1;
     if (ret == 0)
-        ret = pc_http_new(s->base, api, fd->api, &limits, pc_api_request, s, &s->http);
+        ret = pc_http_serve(s->base, api, fd->api, &limits, pc_api_request, s, &s->http);
     if (ret == 0)
         fd->api = -1;
     else
@@ -390,7 +390,7 @@ static void end(struct pc_server *s)
     pc_hub_free(s->hub);
     s->hub = NULL;
     pc_writer_stop(s->writer);
-    pc_http_free(s->http);
+    pc_http_end(s->http);
     if (s->tick)
         event_free(s->tick);
     if (s->notify)

@@ -32,7 +32,7 @@ int pc_watch_new(struct pc_server *s, struct pc_watch **out)
     return 0;
 }
 
-/* pc_http_free has closed the streams by then. */
+/* pc_http_end has closed the streams by then. */
 void pc_watch_free(struct pc_watch *w)
 {
     free(w);
