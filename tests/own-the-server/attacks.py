@@ -362,13 +362,14 @@ def revocation_forged(kit):
 @attack("TUF", needs_quorum=False)
 def endless_data(kit):
     """A frame that says it is 4 GiB long, and one that never ends."""
-    kit.agent().raw(struct.pack(">IB", 0xffffffff, 3) + b"{" * 65536)
-    kit.reconnects()
+    agent = kit.agent()
+    agent.raw(struct.pack(">IB", 0xffffffff, 3) + b"{" * 65536)
+    kit.reconnects(agent)
     agent = kit.agent()
     agent.raw(struct.pack(">IB", 2 << 20, 3))
     for _ in range(40):
         agent.raw(b" " * 65536)
-    kit.reconnects()
+    kit.reconnects(agent)
     return kit.still_obeys() + "; runner and link use %d KiB" % kit.memory()
 
 

@@ -6,7 +6,6 @@ database rather than its keys. Must not: decide what counts as owned for the att
 import http.server
 import json
 import os
-import shutil
 import sqlite3
 import ssl
 import subprocess
@@ -98,18 +97,13 @@ class Throwaway(Ground):
     def mirror_lies(self):
         owner = self.fleet.owners[0]
         owner.must("log", "verify")
-        copy = os.path.join(self.fleet.dir, "server.db.honest")
-        shutil.copy(os.path.join(self.fleet.server_state, "server.db"), copy)
-        changed = self.database("UPDATE log_entry SET entry = CAST(replace(CAST(entry AS TEXT), 'city', 'CITY') AS BLOB) WHERE n = 1")
-        if changed != 1:
-            raise Owned("the test could not change the server's log: %d rows" % changed)
+        change = "UPDATE log_entry SET entry = CAST(replace(CAST(entry AS TEXT), ?, ?) AS BLOB) WHERE n = 1"
+        if self.database(change, '"city"', '"CITY"') != 1:
+            raise Owned("the test could not change the server's log")
         done = owner.portcullis("log", "verify")
-        self.fleet.server_program.stop()
-        for end in ("-wal", "-shm"):
-            if os.path.exists(os.path.join(self.fleet.server_state, "server.db" + end)):
-                os.unlink(os.path.join(self.fleet.server_state, "server.db" + end))
-        shutil.copy(copy, os.path.join(self.fleet.server_state, "server.db"))
-        self.fleet.server_program.start().wait_said("ready")
+        self.database(change, '"CITY"', '"city"')
+        if owner.portcullis("log", "verify").returncode != 0:
+            raise Owned("log verify finds fault with the honest log, too")
         if done.returncode == 0:
             raise Owned("log verify found nothing wrong with a changed entry")
         return "log verify: %s" % (done.stderr or done.stdout).strip().splitlines()[-1][:160]

@@ -148,9 +148,8 @@ class Kit:
     def said(self, words, seconds=15, all_runs=False):
         self.ground.said(words, seconds, all_runs)
 
-    def reconnects(self):
+    def reconnects(self, agent):
         """The host drops this connection and comes back."""
-        agent = self.agent()
         until = time.monotonic() + 60
         while agent.alive:
             if time.monotonic() > until:
