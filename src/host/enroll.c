@@ -195,7 +195,7 @@ static int ask_server(const struct enrolment *e, char **answer, size_t *len)
     int r = make_request(e, &body);
     if (r < 0)
         return fail("enrolment", r);
-    r = curl_global_init(CURL_GLOBAL_DEFAULT) != 0 ? -ENOMEM : pc_web_ask(&w, url, body, 64u << 10, &status, answer, len, why, sizeof why);
+    r = pc_web_ask(&w, url, body, 64u << 10, &status, answer, len, why, sizeof why);
     explicit_bzero(body, strlen(body));
     if (r < 0)
         fprintf(stderr, "portcullisd: %s: %s%s\n", url, r == PC_E_UNVERIFIED ? "the server's certificate is not of the given CA: " : "", why[0] ? why : pc_strerror(r));

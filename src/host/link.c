@@ -123,6 +123,15 @@ static int give_up_rights(const struct pc_settings *s, struct pc_events *log)
     return r;
 }
 
+/* Loaded before rights are given up. */
+static bool have_curl(void)
+{
+    if (pc_curl())
+        return true;
+    fputs("portcullisd: libcurl (libcurl.so.4) cannot be loaded: install it\n", stderr);
+    return false;
+}
+
 int pc_role_link(const struct pc_host_options *o)
 {
     struct pc_settings s = {0};
@@ -133,7 +142,7 @@ int pc_role_link(const struct pc_host_options *o)
         return status;
     struct pc_events_opts opts = {.text = true, .journal = s.journal, .rate = s.rate, .least = PC_LEVEL_INFO};
     signal(SIGPIPE, SIG_IGN);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || pc_events_open(&opts, &log) < 0)
+    if (!have_curl() || pc_events_open(&opts, &log) < 0)
         return 1;
     /* By name beneath the current folder from here on: /proc/self is closed to a process that is not dumpable. */
     if (pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 || give_up_rights(&s, log) < 0)
@@ -160,7 +169,7 @@ int pc_role_fetch(const struct pc_host_options *o)
         fputs("portcullisd: fetch needs --path with a plain absolute path of the server\n", stderr);
         return PC_EXIT_USAGE;
     }
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 || pc_link_facts_read(dir.fd, &facts) < 0)
+    if (!have_curl() || pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 || pc_link_facts_read(dir.fd, &facts) < 0)
         return 1;
     struct pc_link link = {0};
     read_addresses(&link, dir.fd);

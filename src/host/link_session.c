@@ -76,16 +76,18 @@ static enum pc_link_end connect_server(struct session *s, struct curl_slist **li
     curl_socket_t fd;
     snprintf(url, sizeof url, "https://%s", l->facts.address);
     s->curl = pc_web_handle(&w, url, list);
-    if (!s->curl)
-        return snprintf(l->why, sizeof l->why, "out of memory"), PC_LINK_NO_SERVER;
-    curl_easy_setopt(s->curl, CURLOPT_CONNECT_ONLY, 1L);
-    curl_easy_setopt(s->curl, CURLOPT_SSL_ENABLE_ALPN, 0L); /* what follows is not HTTP */
-    curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, detail);
-    CURLcode rc = curl_easy_perform(s->curl);
+    if (!s->curl) {
+        snprintf(l->why, sizeof l->why, "out of memory");
+        return PC_LINK_NO_SERVER;
+    }
+    pc_curl()->easy_setopt(s->curl, CURLOPT_CONNECT_ONLY, 1L);
+    pc_curl()->easy_setopt(s->curl, CURLOPT_SSL_ENABLE_ALPN, 0L); /* what follows is not HTTP */
+    pc_curl()->easy_setopt(s->curl, CURLOPT_ERRORBUFFER, detail);
+    CURLcode rc = pc_curl()->easy_perform(s->curl);
     if (rc == CURLE_OK)
-        rc = curl_easy_getinfo(s->curl, CURLINFO_ACTIVESOCKET, &fd);
+        rc = pc_curl()->easy_getinfo(s->curl, CURLINFO_ACTIVESOCKET, &fd);
     if (rc != CURLE_OK) {
-        snprintf(l->why, sizeof l->why, "%s: %s", l->facts.address, detail[0] ? detail : curl_easy_strerror(rc));
+        snprintf(l->why, sizeof l->why, "%s: %s", l->facts.address, detail[0] ? detail : pc_curl()->easy_strerror(rc));
         return rc == CURLE_PEER_FAILED_VERIFICATION ? PC_LINK_NOT_PINNED : PC_LINK_NO_SERVER;
     }
     s->server_fd = fd;
@@ -155,7 +157,7 @@ static int receive_tls(struct session *s)
     char chunk[TLS_CHUNK];
     while (s->from_server.max - s->from_server.len >= sizeof chunk) {
         size_t n = 0;
-        CURLcode rc = curl_easy_recv(s->curl, chunk, sizeof chunk, &n);
+        CURLcode rc = pc_curl()->easy_recv(s->curl, chunk, sizeof chunk, &n);
         if (rc == CURLE_AGAIN)
             return 0;
         if (rc != CURLE_OK || n == 0)
@@ -177,7 +179,7 @@ static int send_tls(struct session *s)
             memcpy(s->chunk, pc_queue_front(&s->to_server), s->chunk_len);
             pc_queue_take(&s->to_server, s->chunk_len);
         }
-        CURLcode rc = curl_easy_send(s->curl, s->chunk, s->chunk_len, &sent);
+        CURLcode rc = pc_curl()->easy_send(s->curl, s->chunk, s->chunk_len, &sent);
         if (rc == CURLE_AGAIN)
             return 0;
         if (rc != CURLE_OK)
@@ -237,7 +239,7 @@ static void start(struct session *s, struct pc_link *l)
 static void finish(struct session *s)
 {
     if (s->curl)
-        curl_easy_cleanup(s->curl);
+        pc_curl()->easy_cleanup(s->curl);
     pc_closep(&s->runner_fd);
     pc_queue_free(&s->from_server);
     pc_queue_free(&s->to_runner);
@@ -277,12 +279,15 @@ enum pc_link_end pc_link_session(struct pc_link *l, uint64_t *lived_s)
     struct session *s = malloc(sizeof *s);
     struct curl_slist *list = NULL;
     *lived_s = 0;
-    if (!s)
-        return snprintf(l->why, sizeof l->why, "out of memory"), PC_LINK_NO_RUNNER;
+    if (!s) {
+        snprintf(l->why, sizeof l->why, "out of memory");
+        return PC_LINK_NO_RUNNER;
+    }
     start(s, l);
     enum pc_link_end end = run(s, &list, lived_s);
     finish(s);
-    curl_slist_free_all(list);
+    if (list)
+        pc_curl()->slist_free_all(list);
     free(s);
     return end;
 }

@@ -123,6 +123,24 @@ static void save_unsaved(struct pc_runner *r)
     }
 }
 
+/* For the log: the reason in words, or how the program ended and the last line that it printed. */
+static void say_why(const struct pc_outcome *how, char *out, size_t cap)
+{
+    const struct pc_job_end *job = how->job;
+    if (how->text)
+        snprintf(out, cap, ": %s", how->text);
+    if (how->text || !job || strcmp(how->word, "ok") == 0)
+        return;
+    size_t end = job->output_len;
+    while (end && job->output[end - 1] == '\n')
+        end--;
+    size_t from = end;
+    while (from && job->output[from - 1] != '\n' && end - from < 200)
+        from--;
+    snprintf(out, cap, ": %s %d%s%.*s", job->signal >= 0 ? "signal" : "exit status", job->signal >= 0 ? job->signal : job->exit, end > from ? ": " : "",
+             (int)(end - from), job->output + from);
+}
+
 void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how)
 {
     struct pc_loaded l;
@@ -145,8 +163,10 @@ void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct p
     e = pc_result_format(&result, &document, &len);
     if (e == 0)
         e = save_end(r, k, document, len);
-    pc_event(r->log, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, how->word, NULL, "order %.12s: %s%s%s%s%s", k->sha256, k->action, how->text ? ": " : "",
-             how->text ? how->text : "", e < 0 ? "; the result cannot be written down yet: " : "", e < 0 ? pc_strerror(e) : "");
+    char reason[400] = "";
+    say_why(how, reason, sizeof reason);
+    pc_event(r->log, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, how->word, NULL, "order %.12s: %s%s%s%s", k->sha256, k->action, reason,
+             e < 0 ? "; the result cannot be written down yet: " : "", e < 0 ? pc_strerror(e) : "");
     if (e < 0 && document)
         keep_unsaved(r, k, TAKE_PTR(document), len);
     pc_loaded_clear(&l);

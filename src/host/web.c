@@ -11,11 +11,12 @@
 
 CURL *pc_web_handle(const struct pc_web *w, const char *url, struct curl_slist **list)
 {
-    CURL *c = curl_easy_init();
+    const struct pc_curl *curl = pc_curl();
+    CURL *c = curl ? curl->easy_init() : NULL;
     if (!c)
         return NULL;
     bool bad = false;
-#define SET(option, value) bad |= curl_easy_setopt(c, option, value) != CURLE_OK
+#define SET(option, value) bad |= curl->easy_setopt(c, option, value) != CURLE_OK
     SET(CURLOPT_URL, url);
     SET(CURLOPT_PROTOCOLS_STR, "https");
     SET(CURLOPT_NOSIGNAL, 1L);
@@ -34,12 +35,12 @@ CURL *pc_web_handle(const struct pc_web *w, const char *url, struct curl_slist *
     SET(CURLOPT_CONNECTTIMEOUT, w->connect_s);
     SET(CURLOPT_TIMEOUT, w->total_s);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    if (w->addresses && (*list = curl_slist_append(NULL, w->addresses)))
+    if (w->addresses && (*list = curl->slist_append(NULL, w->addresses)))
         SET(CURLOPT_RESOLVE, *list);
 #undef SET
     if (bad) {
-        curl_easy_cleanup(c);
-        curl_slist_free_all(*list);
+        curl->easy_cleanup(c);
+        curl->slist_free_all(*list);
         *list = NULL;
         return NULL;
     }
@@ -67,35 +68,43 @@ static size_t take(char *data, size_t one, size_t n, void *arg)
 
 static int run(CURL *c, struct sink *s, long *status, char *why, size_t why_len)
 {
+    const struct pc_curl *curl = pc_curl();
     char detail[CURL_ERROR_SIZE] = "";
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
-    CURLcode rc = curl_easy_perform(c);
-    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, status);
+    curl->easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
+    curl->easy_setopt(c, CURLOPT_WRITEFUNCTION, take);
+    curl->easy_setopt(c, CURLOPT_WRITEDATA, s);
+    CURLcode rc = curl->easy_perform(c);
+    curl->easy_getinfo(c, CURLINFO_RESPONSE_CODE, status);
     if (rc == CURLE_OK)
         return 0;
-    snprintf(why, why_len, "%s", s->error ? pc_strerror(s->error) : detail[0] ? detail : curl_easy_strerror(rc));
+    snprintf(why, why_len, "%s", s->error ? pc_strerror(s->error) : detail[0] ? detail : curl->easy_strerror(rc));
     return s->error ? s->error : rc == CURLE_PEER_FAILED_VERIFICATION ? PC_E_UNVERIFIED : -EIO;
+}
+
+static int no_handle(char *why, size_t why_len)
+{
+    snprintf(why, why_len, "%s", pc_curl() ? "out of memory" : "libcurl (libcurl.so.4) cannot be loaded: install it");
+    return pc_curl() ? -ENOMEM : PC_E_UNSUPPORTED;
 }
 
 int pc_web_ask(const struct pc_web *w, const char *url, const char *body, size_t max, long *status, char **out, size_t *len, char *why, size_t why_len)
 {
     struct curl_slist *list = NULL, *headers = NULL;
+    const struct pc_curl *curl = pc_curl();
     CURL *c = pc_web_handle(w, url, &list);
     if (!c)
-        return -ENOMEM;
+        return no_handle(why, why_len);
     struct sink s = {.fd = -1, .left = max};
     pc_buf_init(&s.text, max + 1);
     if (body) {
-        headers = curl_slist_append(NULL, "Content-Type: application/json");
-        curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-        curl_easy_setopt(c, CURLOPT_POSTFIELDS, body);
+        headers = curl->slist_append(NULL, "Content-Type: application/json");
+        curl->easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+        curl->easy_setopt(c, CURLOPT_POSTFIELDS, body);
     }
     int r = run(c, &s, status, why, why_len);
-    curl_easy_cleanup(c);
-    curl_slist_free_all(list);
-    curl_slist_free_all(headers);
+    curl->easy_cleanup(c);
+    curl->slist_free_all(list);
+    curl->slist_free_all(headers);
     if (r == 0 && !s.text.data && !(s.text.data = strdup("")))
         r = -ENOMEM;
     if (r < 0) {
@@ -110,15 +119,16 @@ int pc_web_ask(const struct pc_web *w, const char *url, const char *body, size_t
 int pc_web_fetch(const struct pc_web *w, const char *url, int fd, uint64_t max, char *why, size_t why_len)
 {
     struct curl_slist *list = NULL;
+    const struct pc_curl *curl = pc_curl();
     CURL *c = pc_web_handle(w, url, &list);
     if (!c)
-        return -ENOMEM;
+        return no_handle(why, why_len);
     struct sink s = {.fd = fd, .left = max};
     long status = 0;
-    curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L);
+    curl->easy_setopt(c, CURLOPT_FAILONERROR, 1L);
     int r = run(c, &s, &status, why, why_len);
-    curl_easy_cleanup(c);
-    curl_slist_free_all(list);
+    curl->easy_cleanup(c);
+    curl->slist_free_all(list);
     if (r == 0 && status != 200) {
         snprintf(why, why_len, "the server answered %ld", status);
         r = -EIO;

@@ -4,7 +4,8 @@
  * Talking to the server with libcurl: TLS 1.3 against the pinned CA and nothing else, through a proxy where one is set, bounded in size and time. Every byte
  * that comes back is the attacker's. Waits: for enrolment, fetches and the link, never for the runner.
  */
-#include <curl/curl.h>
+#include "host/curl_api.h"
+
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>

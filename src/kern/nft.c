@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <nftables/libnftables.h>
 #include <string.h>
@@ -60,19 +61,49 @@ static void make_rules(struct pc_buf *b, const struct address *list, size_t n)
     (void)pc_buf_addf(b, "  }\n  chain forward {\n    type filter hook forward priority -300; policy drop;\n  }\n}\n");
 }
 
+/* Loaded when a host is isolated, and only then: the guard shares this program, and has no use for it. */
+#define NFT_FUNCTIONS(X) X(ctx_new) X(ctx_free) X(ctx_buffer_error) X(ctx_buffer_output) X(ctx_get_error_buffer) X(run_cmd_from_buffer)
+struct nft {
+#define NFT_FIELD(name) __typeof__(nft_##name) *name;
+    NFT_FUNCTIONS(NFT_FIELD)
+#undef NFT_FIELD
+};
+static const char *const names[] = {
+#define NFT_NAME(name) "nft_" #name,
+    NFT_FUNCTIONS(NFT_NAME)
+#undef NFT_NAME
+};
+_Static_assert(sizeof(struct nft) == PC_ARRAY_SIZE(names) * sizeof(void *), "one name a function");
+
+static int load(struct nft *out, char *why, size_t why_len)
+{
+    void *found[PC_ARRAY_SIZE(names)];
+    void *library = dlopen("libnftables.so.1", RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; i < PC_ARRAY_SIZE(names); i++) {
+        if (library && (found[i] = dlsym(library, names[i])))
+            continue;
+        snprintf(why, why_len, "libnftables (libnftables.so.1) cannot be loaded: install it");
+        return PC_E_UNSUPPORTED;
+    }
+    memcpy(out, found, sizeof *out); /* POSIX: a pointer of dlsym may be a function's */
+    return 0;
+}
+
 static int run(const char *rules, char *why, size_t why_len)
 {
-    struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!nft)
-        return -ENOMEM;
-    nft_ctx_buffer_error(nft);
-    nft_ctx_buffer_output(nft);
-    int r = nft_run_cmd_from_buffer(nft, rules);
+    struct nft nft;
+    int r = load(&nft, why, why_len);
+    struct nft_ctx *ctx = r == 0 ? nft.ctx_new(NFT_CTX_DEFAULT) : NULL;
+    if (!ctx)
+        return r < 0 ? r : -ENOMEM;
+    nft.ctx_buffer_error(ctx);
+    nft.ctx_buffer_output(ctx);
+    r = nft.run_cmd_from_buffer(ctx, rules);
     if (r != 0) {
-        const char *text = nft_ctx_get_error_buffer(nft);
+        const char *text = nft.ctx_get_error_buffer(ctx);
         snprintf(why, why_len, "nftables: %.*s", (int)strcspn(text ? text : "", "\n"), text ? text : "");
     }
-    nft_ctx_free(nft);
+    nft.ctx_free(ctx);
     return r == 0 ? 0 : -EIO;
 }
 

@@ -163,12 +163,12 @@ class Clock(rig.Case):
         runner.stop()
         runner.env = None
         runner.start()
-        document = self.script(runner, "touch %s" % self.path("ran"), not_before=moment(time.time() + 4), expires=moment(time.time() + 20 * 86400))
+        document = self.script(runner, "touch %s" % self.path("ran"), not_before=moment(time.time() + 2), expires=moment(time.time() + 20 * 86400))
         digest, ack = runner.deliver(document)
         self.assertEqual(ack["verdict"], "accepted", ack["text"])
         self.clock(runner, "+86400")
         runner.look("metrics")
-        time.sleep(5)
+        time.sleep(2)
         self.assertFalse(os.path.exists(self.path("ran")))
         runner.stop()
         runner.env = None

@@ -24,7 +24,7 @@ class Authority:
         self.ca, self.cert, self.key = (os.path.join(folder, name + end) for end in (".ca.pem", ".crt", ".key"))
         ca_key, csr, ext = (os.path.join(folder, name + end) for end in (".ca.key", ".csr", ".ext"))
         with open(ext, "w") as f:
-            f.write("subjectAltName=IP:127.0.0.1\n")
+            f.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         new = ["openssl", "req", "-newkey", "ed25519", "-nodes", "-subj"]
         rig.run(*new, "/CN=test CA " + name, "-x509", "-days", "30", "-keyout", ca_key, "-out", self.ca)
         rig.run(*new, "/CN=server", "-keyout", self.key, "-out", csr)
@@ -56,7 +56,8 @@ class Server:
                 outer.enrolments.append((body, statement))
                 key = base64.b64decode(body["statement"]["key"])
                 ref = "%s#%s" % (statement["host"], sha256(key)[:32])
-                self.reply(200, json.dumps({"host": ref, "link": "127.0.0.1:%d" % outer.link_port, "heartbeat": 1}).encode())
+                # By name: the link has to look it up, in a thread, under its list of system calls.
+                self.reply(200, json.dumps({"host": ref, "link": "localhost:%d" % outer.link_port, "heartbeat": 1}).encode())
 
             def log_message(self, *unused):
                 pass
