@@ -130,6 +130,7 @@ static const struct route {
     {"/v1/orders", false, false, LOOK, pc_api_orders},
     {"/v1/orders/", false, true, LOOK, pc_api_order},
     {"/v1/orders", true, false, OPERATE, post_order},
+    {"/v1/reports/", false, true, LOOK, pc_api_report},
     {"/v1/looks", true, false, LOOK, post_look},
     {"/v1/looks/", false, true, LOOK, show_look},
     {"/v1/starts", true, false, OPERATE, post_start},

@@ -19,6 +19,7 @@ void pc_api_hosts(struct pc_server *s, struct pc_http_request *r, const char *re
 void pc_api_host(struct pc_server *s, struct pc_http_request *r, const char *rest);
 void pc_api_orders(struct pc_server *s, struct pc_http_request *r, const char *rest);
 void pc_api_order(struct pc_server *s, struct pc_http_request *r, const char *rest);
+void pc_api_report(struct pc_server *s, struct pc_http_request *r, const char *rest);
 void pc_api_sequence(struct pc_server *s, struct pc_http_request *r, const char *rest);
 void pc_api_entries(struct pc_server *s, struct pc_http_request *r, const char *rest);
 void pc_api_tile(struct pc_server *s, struct pc_http_request *r, const char *rest);

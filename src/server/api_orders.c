@@ -17,6 +17,7 @@
 #define OUTPUT_SHOWN 4096 /* bytes of a host's output in an order's status; all of it with ?output=full */
 #define OUTPUT_FULL (256u << 10)
 #define RESULTS_SHOWN 1000 /* hosts of an order whose output is shown */
+#define ENVELOPES_MAX (24u << 20) /* bytes of what hosts signed, in one answer; what does not fit is left out */
 
 void pc_api_sequence(struct pc_server *s, struct pc_http_request *r, const char *rest)
 {
@@ -83,7 +84,25 @@ struct outputs {
     json_t *by_id; /* host id -> its object in the list */
     size_t max;
     uint32_t n;
+    size_t envelopes; /* bytes shown so far */
 };
+
+/* What the host itself signed, for owners who do not take our word: the newest stays. */
+static void show_envelope(struct outputs *o, json_t *host, const char *key, json_t *envelope, size_t len)
+{
+    if (!host || !envelope || len > ENVELOPES_MAX - o->envelopes)
+        return;
+    o->envelopes += len;
+    json_object_set(host, key, envelope);
+}
+
+static int add_ack(void *ctx, const char *host_id, struct pc_store_blob envelope)
+{
+    struct outputs *o = ctx;
+    _json_ json_t *e = json_loadb(envelope.data, envelope.len, 0, NULL);
+    show_envelope(o, json_object_get(o->by_id, host_id), "ack", e, envelope.len);
+    return 0;
+}
 
 static void show_output(json_t *host, const struct pc_result *res, size_t max)
 {
@@ -110,6 +129,7 @@ static int add_output(void *ctx, const char *host_id, struct pc_store_blob envel
     if (!host || !e || pc_json_base64(json_object_get(e, "document"), PC_RESULT_DOCUMENT_MAX, &document, &len) < 0 ||
         pc_result_parse(document, len, &res) < 0)
         return 0;
+    show_envelope(o, host, "envelope", e, envelope.len);
     show_output(host, &res, o->max); /* listed as they came: the newest of a standing order stays */
     pc_result_clear(&res);
     return 0;
@@ -127,7 +147,9 @@ static int add_outputs(struct pc_server *s, const char *sha256, json_t *hosts, s
         const char *id = strchr(json_string_value(json_object_get(h, "host")), '#');
         json_object_set(o.by_id, id + 1, h);
     }
-    int ret = s->store->ops->reports(s->store, "result", sha256, add_output, &o);
+    int ret = s->store->ops->reports(s->store, "ack", sha256, add_ack, &o);
+    if (ret == 0)
+        ret = s->store->ops->reports(s->store, "result", sha256, add_output, &o);
     json_decref(o.by_id);
     return ret < 0 ? ret : 0;
 }
@@ -169,4 +191,16 @@ void pc_api_order(struct pc_server *s, struct pc_http_request *r, const char *re
     json_decref(hosts);
     json_decref(signatures);
     pc_api_failed(r, ret);
+}
+
+/* The envelope of a host's document by the document's hash: the log names large ones by it. */
+void pc_api_report(struct pc_server *s, struct pc_http_request *r, const char *rest)
+{
+    _free_ void *envelope = NULL;
+    size_t len;
+    int ret = pc_hex_valid(rest, PC_SHA256_HEX) ? s->store->ops->report_get(s->store, rest, NULL, &envelope, &len) : PC_E_NOTFOUND;
+    if (ret < 0)
+        pc_api_failed(r, ret);
+    else
+        pc_http_answer(r, 200, "application/json", NULL, envelope, len);
 }
