@@ -10,13 +10,19 @@
 #include <string.h>
 #include <sys/wait.h>
 
+/* Documents hold whole numbers only (PROTOCOL.md 1): a number with a fraction would make the server hang up on us. */
+static json_t *hundredths(double x)
+{
+    return json_integer(x > 0 && x < 1e12 ? (json_int_t)(x * 100 + 0.5) : 0);
+}
+
 static json_t *load(void)
 {
     char text[128];
     double a, b, c;
     if (pc_read_file_at(AT_FDCWD, "/proc/loadavg", text, sizeof text) < 0 || sscanf(text, "%lf %lf %lf", &a, &b, &c) != 3)
         return json_null();
-    return json_pack("[f,f,f]", a, b, c);
+    return json_pack("[o,o,o]", hundredths(a), hundredths(b), hundredths(c));
 }
 
 /* "MemTotal:  123 kB" lines, the wanted ones. */
@@ -61,7 +67,7 @@ static json_t *pressure(void)
         double ten, minute;
         snprintf(path, sizeof path, "/proc/pressure/%s", what[i]);
         if (pc_read_file_at(AT_FDCWD, path, text, sizeof text) > 0 && sscanf(text, "some avg10=%lf avg60=%lf", &ten, &minute) == 2)
-            json_object_set_new(out, what[i], json_pack("{s:f,s:f}", "avg10", ten, "avg60", minute));
+            json_object_set_new(out, what[i], json_pack("{s:o,s:o}", "avg10", hundredths(ten), "avg60", hundredths(minute)));
     }
     return out;
 }
@@ -96,7 +102,7 @@ static void add_smart(json_t *out, const char *disk)
     if (json_is_boolean(passed)) {
         json_t *one = json_pack("{s:O}", "passed", passed);
         json_t *temperature = json_object_get(json_object_get(all, "temperature"), "current");
-        if (json_is_integer(temperature))
+        if (json_is_integer(temperature) && json_integer_value(temperature) >= 0)
             json_object_set(one, "temperature", temperature);
         json_object_set_new(out, disk, one);
     }
@@ -122,6 +128,6 @@ int pc_look_metrics(const json_t *params)
     (void)params;
     char why[256] = "";
     json_t *mounts = pc_collect_mounts(why, sizeof why);
-    return pc_collect_print(json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "load", load(), "cpu_ticks", processor(), "memory", memory(), "pressure", pressure(),
+    return pc_collect_print(json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "load_hundredths", load(), "cpu_ticks", processor(), "memory", memory(), "pressure_hundredths", pressure(),
                                       "mounts", mounts ? mounts : json_null(), "network", traffic(), "smart", smart()));
 }
