@@ -165,7 +165,8 @@ class Jail:
         with open(log_path, "ab") as output:
             process = subprocess.Popen(["unshare", "--mount", "sh", "-c", enter, "sh", *words],
                                        stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                                       env={"PATH": host.PATH, "LD_LIBRARY_PATH": LIBRARIES, "LC_ALL": "C"})
+                                       env={"PATH": host.PATH, "LD_LIBRARY_PATH": LIBRARIES, "LC_ALL": "C",
+                                            host.MARK: where.mark})  # so that a broken-off run finds and ends it
         self.started.append(process)
         self.wait(process, os.path.join(jail, log) if log else log_path, ready, seconds)
         self.check(process)
