@@ -190,10 +190,15 @@ void pc_intake_bundle(struct pc_runner *r, const char *json, size_t len)
     enum pc_check c = pc_take_order(r, json, len, sha256, why, sizeof why);
     if (c == PC_CHECK_MEMORY)
         return; /* no verdict: the server delivers again */
-    if (c == PC_CHECK_REPLAYED && pc_tell_again(r, sha256) == 0)
-        pc_event(r->log, PC_LEVEL_INFO, "replayed", NULL, "check replayed: order %.12s was accepted before: its state is sent again", sha256);
-    else if (c != PC_CHECK_OK)
+    if (c == PC_CHECK_REPLAYED) {
+        if (!pc_bucket_take(&r->refusals, pc_boot_ns(), 1)) /* each costs writes: a server may not make us wear out the disk */
+            return;
+        int e = pc_tell_again(r, sha256);
+        pc_event(r->log, PC_LEVEL_INFO, "replayed", NULL, "check replayed: order %.12s was accepted before: its state %s", sha256,
+                 e < 0 ? "cannot be sent again now" : "is sent again");
+    } else if (c != PC_CHECK_OK) {
         refuse_order(r, c, sha256, why);
+    }
     pc_schedule(r);
 }
 
@@ -304,6 +309,8 @@ void pc_intake_checkpoint(struct pc_runner *r, const char *json, size_t len)
 {
     struct pc_checkpoint seen = {0};
     char why[256] = "";
+    if (!pc_bucket_take(&r->checkpoints, pc_boot_ns(), 1))
+        return; /* each is a write to the disk; one that is not taken is missed by nobody: the next one proves itself from the last taken */
     enum pc_check c = pc_checkpoint_accept(json, len, &r->trust, &r->memory, &seen, why, sizeof why);
     end_step(r, c, &seen, c == PC_CHECK_OK || c == PC_CHECK_CONSISTENCY ? note_of(json, len) : NULL, NULL, "checkpoint", why);
 }

@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 
 #define TICK_NS (PC_NS_PER_S)
+#define GUARD_EVERY_NS (5 * PC_NS_PER_S)
 #define FORGET_AFTER_S (90 * 86400)
 
 static int read_boot(char out[33])
@@ -181,8 +182,26 @@ static void say_silence(struct pc_runner *r)
     r->silent = silent;
 }
 
+/* Tells the server that the guard of this host stopped something. Counted on disk: one that came while we were down is told too. */
+static void watch_guard(struct pc_runner *r)
+{
+    uint64_t now = pc_boot_ns();
+    if (now < r->next_guard_ns)
+        return;
+    r->next_guard_ns = now + GUARD_EVERY_NS;
+    int64_t n = pc_guard_incidents(r);
+    uint64_t told = pc_memory_number(r->file, "guard-incidents");
+    if (n < 0 || (uint64_t)n == told)
+        return;
+    if ((uint64_t)n > told)
+        pc_tell_event(r, PC_LEVEL_ALERT, "incident", "the guard of this host has %lld incidents, %lld more than before", (long long)n, (long long)n - (long long)told);
+    if (pc_memory_put_number(r->file, "guard-incidents", (uint64_t)n) < 0)
+        r->full = true; /* told again */
+}
+
 static void tick(struct pc_runner *r)
 {
+    watch_guard(r);
     pc_timers_step(r);
     pc_schedule(r);
     say_silence(r);
@@ -303,6 +322,7 @@ int pc_role_runner(const struct pc_host_options *o)
     /* Under the protocol's 64 KiB/s and 2 MiB, so that pings and events fit beside. */
     r->sending = (struct pc_bucket){1.5 * 1048576, 1.5 * 1048576, 56 * 1024, r->started_ns};
     r->looks = (struct pc_bucket){10, 10, 1, r->started_ns};
+    r->checkpoints = (struct pc_bucket){50, 50, 5, r->started_ns};
     r->refusals = (struct pc_bucket){100, 100, 10, r->started_ns};
     r->events = (struct pc_bucket){20, 20, 1, pc_boot_s() * PC_NS_PER_S};
     signal(SIGPIPE, SIG_IGN);

@@ -58,11 +58,11 @@ struct pc_runner {
     struct pc_queue in, out;
     bool welcomed, close_peer;      /* the peer is to be let go when out is empty */
     uint64_t outbox_at, outbox_again_ns;
-    struct pc_bucket sending, looks, refusals, events;
+    struct pc_bucket sending, looks, refusals, events, checkpoints;
 
     uint32_t running, looking;      /* orders and looks with a job */
     struct pc_unsaved unsaved[PC_UNSAVED_MAX];
-    uint64_t next_tick_ns, started_ns;
+    uint64_t next_tick_ns, next_guard_ns, started_ns;
     struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
     bool blocks_changed;            /* it no longer fits the timers */
     bool silent, full, end;

@@ -1,0 +1,315 @@
+/* The host's parts that need no server and no rights: waiting, queues, rates, addresses, memory, starting programs. */
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "host/backoff.h"
+#include "host/files.h"
+#include "host/memory.h"
+#include "host/queue.h"
+#include "host/runner.h"
+#include "proc/spawn.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static void test_backoff(void **state)
+{
+    (void)state;
+    assert_int_equal(pc_backoff_ms(0, 0), 0);
+    assert_int_equal(pc_backoff_ms(0, UINT32_MAX), PC_BACKOFF_FIRST_MS - 1);
+    for (uint32_t failed = 0; failed < 40; failed++) {
+        uint32_t most = failed < 9 ? PC_BACKOFF_FIRST_MS << failed : PC_BACKOFF_MAX_MS;
+        most = most > PC_BACKOFF_MAX_MS ? PC_BACKOFF_MAX_MS : most;
+        assert_in_range(pc_backoff_ms(failed, UINT32_MAX), most - 1 - most / 1000, most);
+        assert_in_range(pc_backoff_ms(failed, UINT32_MAX / 2), most / 2 - 1, most / 2);
+    }
+}
+
+static void test_bucket(void **state)
+{
+    (void)state;
+    struct pc_bucket b = {10, 10, 1, 1000};
+    for (int i = 0; i < 10; i++)
+        assert_true(pc_bucket_take(&b, 1000, 1));
+    assert_false(pc_bucket_take(&b, 1000, 1));
+    assert_false(pc_bucket_take(&b, 1000 + 900000000, 1));
+    assert_true(pc_bucket_take(&b, 1000 + 1100000000, 1));
+    assert_false(pc_bucket_take(&b, 1000 + 1100000000, 1));
+    int taken = 0;
+    while (pc_bucket_take(&b, 1000 + 3600000000000, 1)) /* an hour later: full, not more */
+        taken++;
+    assert_int_equal(taken, 10);
+}
+
+static void test_addresses(void **state)
+{
+    (void)state;
+    char host[64] = "untouched";
+    uint16_t port = 7;
+    static const char *const bad[] = {"", ":", "a", "a:", ":1", "a:0", "a:65536", "a:1x", "a b:1", "a/b:1", "fe80::1:1", "[::1]", "[]:1", "a\n:1", "-:-1"};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(bad); i++)
+        assert_int_equal(pc_split_address(bad[i], host, sizeof host, &port), PC_E_SYNTAX);
+    assert_string_equal(host, "untouched");
+    assert_int_equal(port, 7);
+    assert_int_equal(pc_split_address("host.example:7444", host, sizeof host, &port), 0);
+    assert_string_equal(host, "host.example");
+    assert_int_equal(port, 7444);
+    assert_int_equal(pc_split_address("[2001:db8::1]:1", host, sizeof host, &port), 0);
+    assert_string_equal(host, "2001:db8::1");
+    assert_int_equal(pc_split_address("abcdefgh:1", host, 8, &port), PC_E_SYNTAX);
+}
+
+static void test_queue(void **state)
+{
+    (void)state;
+    struct pc_queue q;
+    enum pc_frame_type type;
+    const uint8_t *body;
+    uint32_t len;
+    pc_queue_init(&q, 100);
+    assert_int_equal(pc_queue_frame(&q, 100, &type, &body, &len), 0);
+    for (int round = 0; round < 50; round++) { /* the start wanders through the memory */
+        assert_int_equal(pc_queue_add_frame(&q, PC_FRAME_LOOK, "twelve bytes", 12), 0);
+        assert_int_equal(pc_queue_add_frame(&q, PC_FRAME_PING, NULL, 0), 0);
+        assert_int_equal(pc_queue_frame(&q, 100, &type, &body, &len), 1);
+        assert_int_equal(type, PC_FRAME_LOOK);
+        assert_int_equal(len, 12);
+        assert_memory_equal(body, "twelve bytes", 12);
+        pc_queue_take(&q, PC_FRAME_HEAD + len);
+        assert_int_equal(pc_queue_frame(&q, 100, &type, &body, &len), 1);
+        assert_int_equal(type, PC_FRAME_PING);
+        pc_queue_take(&q, PC_FRAME_HEAD);
+    }
+    char large[96] = "";
+    assert_int_equal(pc_queue_add_frame(&q, PC_FRAME_LOOK, large, sizeof large), PC_E_LIMIT);
+    assert_int_equal(q.len, 0);
+    assert_int_equal(pc_queue_add_frame(&q, PC_FRAME_LOOK, large, 95), 0);
+    assert_int_equal(pc_queue_add(&q, "x", 1), PC_E_LIMIT);
+    assert_int_equal(pc_queue_frame(&q, 50, &type, &body, &len), PC_E_LIMIT);
+    pc_queue_free(&q);
+    assert_int_equal(pc_queue_add(&q, "\0\0\0\1\xff", 5), 0);
+    assert_int_equal(pc_queue_frame(&q, 50, &type, &body, &len), PC_E_SYNTAX);
+    pc_queue_free(&q);
+}
+
+static void test_queue_and_sockets(void **state)
+{
+    (void)state;
+    int pair[2];
+    struct pc_queue out, in;
+    pc_queue_init(&out, 1u << 20);
+    pc_queue_init(&in, 1u << 20);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(pc_queue_receive(&in, pair[1]), 0);
+    char *data = calloc(1, 500000);
+    memset(data, 'x', 500000);
+    assert_int_equal(pc_queue_add(&out, data, 500000), 0);
+    while (in.len < 500000) {
+        assert_true(pc_queue_send(&out, pair[0]) >= 0);
+        assert_true(pc_queue_receive(&in, pair[1]) >= 0);
+    }
+    assert_memory_equal(pc_queue_front(&in), data, 500000);
+    close(pair[0]);
+    assert_int_equal(pc_queue_receive(&in, pair[1]), -EPIPE);
+    assert_int_equal(pc_queue_add(&out, "x", 1), 0);
+    assert_true(pc_queue_send(&out, pair[1]) < 0);
+    close(pair[1]);
+    free(data);
+    pc_queue_free(&in);
+    pc_queue_free(&out);
+}
+
+static int count_one(void *ctx, const struct pc_kept_order *o)
+{
+    (void)o;
+    ++*(int *)ctx;
+    return 0;
+}
+
+static int set_up_memory(void **state)
+{
+    char *folder = strdup("/tmp/portcullis-parts-XXXXXX"), why[256];
+    struct pc_memory_file *m;
+    if (!folder || !mkdtemp(folder) || pc_memory_open(folder, &m, why, sizeof why) < 0)
+        return -1;
+    pc_memory_close(m); /* and open what is there already */
+    if (pc_memory_open(folder, &m, why, sizeof why) < 0)
+        return -1;
+    void **both = malloc(2 * sizeof *both);
+    both[0] = m;
+    both[1] = folder;
+    *state = both;
+    return 0;
+}
+
+static int tear_down_memory(void **state)
+{
+    void **both = *state;
+    static const char *const files[] = {"fleet.db", "fleet.db-wal", "fleet.db-shm"};
+    char path[128];
+    pc_memory_close(both[0]);
+    for (size_t i = 0; i < PC_ARRAY_SIZE(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", (char *)both[1], files[i]);
+        (void)unlink(path);
+    }
+    int r = rmdir(both[1]);
+    free(both[1]);
+    free(both);
+    return r;
+}
+
+static void test_memory_of_orders(void **state)
+{
+    struct pc_memory_file *m = ((void **)*state)[0];
+    struct pc_kept_order o = {.sha256 = "aa", .id = "1", .action = "script.run", .class_ = "C", .state = PC_ORDER_WAITING, .sequence = 5, .expires = 100}, got;
+    char *text;
+    size_t len;
+    int n = 0;
+    assert_int_equal(pc_memory_order_get(m, "aa", &got), PC_E_NOTFOUND);
+    assert_int_equal(pc_memory_order_add(m, &o, "envelope", 8), 0);
+    assert_int_equal(pc_memory_order_add(m, &o, "envelope", 8), PC_E_STATE);
+    o.state = PC_ORDER_RUNNING;
+    o.run = 1;
+    o.ring_open = true;
+    snprintf(o.outcome, sizeof o.outcome, "ok");
+    assert_int_equal(pc_memory_order_set(m, &o), 0);
+    assert_int_equal(pc_memory_order_get(m, "aa", &got), 0);
+    assert_memory_equal(&got, &o, sizeof o);
+    assert_int_equal(pc_memory_order_envelope(m, "aa", &text, &len), 0);
+    assert_string_equal(text, "envelope");
+    free(text);
+    assert_int_equal(pc_memory_orders(m, PC_ORDER_WAITING, count_one, &n), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(pc_memory_orders(m, PC_ORDER_RUNNING, count_one, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(pc_memory_orders_forget(m, 1000), 0); /* not done: stays */
+    assert_int_equal(pc_memory_order_count(m, PC_ORDER_RUNNING), 1);
+    o.state = PC_ORDER_DONE;
+    assert_int_equal(pc_memory_order_set(m, &o), 0);
+    assert_int_equal(pc_memory_orders_forget(m, 1000), 0);
+    assert_int_equal(pc_memory_order_get(m, "aa", &got), PC_E_NOTFOUND);
+}
+
+static void test_memory_takes_back(void **state)
+{
+    struct pc_memory_file *m = ((void **)*state)[0];
+    assert_int_equal(pc_memory_put_number(m, "sequence", 1), 0);
+    assert_int_equal(pc_memory_begin(m), 0);
+    assert_int_equal(pc_memory_put_number(m, "sequence", 2), 0);
+    assert_int_equal(pc_memory_end(m, -ENOSPC), -ENOSPC);
+    assert_int_equal(pc_memory_number(m, "sequence"), 1);
+    assert_int_equal(pc_memory_begin(m), 0);
+    assert_int_equal(pc_memory_put_number(m, "sequence", 3), 0);
+    assert_int_equal(pc_memory_end(m, 0), 0);
+    assert_int_equal(pc_memory_number(m, "sequence"), 3);
+    assert_false(pc_memory_halted(m, "x"));
+    assert_int_equal(pc_memory_halt(m, "x"), 0);
+    assert_true(pc_memory_halted(m, "x"));
+}
+
+static void test_outbox_is_bounded(void **state)
+{
+    struct pc_memory_file *m = ((void **)*state)[0];
+    char name[16], *json;
+    size_t len;
+    uint64_t number;
+    int type;
+    assert_int_equal(pc_memory_begin(m), 0);
+    assert_int_equal(pc_memory_outbox_add(m, 13, "kept", "{}", 2, true), 0);
+    for (int i = 0; i < 1000; i++) { /* of those that may be lost, the oldest go */
+        snprintf(name, sizeof name, "lost%d", i);
+        assert_int_equal(pc_memory_outbox_add(m, 12, name, "{}", 2, false), 0);
+    }
+    assert_int_equal(pc_memory_outbox_count(m), 257);
+    for (int i = 0; pc_memory_outbox_count(m) < PC_OUTBOX_MAX; i++) {
+        snprintf(name, sizeof name, "kept%d", i);
+        assert_int_equal(pc_memory_outbox_add(m, 13, name, "{}", 2, true), 0);
+    }
+    assert_int_equal(pc_memory_outbox_add(m, 13, "one more", "{}", 2, true), PC_E_LIMIT);
+    assert_int_equal(pc_memory_end(m, 0), 0);
+    assert_int_equal(pc_memory_outbox_next(m, 0, &number, &type, &json, &len), 0);
+    assert_int_equal(type, 13);
+    free(json);
+    assert_int_equal(pc_memory_outbox_done(m, "kept"), 0);
+    assert_int_equal(pc_memory_outbox_next(m, 0, &number, &type, &json, &len), 0);
+    assert_int_equal(type, 12);
+    free(json);
+}
+
+static int wait_exit(const struct pc_child *c)
+{
+    int status;
+    struct pollfd p = {c->pid_fd, POLLIN, 0};
+    (void)poll(&p, 1, 10000);
+    assert_int_equal(pc_child_reap(c, &status), 0);
+    close(c->pid_fd);
+    close(c->out_fd);
+    return status;
+}
+
+static int count_descriptors(void *arg)
+{
+    (void)arg;
+    int n = 0;
+    for (int fd = 3; fd < 256; fd++)
+        n += lseek(fd, 0, SEEK_CUR) >= 0 || errno != EBADF;
+    return n;
+}
+
+static void test_spawn(void **state)
+{
+    (void)state;
+    char *envp[] = {NULL};
+    char *missing[] = {(char[]){"/nowhere/at-all"}, NULL}, *good[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, (char[]){"exit 7"}, NULL};
+    struct pc_spawn s = {.argv = missing, .envp = envp, .group_fd = -1, .out_fd = -1, .keep_fd = -1};
+    struct pc_child c = {.pid = 42};
+    assert_int_equal(pc_spawn(&s, &c), -ENOENT);
+    assert_int_equal(c.pid, 42);
+    s.argv = good;
+    assert_int_equal(pc_spawn(&s, &c), 0);
+    assert_int_equal(WEXITSTATUS(wait_exit(&c)), 7);
+    int held = dup(0);
+    s = (struct pc_spawn){.run = count_descriptors, .group_fd = -1, .out_fd = -1, .keep_fd = -1};
+    assert_int_equal(pc_spawn(&s, &c), 0);
+    assert_int_equal(WEXITSTATUS(wait_exit(&c)), 0); /* it inherits none of ours */
+    s.keep_fd = held;
+    assert_int_equal(pc_spawn(&s, &c), 0);
+    assert_int_equal(WEXITSTATUS(wait_exit(&c)), 1);
+    close(held);
+}
+
+static void test_sealed(void **state)
+{
+    (void)state;
+    char text[8] = "";
+    _close_ int fd = pc_sealed_file("test", "script", 6);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, text, sizeof text, 0), 6);
+    assert_string_equal(text, "script");
+    assert_true(pwrite(fd, "x", 1, 0) < 0);
+    assert_true(ftruncate(fd, 0) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_bucket),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_queue_and_sockets),
+        cmocka_unit_test_setup_teardown(test_memory_of_orders, set_up_memory, tear_down_memory),
+        cmocka_unit_test_setup_teardown(test_memory_takes_back, set_up_memory, tear_down_memory),
+        cmocka_unit_test_setup_teardown(test_outbox_is_bounded, set_up_memory, tear_down_memory),
+        cmocka_unit_test(test_spawn),
+        cmocka_unit_test(test_sealed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
