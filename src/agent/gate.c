@@ -495,8 +495,8 @@ int pc_gate_start(struct pc_guard *g)
     register_own(q);
     pc_store_on_link(g->store, unspare, g);
     q->gate_group = pc_fan_gate_open();
-    q->ask_group = pc_fan_gate_open();
-    q->vault_group = pc_fan_gate_open();
+    q->ask_group = pc_fan_first_gate_open();
+    q->vault_group = pc_fan_first_gate_open();
     if (q->gate_group < 0 || q->ask_group < 0 || q->vault_group < 0)
         return q->gate_group < 0 ? q->gate_group : q->ask_group < 0 ? q->ask_group : q->vault_group;
     return start_threads(g, q);

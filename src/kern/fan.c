@@ -194,12 +194,22 @@ bool pc_fan_next(struct pc_fan_iter *it, struct pc_fan_event *out)
  * Permission groups: bounded marks and queue would make the kernel let opens pass unseen, so both are unlimited; what
  * waits is bounded by the number of threads on the host, since each waits in its own open.
  */
-int pc_fan_gate_open(void)
+static int open_permission_group(unsigned class)
 {
-    int fd = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS |
-                               FAN_REPORT_TID,
+    const unsigned unlimited = FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS;
+    int fd = fanotify_init(class | FAN_CLOEXEC | FAN_NONBLOCK | unlimited | FAN_REPORT_TID,
                            O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NOATIME);
     return fd < 0 ? -errno : fd;
+}
+
+int pc_fan_gate_open(void)
+{
+    return open_permission_group(FAN_CLASS_CONTENT);
+}
+
+int pc_fan_first_gate_open(void)
+{
+    return open_permission_group(FAN_CLASS_PRE_CONTENT);
 }
 
 int pc_fan_ignore_mount(int group, int tree_fd)

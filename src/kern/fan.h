@@ -61,6 +61,13 @@ void pc_fan_iter_init(struct pc_fan_iter *it, const void *buf, size_t len);
 bool pc_fan_next(struct pc_fan_iter *it, struct pc_fan_event *out);
 
 int pc_fan_gate_open(void);
+/*
+ * A permission group that every open meets before those of pc_fan_gate_open. An open that waits at one group pins the
+ * marks of groups it is still to meet, and a dying process releases its groups one by one, the last opened first, each
+ * only when nobody pins its marks: two groups of one rank, met in the order of their addresses, can keep each other and
+ * the opener for ever. So: of two groups that mark the same files, the one met first has this rank and is opened last.
+ */
+int pc_fan_first_gate_open(void);
 /* Brings the gate down / up for the file system of tree_fd: all opens but those through tree_fd's mount wait for us. */
 int pc_fan_gate_down(int group, int tree_fd);
 int pc_fan_gate_up(int group, int tree_fd);
