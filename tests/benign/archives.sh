@@ -14,8 +14,10 @@ gunzip_tree_setup() { gzip -q -r . || [ $? -eq 2 ]; }
 gunzip_tree() { gunzip -q -r . || [ $? -eq 2 ]; }
 gunzip_tree_check() { [ "$(find . -name '*.html' | wc -l)" -gt 5 ]; }
 
-#@ xz-tree needs=xz
-xz_tree() { find . -type f -links 1 -print0 | xargs -0 xz -q -1 -T2 || [ $? -ge 1 ]; }
+#@ xz-tree needs=xz seconds=300
+# Listed before there is a guard: on ext4 the vault holds another name of each file.
+xz_tree_setup() { find . -type f -links 1 -print0 > "$SCRATCH/list"; }
+xz_tree() { xargs -0 -a "$SCRATCH/list" xz -q -1 -T2 || [ $? -ge 1 ]; }
 xz_tree_check() { find . -name '*.xz' -print0 | xargs -0 xz -q -t; [ "$(find . -name '*.xz' | wc -l)" -gt 200 ]; }
 
 #@ zstd-rm needs=zstd ci
@@ -23,7 +25,9 @@ zstd_rm() { zstd -q -r --rm -T2 . || [ $? -eq 1 ]; }
 zstd_rm_check() { [ "$(find . -name '*.zst' | wc -l)" -gt 200 ]; }
 
 #@ bzip2-parallel needs=bzip2
-bzip2_parallel() { find . -type f -links 1 ! -name '*.bz2' -print0 | xargs -0 -P 4 -n 8 bzip2 -q || true; }
+# -f: it refuses files with several names, of which the vault makes one on ext4.
+bzip2_parallel_setup() { find . -type f -links 1 ! -name '*.bz2' -print0 > "$SCRATCH/list"; }
+bzip2_parallel() { xargs -0 -a "$SCRATCH/list" -P 4 -n 8 bzip2 -q -f || true; }
 bzip2_parallel_check() { find . -name '*.bz2' -print0 | xargs -0 bzip2 -q -t; [ "$(find . -name '*.bz2' | wc -l)" -gt 200 ]; }
 
 #@ zip-move needs=zip,unzip ci
@@ -31,7 +35,8 @@ zip_move() { for folder in */; do [ -L "${folder%/}" ] || zip -q -r -m "${folder
 zip_move_check() { for box in *.zip; do unzip -q -t "$box" > /dev/null || [ $? -le 2 ]; done; }
 
 #@ zip-each-move needs=zip ci
-zip_each_move() { find . -type f -links 1 -size +0 -exec zip -q -m {}.zip {} \; ; }
+zip_each_move_setup() { find . -type f -links 1 -size +0 -print0 > "$SCRATCH/list"; }
+zip_each_move() { xargs -0 -a "$SCRATCH/list" -I{} zip -q -m {}.zip {} ; }
 zip_each_move_check() { [ "$(find . -name '*.zip' | wc -l)" -gt 200 ]; }
 
 #@ 7z-move needs=7z
