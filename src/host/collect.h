@@ -24,7 +24,7 @@ json_t *pc_collect_users(char *why, size_t why_len);
 json_t *pc_collect_listening(char *why, size_t why_len);
 
 /* At most so many rows of a list; the list then ends with the number left out under "left_out" beside it. */
-#define PC_COLLECT_MAX 8000
+#define PC_COLLECT_MAX 4000
 
 /* Runs a program and takes what it prints, at most max bytes, NUL-terminated, to be freed. *status as waitpid(2). For jobs only: it waits. */
 int pc_collect_run(char *const *argv, size_t max, char **out, size_t *len, int *status);

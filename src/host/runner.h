@@ -118,7 +118,8 @@ void pc_loaded_clear(struct pc_loaded *l);
 /* tell.c: inside the caller's transaction where there is one. 0 or an error of the memory. */
 int pc_tell_ack(struct pc_runner *r, const char *order_sha256, enum pc_check verdict, const char *text, bool keep);
 int pc_tell_result_text(struct pc_runner *r, const char *order_sha256, const char *document, size_t len); /* one that pc_result_format made */
-int pc_tell_result(struct pc_runner *r, const struct pc_result *result, bool keep);
+int pc_tell_result(struct pc_runner *r, struct pc_result *result, bool keep);
+int pc_result_text(struct pc_result *result, char **document, size_t *len); /* the document, read again before it is believed; may leave data out */
 int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents, int64_t soaked);
 int pc_tell_again(struct pc_runner *r, const char *order_sha256);
 /* A line in the log, and an event to the server when it is there (not kept: the log is). */

@@ -160,7 +160,7 @@ void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct p
     put_word(k->outcome, sizeof k->outcome, how->word);
     _free_ char *document = NULL;
     size_t len;
-    e = pc_result_format(&result, &document, &len);
+    e = pc_result_text(&result, &document, &len);
     if (e == 0)
         e = save_end(r, k, document, len);
     char reason[400] = "";

@@ -56,16 +56,47 @@ void pc_result_begin(const struct pc_runner *r, struct pc_result *out)
     seen(r, &out->seen);
 }
 
+/*
+ * A document that no reader takes would be refused and sent again for ever: so each is read once before it is signed. What does not fit (numbers that are
+ * not integers, too many values) is left out, and the result says so.
+ */
+int pc_result_text(struct pc_result *result, char **document, size_t *len)
+{
+    static const char why[] = "the answer has values that a result cannot hold, or too many";
+    struct pc_result again = {0};
+    _free_ char *text = NULL;
+    size_t n = 0;
+    int e = pc_result_format(result, &text, &n);
+    if (e == 0)
+        e = pc_result_parse(text, n, &again);
+    if (e == 0)
+        pc_result_clear(&again);
+    if ((e == PC_E_SYNTAX || e == PC_E_LIMIT) && result->data) {
+        result->data = NULL;
+        result->output = why;
+        result->output_len = sizeof why - 1;
+        result->truncated = true;
+        snprintf(result->outcome, sizeof result->outcome, "failed");
+        pc_sha256_text(why, sizeof why - 1, result->output_sha256);
+        return pc_result_text(result, document, len);
+    }
+    if (e < 0)
+        return e;
+    *document = TAKE_PTR(text);
+    *len = n;
+    return 0;
+}
+
 int pc_tell_result_text(struct pc_runner *r, const char *order_sha256, const char *document, size_t len)
 {
     return keep_document(r, PC_FRAME_RESULT, "result", document, len, order_sha256, true);
 }
 
-int pc_tell_result(struct pc_runner *r, const struct pc_result *result, bool keep)
+int pc_tell_result(struct pc_runner *r, struct pc_result *result, bool keep)
 {
     _free_ char *document = NULL;
     size_t len;
-    int e = pc_result_format(result, &document, &len);
+    int e = pc_result_text(result, &document, &len);
     return e < 0 ? e : keep_document(r, PC_FRAME_RESULT, "result", document, len, result->order_sha256[0] ? result->order_sha256 : NULL, keep);
 }
 

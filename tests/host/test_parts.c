@@ -243,6 +243,25 @@ static void test_outbox_is_bounded(void **state)
     free(json);
 }
 
+/* A metrics look once held fractions: the server closed the link at it, and the host sent it again for ever. */
+static void test_a_result_that_nobody_reads_is_never_made(void **state)
+{
+    (void)state;
+    struct pc_result r = {.tenant = "city", .look = "0123456789abcdef0123456789abcdef", .outcome = "ok", .exit = -1, .signal = -1, .output = ""}, again;
+    _free_ char *document = NULL;
+    size_t len;
+    assert_int_equal(pc_host_ref_parse("web1#0123456789abcdef0123456789abcdef", &r.host), 0);
+    pc_sha256_text("", 0, r.output_sha256);
+    json_t *data = json_pack("{s:f}", "load", 0.5);
+    r.data = data;
+    assert_int_equal(pc_result_text(&r, &document, &len), 0);
+    json_decref(data);
+    assert_int_equal(pc_result_parse(document, len, &again), 0);
+    assert_string_equal(again.outcome, "failed");
+    assert_null(again.data);
+    pc_result_clear(&again);
+}
+
 static int wait_exit(const struct pc_child *c)
 {
     int status;
@@ -308,6 +327,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_memory_of_orders, set_up_memory, tear_down_memory),
         cmocka_unit_test_setup_teardown(test_memory_takes_back, set_up_memory, tear_down_memory),
         cmocka_unit_test_setup_teardown(test_outbox_is_bounded, set_up_memory, tear_down_memory),
+        cmocka_unit_test(test_a_result_that_nobody_reads_is_never_made),
         cmocka_unit_test(test_spawn),
         cmocka_unit_test(test_sealed),
     };
