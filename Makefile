@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MESON_ARGS ?=
 SUMMARY ?= tests/check/summary
 
-.PHONY: all setup run demo demo-fleet own-the-server test test-attack test-benign bench install clean help
+.PHONY: all setup run demo demo-fleet own-the-server test test-attack test-benign bench bench-fleet install clean help
 
 all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -45,6 +45,9 @@ test-benign: all ## every workload that may not be stopped (long; needs root)
 bench: all ## none / ahead / on-open, alternated (long; needs root)
 	@tools/setup.sh --full
 	@PC_BUILD=$(abspath $(BUILD)) bench/run
+
+bench-fleet: all ## the server with 15,000 simulated hosts (needs 16,000 descriptors)
+	@PC_BUILD=$(abspath $(BUILD)) bench/fleet
 
 install: all ## programs, manual pages, unit, completion (DESTDIR is respected)
 	@meson install -C $(BUILD) --no-rebuild

@@ -60,6 +60,7 @@ static const struct command {
 } commands[] = {
     {"prepare", sim_prepare, {"database", "trust", "output"}, "enrol agents into a database that no server uses yet; NAME#HOSTID lines to --output"},
     {"statement", sim_statement, {"token", "trust"}, "print the body of POST /v1/enroll for agent --first"},
+    {"append", sim_append, {"database"}, "append --agents entries to the log of an empty database, through src/store alone"},
     {"run", sim_run, {"link", "ca", "trust"}, "play the agents; commands on standard input: words.c has them"},
 };
 

@@ -12,6 +12,7 @@ struct sim_options {
 };
 int sim_prepare(const struct sim_options *o);   /* enrols straight into a server's database */
 int sim_statement(const struct sim_options *o); /* prints the body of one enrolment over the API */
+int sim_append(const struct sim_options *o);    /* measures the log alone */
 int sim_run(const struct sim_options *o);       /* plays the agents until its input ends */
 
 /* "fleet-sim: ..." on stderr; answers 1, the exit status. */

@@ -183,9 +183,9 @@ class Simulated:
         for i, server in enumerate(self.servers):
             if i:
                 shutil.copytree(first.folder, server.folder)
-            # All simulated hosts have one address: a limit per address would be a limit on all.
+            # All simulated hosts have one address: a limit per address would be a limit on all. The rest waits in the backlog, where no deadline runs.
             self.set(server.folder, listen="127.0.0.1:%d" % server.api, link="127.0.0.1:%d" % server.link, server="server%d" % i, heartbeat=self.heartbeat,
-                     handshakes_per_address=4096, connections=max(18000, self.agents + 16))
+                     handshakes=1024, handshakes_per_address=1024, connections=max(18000, self.agents + 16))
 
     @staticmethod
     def set(folder, **settings):
