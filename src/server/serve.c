@@ -134,11 +134,19 @@ static void look_for_policy(struct pc_server *s)
 /* --- other processes
  * ------------------------------------------------------------------------------------------------------- */
 
+/* "SHA256 PROCESS": an order is in the log. Who logged it has delivered it. */
+static void ready_told(struct pc_server *s, const char *what)
+{
+    char sha256[PC_SHA256_HEX + 1];
+    if (strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
+        return;
+    snprintf(sha256, sizeof sha256, "%s", what);
+    pc_deliver_order(s, sha256);
+    pc_progress_dirty(s, sha256);
+}
+
 static void order_told(struct pc_server *s, const char *sha256)
 {
-    struct pc_store_order row;
-    if (s->store->ops->order_get(s->store, sha256, &row, NULL, NULL) == 0 && strcmp(row.state, "ready") == 0)
-        pc_deliver_order(s, sha256);
     pc_progress_dirty(s, sha256);
 }
 
@@ -150,9 +158,13 @@ static void policy_told(struct pc_server *s, const char *what)
 static const struct {
     const char *word;
     void (*told)(struct pc_server *s, const char *what);
-} words[] = {{"order", order_told}, {"ring", pc_rings_told}, {"policy", policy_told}, {"look", pc_looks_notified}};
+} words[] = {{"ready", ready_told},
+             {"order", order_told},
+             {"ring", pc_rings_told},
+             {"policy", policy_told},
+             {"look", pc_looks_notified}};
 
-/* Our own come back too: what they ask for was done, and doing it again changes nothing. */
+/* Our own come back too; for all but "ready", doing it again changes nothing. */
 static int on_text(void *ctx, const char *text)
 {
     struct pc_server *s = ctx;
@@ -168,13 +180,13 @@ static void on_notify(evutil_socket_t fd, short events, void *arg)
 {
     struct pc_server *s = arg;
     pc_logview_refresh(s->log, pc_server_now());
-    if (s->store->ops->notify_read(s->store, on_text, s) < 0)
+    if (s->ears->ops->notify_read(s->ears, on_text, s) < 0)
         s->notify_fd = -2; /* listen_to_others makes it anew */
 }
 
 static void listen_to_others(struct pc_server *s)
 {
-    int fd = s->store->ops->notify_fd(s->store);
+    int fd = s->ears->ops->notify_fd(s->ears);
     if (fd == s->notify_fd)
         return;
     if (s->notify)
@@ -284,6 +296,8 @@ static int open_store(struct pc_server *s, char *why, size_t why_len)
     OPENSSL_cleanse(&key, sizeof key);
     if (ret == 0)
         ret = pc_store_connect(where, &s->store, why, why_len);
+    if (ret == 0)
+        ret = pc_store_connect(where, &s->ears, why, why_len);
     if (ret == 0)
         ret = pc_logview_new(s->store, &s->log_key, on_published, s, &s->log);
     return ret;
@@ -404,6 +418,8 @@ static void end(struct pc_server *s)
     free(s->policy_mark);
     if (s->store)
         s->store->ops->close(s->store);
+    if (s->ears)
+        s->ears->ops->close(s->ears);
     if (s->base)
         event_base_free(s->base);
 }

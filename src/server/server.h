@@ -32,6 +32,8 @@ struct pc_server {
     struct pc_server_state *state;
     char name[40];          /* of this process, in the store's `server` column */
     struct pc_store *store; /* for reading; what changes something is a job */
+    struct pc_store *ears;  /* hears other processes. Its own connection: a query on it would swallow what makes its
+                               descriptor readable */
     struct pc_writer *writer;
     struct pc_logview *log;
     struct pc_vkey log_key;
@@ -54,7 +56,8 @@ int64_t pc_server_now(void); /* unix seconds */
 void pc_server_log(const char *area, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The owners' documents changed: makes a new snapshot, tells logview, pushes to hosts. */
 void pc_server_policy_changed(struct pc_server *s);
-/* Tells other processes (if any) inside a job; "order SHA", "policy", "look N ID", "log", "ring SHA". */
+/* Tells other processes (if any) inside a job; "ready SHA PROCESS", "order SHA", "policy", "look N ID", "log", "ring
+ * SHA". */
 int pc_server_tell(struct pc_store *store, const char *word, const char *what);
 
 /* --- hub.c: the hosts that are connected

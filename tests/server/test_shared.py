@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Two server processes over one PostgreSQL: what one is told, the hosts of the other get. Run by tests/store/with_postgres.sh (PC_POSTGRES)."""
+import os
+import shutil
+import signal
+import sys
+import unittest
+
+import fleet
+from fleet import Fleet, Host, Server, until
+
+
+class Shared(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if "PC_POSTGRES" not in os.environ:
+            raise unittest.SkipTest("no PostgreSQL: run me by tests/store/with_postgres.sh")
+        cls.f = Fleet(database=os.environ["PC_POSTGRES"], heartbeat=20)
+        cls.one = cls.f.server
+        # The second: a copy of the folder with addresses of its own.
+        cls.two = object.__new__(Server)
+        cls.two.__dict__.update(cls.one.__dict__)
+        cls.two.state = os.path.join(cls.f.folder, "second")
+        shutil.copytree(cls.one.state, cls.two.state)
+        cls.two.api_port, cls.two.link_port, cls.two.process = fleet.free_port(), fleet.free_port(), None
+        cls.two.set("listen", f"127.0.0.1:{cls.two.api_port}")
+        cls.two.set("link", f"127.0.0.1:{cls.two.link_port}")
+        cls.two.start()
+        cls.a, cls.b = Host(cls.one, "a").enroll(), Host(cls.two, "b").enroll()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.two.stop()
+        cls.f.close()
+
+    def setUp(self):
+        self.b.server = self.two
+        self.a.connect()
+        self.b.connect()
+
+    def tearDown(self):
+        self.a.close()
+        self.b.close()
+
+    def test_two_processes_are_one_server(self):
+        # Enrolled at one, known at the other; online wherever the link is.
+        until(lambda: [h["name"] for h in self.one.get("/v1/hosts") if h["online"]] == ["a", "b"])
+        # An order handed to one goes to the hosts of both.
+        sha, _ = self.f.order([self.a, self.b])
+        for host in (self.a, self.b):
+            self.assertEqual(host.bundle()[0], sha)
+            host.ack(sha)
+            host.result(sha)
+        until(lambda: self.two.get("/v1/orders/" + sha)["state"] == "done")
+        # So does a stop, and a look.
+        stop, _ = self.f.order([self.b], owners=self.f.owners[:1], action="host.isolate", params={"allow": [], "seconds": 60}, order_class="S")
+        self.assertEqual(self.b.bundle()[0], stop)
+        look = self.one.post("/v1/looks", {"hosts": ["*"], "action": "metrics", "params": {}}, role="look")["look"]
+        for host in (self.a, self.b):
+            self.assertEqual(host.wait("look")["look"], look)
+            host.result(look=look, data={"x": 1})
+        self.assertEqual(len(self.one.get("/v1/looks/" + look)["results"]), 2)
+        # And the owners' documents.
+        new = fleet.trust_document(self.f.owners, self.one.vkey, version=2)
+        self.one.post("/v1/trust", fleet.envelope(new, self.f.owners[:2], "trust@portcullis"))
+        self.b.wait("trust")
+        # A ring whose hosts are at one process opens the next at the other.
+        rings, _ = self.f.order([self.a, self.b], rings=[{"hosts": 1, "soak": 0}, {"hosts": 1, "soak": 0}])
+        for host in (self.a, self.b):
+            while host.bundle()[0] != rings:
+                pass
+            host.ack(rings)
+        self.a.ring(rings, 0)
+        self.assertEqual(self.b.check_logged(self.b.wait("continue"))["type"], "continue")
+        until(lambda: self.one.log() == self.two.log())
+
+    def test_one_dies_its_host_goes_to_the_other(self):
+        sha, _ = self.f.order([self.b])
+        self.b.bundle()
+        self.two.stop(signal.SIGKILL)
+        self.b.close()
+        self.b.server = self.one
+        self.b.connect()
+        self.assertEqual(self.b.bundle()[0], sha)
+        self.b.ack(sha)
+        self.b.result(sha)
+        until(lambda: self.one.get("/v1/orders/" + sha)["state"] == "done")
+        self.two.start()
+        until(lambda: self.two.log() == self.one.log())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
