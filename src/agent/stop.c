@@ -325,6 +325,7 @@ static void open_record(struct pc_guard *g, struct pc_stopped *s, const struct p
 static void complete_record(struct pc_guard *g, struct pc_stopped *s)
 {
     s->inc.frozen_ns = pc_real_ns();
+    s->held_mono_ns = pc_mono_ns();
     s->inc.in_flight = pc_gate_in_flight(g, s->root[0]);
     s->inc.processes = s->members;
     for (uint32_t i = 0; i < s->roots; i++)
@@ -521,6 +522,17 @@ static void forget_if_gone(struct pc_guard *g, struct pc_stopped *s)
     pc_stopped_free(s);
 }
 
+/* A clock that is set forward must not end what somebody is still looking at; a guard that starts again counts anew, for the same reason. */
+static bool delay_is_over(const struct pc_guard *g, struct pc_stopped *s)
+{
+    if (!g->settings.delay_ns || g->settings.after_delay != PC_AFTER_END)
+        return false;
+    uint64_t now = pc_mono_ns();
+    if (!s->held_mono_ns) /* taken over from the guard before */
+        s->held_mono_ns = now;
+    return now - s->held_mono_ns > g->settings.delay_ns;
+}
+
 void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
 {
     for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
@@ -534,8 +546,7 @@ void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
             hold_all(g, s);
             pc_stopped_update(g, s);
         }
-        if (g->settings.delay_ns && g->settings.after_delay == PC_AFTER_END &&
-            now_real_ns - s->inc.frozen_ns > g->settings.delay_ns) {
+        if (delay_is_over(g, s)) {
             pc_stopped_note(g, s->inc.id, "action.delay is over: after-delay is end");
             (void)pc_stop_end(g, s->inc.id, 0);
         }

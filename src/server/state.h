@@ -34,7 +34,7 @@
     X("patience", patience, NUMBER, 1, 600, "10",                                                                  \
       "seconds for a handshake and for a hello; three times as much for a whole API request")                      \
     X("connections", connections, NUMBER, 16, 1000000, "18000", "most links at a time")                            \
-    X("handshakes", handshakes, NUMBER, 1, 100000, "4096", "most links at a time that have not said who they are") \
+    X("handshakes", handshakes, NUMBER, 1, 100000, "1024", "most links at a time that have not said who they are") \
     X("handshakes_per_address", handshakes_per_address, NUMBER, 1, 65535, "1024", "of these, from one address")    \
     X("api_connections", api_connections, NUMBER, 8, 100000, "1024", "most API connections at a time")             \
     X("api_per_address", api_per_address, NUMBER, 1, 65535, "128", "of these, from one address")

@@ -9,7 +9,7 @@ export -f enc lock_list
 
 lists() { find . -type f -size +0 -print0 | split -t '\0' -n "r/$1" - "$SCRATCH/list."; } # round robin over $1 lists
 
-#@ setsid-daemons needs=openssl,setsid processes=18 limit=5 orphans ci
+#@ setsid-daemons needs=openssl,setsid processes=18 limit=25 orphans ci
 setsid_daemons() {
     lists 18
     for list in "$SCRATCH"/list.*; do setsid -f bash -c 'lock_list "$0"' "$list"; done

@@ -30,7 +30,7 @@ gpg_move_back_setup() { gpg_home; }
 gpg_move_back_one() { symmetric "$1" && mv -f -- "$1.gpg" "$1"; }
 gpg_move_back() { each_file gpg_move_back_one; }
 
-#@ gpg-xargs-18 needs=gpg processes=18 limit=5
+#@ gpg-xargs-18 needs=gpg processes=18 limit=25
 gpg_xargs_18_setup() { gpg_home; }
 gpg_xargs_18() { find . -type f -size +0 -print0 | xargs -0 -P 18 -n 1 bash -c 'symmetric "$0" && rm -f -- "$0"'; }
 
@@ -55,7 +55,7 @@ openssl_enc_rm() { each_file openssl_enc_rm_one; }
 openssl_elsewhere_rm_one() { enc -in "$1" -out "$OUTSIDE/$((n += 1)).enc" && rm -f -- "$1"; }
 openssl_elsewhere_rm() { n=0; each_file openssl_elsewhere_rm_one; }
 
-#@ openssl-xargs-18 needs=openssl processes=18 limit=5 ci
+#@ openssl-xargs-18 needs=openssl processes=18 limit=25 ci
 openssl_xargs_18() {
     find . -type f -size +0 -print0 | xargs -0 -P 18 -n 1 bash -c 'enc -in "$0" -out "$0.x" && mv -f -- "$0.x" "$0"'
 }

@@ -201,5 +201,24 @@ def rights(bench):
             check(status == 4 and "may only look" in text, "%s as a member: status %d: %s", words, status, text)
 
 
+@rig.scenario("xfs")
+def after_delay_ends(bench):
+    """Nobody decides: when action.delay is over the frozen program is ended, not before, and its damage can still be rolled back."""
+    paths = files.make(os.path.join(os.fsencode(bench.tree), b"x"))
+    guard = bench.start_guard("[action]\ndelay = 3s\nafter-delay = end\n")
+    guard.wait_quiet()
+    before = bench.look()
+    actor = rig.Actor(bench, "write", paths)
+    actor.go()
+    incident = guard.wait_incident("frozen")
+    check("frozen" in guard.log_text() and "after-delay" not in guard.log_text(), "ended before anybody could look")
+    guard.wait_incident("ended", 30)
+    check(actor.process.wait(10) == -9, "the program's exit status is %d", actor.process.returncode)
+    done = subprocess.run([os.path.join(rig.host.BUILD, "portcullis"), "--state", guard.state, "rollback", str(incident["id"])],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, env=bench.environment(), check=False)
+    check(done.returncode == 0, "rollback after the end: %s", done.stdout.decode("utf-8", "replace")[-300:])
+    bench.check_same(before, "after the rollback")
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
