@@ -16,10 +16,10 @@
 
 /*
  * The guard's worker process. One main thread owns everything below except where a comment says otherwise; one thread
- * answers the kernel (gate.c) and opens nothing; a few copy files while an opener waits (gate.c).
+ * answers the kernel (gate_answer.c) and opens nothing; a few copy files while an opener waits (gate_copy.c).
  *
- * Life of one event: guard.c reads it, acts.c finds out which file and what happened and asks core/judge, gate.c and
- * stop.c act on the answer, capture.c preserves the new content when the queue is empty.
+ * Life of one event: guard.c reads it, acts.c finds out which file and what happened, acts_judge.c asks core/judge,
+ * gate.c and stop.c act on the answer, capture.c preserves the new content when the queue is empty.
  */
 #define PC_VOLUMES_MAX 32
 #define PC_REASONS_MAX 16
@@ -62,10 +62,10 @@ struct pc_counters {
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */
-struct pc_gate;    /* gate.c */
+struct pc_gate;    /* gate_impl.h */
 struct pc_captures; /* capture.c */
 struct pc_scan;    /* scan.c */
-struct pc_acts;    /* acts.c */
+struct pc_acts;    /* acts_impl.h */
 struct pc_startup; /* startup_fds.c */
 struct pc_tracer;  /* tracer.c */
 struct pc_decoys;  /* decoys.c */
@@ -185,7 +185,7 @@ int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct
 /* The version before the newest one, if that was taken moments ago. */
 uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version);
 
-/* acts.c */
+/* acts.c, acts_*.c */
 int pc_acts_new(struct pc_acts **out);
 void pc_acts_free(struct pc_acts *a);
 /* First look at a batch of events, before anything slow: does something look like ciphertext? */
@@ -204,7 +204,7 @@ void pc_acts_forget_process(struct pc_guard *g, pc_actor actor);
 /* Adds every process beneath root that has acted to the incident. */
 void pc_acts_add_to_incident(struct pc_guard *g, uint64_t incident, pc_actor root);
 
-/* gate.c */
+/* gate.c, gate_*.c */
 int pc_gate_start(struct pc_guard *g);
 void pc_gate_stop(struct pc_guard *g);
 int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v);

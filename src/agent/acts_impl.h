@@ -1,0 +1,101 @@
+#ifndef PC_AGENT_ACTS_IMPL_H
+#define PC_AGENT_ACTS_IMPL_H
+#include "agent/guard.h"
+
+#include <sys/stat.h>
+
+/*
+ * What an event becomes on its way to a judged, recorded act: for acts.c (what happened), acts_judge.c (what the judge
+ * says of it, the record), acts_glance.c (the look before all that), acts_muted.c (files written without being closed),
+ * acts_process.c (who did it, in the index) and acts_unseen.c (changes that nobody was seen making).
+ */
+
+#define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
+#define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
+#define MUTED_MAX 1024
+/* Enough of a file to see ciphertext, and in the page cache: somebody has just written it. */
+#define GLANCE_BYTES 8192
+/* Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate down. */
+#define CLEARED_SLOTS 1024
+
+struct seen {
+    uint64_t actor, file, before, mono_ns;
+    uint8_t op, score;
+};
+
+struct muted {
+    struct pc_fh fh;
+    int vol;
+    pid_t pid;
+    uint64_t since_ns;
+};
+
+struct cleared {
+    uint64_t file, until_ns;
+};
+
+struct pc_acts {
+    struct cleared cleared[CLEARED_SLOTS];
+    pc_actor written[SET_SLOTS];
+    struct seen seen[SEEN_SLOTS];
+    struct muted muted[MUTED_MAX];
+    uint32_t muted_count;
+    uint8_t before[PC_CONTENT_BUDGET + PC_WINDOWS_MAX], after[PC_CONTENT_BUDGET + PC_WINDOWS_MAX];
+    struct pc_content content_before, content_after;
+};
+
+/* One thing that one process did to one file, as far as acts.c found it out. */
+struct deed {
+    struct pc_volume *v;
+    pid_t pid;
+    uint8_t op;
+    bool is_dir;
+    struct pc_fh fh;
+    pc_dir dir, new_dir;
+    const char *name, *new_name;
+    const struct pc_known *known; /* NULL: new to us */
+    uint64_t before;              /* version to compare with and to restore */
+    struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
+    uint64_t size_after;
+    bool closed; /* the writer has closed the file */
+    bool moved_out; /* a deletion only for the guarded folder: it lives on outside */
+};
+
+/* ---- acts.c ---- */
+
+/* fstat of the file as it is now. 0, or a negative errno (it is gone, or cannot be opened) and *st untouched. */
+int pc_acts_stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *st);
+/* The content of d->fh changed: judges, records, and queues it to be preserved. closed: its writer closed it. */
+void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed);
+
+/* ---- acts_judge.c ---- */
+
+/*
+ * Reads the planned windows from fd (negative: nothing can be read) into room, which must hold their sum. The len of
+ * each becomes what was read, 0 on failure; its data points into room.
+ */
+void pc_acts_read_windows(int fd, struct pc_content *c, uint8_t *room);
+/* Is the content before such an act (enum pc_op) at hand? k may be NULL: no. */
+bool pc_acts_has_content(const struct pc_known *k, uint8_t op);
+/* Reads what the judge needs: act->before, act->after point into g->acts until the next call; act->facts at *facts. */
+void pc_acts_fetch(struct pc_guard *g, const struct deed *d, enum pc_answer need, struct pc_act *act,
+                   struct pc_facts *facts);
+/* Asks the judge, fetching what it wants to see. *o is what it says of the deed, all zero if it decides nothing. */
+void pc_acts_ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o);
+/* Whether the change of d->fh since version d->before is on record; PC_CHANGE_UNSEEN also when the index fails. */
+enum pc_change pc_acts_change_of(struct pc_guard *g, const struct deed *d);
+/* Writes the deed into the index, with its actor, and with the incident if there is one. */
+void pc_acts_record(struct pc_guard *g, const struct deed *d, const struct pc_outcome *o);
+/* Asks, brings the gate down on evidence, records, and hands a verdict to stop.c. */
+void pc_acts_judge(struct pc_guard *g, const struct deed *d);
+
+/* ---- acts_glance.c ---- */
+
+/* After the judge has looked: found harmless, the file gets no second glance for CLEARED_NS; else it does. */
+void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o);
+
+/* ---- acts_muted.c ---- */
+
+/* A write without a close: mutes the file if its last one was less than BUSY_NS ago. */
+void pc_acts_mute(struct pc_guard *g, const struct deed *d);
+#endif

@@ -1,0 +1,201 @@
+/*
+ * Owns the answering thread: it reads the opens that wait and answers at once what cannot destroy anything. What it
+ * cannot answer it leaves in the table for the main thread (gate_decide.c), which knows the evidence; what reached its
+ * deadline it lets through. Must not open anything on a guarded file system, and must not wait for the main thread but
+ * for the short lock around the table. The kernel hands it opens; gate.c starts and ends it.
+ */
+#include "agent/gate_impl.h"
+
+#include "base/clock.h"
+#include "kern/deadman.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#define TURN_MS 200
+/* A copy may keep its own opener waiting this long; nobody else waits for it. */
+#define COPY_DEADLINE_NS (10 * PC_NS_PER_S)
+
+static bool is_own(const struct pc_gate *q, pid_t tid)
+{
+    for (uint32_t i = 0; i < q->owns; i++)
+        if (q->own[i] == tid)
+            return true;
+    return false;
+}
+
+/* The second open of a spared file: from now on the kernel does not ask. The lock keeps unspare from coming between. */
+static void ask_no_more(struct pc_gate *q, int fd, const struct stat *st)
+{
+    pthread_mutex_lock(&q->lock);
+    if (pc_gate_is_spared(q, st))
+        (void)pc_fan_ask_no_more(q->ask_group, fd); /* fails on old kernels: then every open is asked about */
+    pthread_mutex_unlock(&q->lock);
+}
+
+static struct held *free_slot(struct pc_gate *q)
+{
+    for (uint32_t i = 0; i < q->held_max; i++) {
+        if (q->held[i].state != HELD_FREE)
+            continue;
+        if (i >= q->held_used)
+            q->held_used = i + 1;
+        return &q->held[i];
+    }
+    return NULL;
+}
+
+static void allow_now(int group, int fd)
+{
+    (void)pc_fan_answer(group, fd, true);
+    close(fd);
+}
+
+static bool only_reads(struct pc_gate *q, const struct pc_fan_open *o, bool asks, struct pc_open_why *why)
+{
+    if (pc_proc_open_why(&q->asker[(uint32_t)o->tid % ASKED_SLOTS], o->tid, why) < 0)
+        return true; /* gone */
+    return why->kind == PC_OPEN_READ && !(asks && why->wants_single_link);
+}
+
+/* The gate: read-only, not a file, or by a thread that is not suspect. The cheapest question first, the dearest last. */
+static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now, struct pc_open_why *why)
+{
+    struct stat st;
+    if (!atomic_load(&q->alert) || pc_gate_known_clean(q, o->tid, now) || is_own(q, o->tid))
+        return true;
+    return fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || only_reads(q, o, false, why);
+}
+
+/* on-open: nothing of this file has to be copied first. Whether its opener is a suspect is the gate's question. */
+static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, struct pc_open_why *why)
+{
+    struct stat st;
+    if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return true;
+    if (!pc_gate_is_spared(q, &st))
+        return only_reads(q, o, true, why);
+    ask_no_more(q, o->fd, &st);
+    return true;
+}
+
+/* Answered here when it cannot destroy anything; else left to the main thread. True when somebody waits for it. */
+static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o, uint64_t now)
+{
+    struct pc_open_why why;
+    q->stats.opens++;
+    if (group == q->ask_group ? needs_nothing(q, o, &why) : harmless(q, o, now, &why)) {
+        allow_now(group, o->fd);
+        return false;
+    }
+    pthread_mutex_lock(&q->lock);
+    struct held *h = free_slot(q);
+    if (h)
+        *h = (struct held){.fd = o->fd,
+                           .group = group,
+                           .tid = o->tid,
+                           .state = HELD_NEW,
+                           .kind = (uint8_t)why.kind,
+                           .single_link = why.wants_single_link,
+                           .since_ns = now};
+    q->stats.held++;
+    if (!h)
+        q->stats.late++;
+    pthread_mutex_unlock(&q->lock);
+    if (!h)
+        allow_now(group, o->fd);
+    return h != NULL;
+}
+
+static void answer_opens(struct pc_gate *q, int group)
+{
+    struct pc_fan_open opens[32];
+    bool left = false;
+    for (;;) {
+        int n = pc_fan_read_opens(group, opens, 32);
+        if (n <= 0)
+            break;
+        uint64_t now = pc_mono_ns();
+        for (int i = 0; i < n; i++)
+            left |= take_open(q, group, &opens[i], now);
+        if (left)
+            pc_gate_wake(q->main_event);
+        if (n < 32)
+            break; /* that was all: poll() tells of the next */
+    }
+}
+
+static void deny_at_vault(struct pc_gate *q)
+{
+    struct pc_fan_open opens[32];
+    int n;
+    while ((n = pc_fan_read_opens(q->vault_group, opens, 32)) > 0) {
+        for (int i = 0; i < n; i++) {
+            bool own = is_own(q, opens[i].tid);
+            (void)pc_fan_answer(q->vault_group, opens[i].fd, own);
+            close(opens[i].fd);
+            if (own)
+                continue;
+            pthread_mutex_lock(&q->lock);
+            q->stats.denied_vault++;
+            if (q->touches < TOUCHES_MAX)
+                q->touched[q->touches++] = opens[i].tid;
+            pthread_mutex_unlock(&q->lock);
+            pc_gate_wake(q->main_event);
+        }
+    }
+}
+
+static void enforce_deadlines(struct pc_gate *q)
+{
+    uint64_t now = pc_mono_ns();
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->held_used; i++) {
+        struct held *h = &q->held[i];
+        uint64_t limit = h->state == HELD_COPYING ? COPY_DEADLINE_NS : q->deadline_ns;
+        if (h->state == HELD_FREE || h->state == HELD_PARKED || now - h->since_ns < limit)
+            continue;
+        q->stats.late++;
+        if (h->state == HELD_COPYING) {
+            /* The copier still reads from this descriptor: answer, and let the copier close it. */
+            (void)pc_fan_answer(h->group, h->fd, true);
+            h->since_ns = UINT64_MAX - COPY_DEADLINE_NS;
+            h->state = HELD_PARKED;
+            continue;
+        }
+        pc_gate_answer(q, h, true);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+void *pc_gate_answerer(void *arg)
+{
+    struct pc_gate *q = arg;
+    pc_gate_register_own(q);
+    struct sched_param urgent = {.sched_priority = 2};
+    (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &urgent); /* without the right: slower, not wrong */
+    struct pollfd p[] = {{q->gate_group, POLLIN, 0}, {q->vault_group, POLLIN, 0}, {q->thread_event, POLLIN, 0},
+                         {q->ask_group, POLLIN, 0}};
+    uint64_t last_push = 0;
+    while (!atomic_load(&q->stop)) {
+        int n = poll(p, 4, TURN_MS);
+        uint64_t now = pc_mono_ns();
+        if (now - last_push > 100 * PC_NS_PER_MS) {
+            pc_deadman_push(q->deadman, DEADMAN_NS);
+            last_push = now;
+            enforce_deadlines(q);
+        }
+        if (n <= 0)
+            continue;
+        if (p[0].revents)
+            answer_opens(q, q->gate_group);
+        if (p[3].revents)
+            answer_opens(q, q->ask_group);
+        if (p[1].revents)
+            deny_at_vault(q);
+        if (p[2].revents)
+            pc_gate_drain_event(q->thread_event);
+    }
+    return NULL;
+}

@@ -1,0 +1,196 @@
+/*
+ * Owns on-open's copies: which files may be written without one, which open has to wait for one, the copier threads
+ * that make them, and what becomes of a copy that is made. gate_decide.c hands jobs to the copiers by the ring in
+ * struct pc_gate; they answer the opener and hand the copy to the main thread. Must not decide on suspects: a copier
+ * lets nobody go while a gate is down. The copier threads touch no index: that is the main thread's.
+ */
+#include "agent/gate_impl.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+/* Openers let go by the copiers themselves between two looks at events: what those write is to be seen before hundreds more. */
+#define UNSEEN_MAX 8
+#define TELL_NS (10 * PC_NS_PER_S)
+
+/* ---- which files ---- */
+
+/* The slot's content for a file; 0: it has none (a larger number than fits, so that no two files look the same). */
+static uint64_t spared_key(uint64_t dev, uint64_t ino)
+{
+    return dev >> 32 || ino >> 32 ? 0 : dev << 32 | ino;
+}
+
+static _Atomic uint64_t *spared_slot(struct pc_gate *q, uint64_t key)
+{
+    return &q->spared[key * 0x9e3779b97f4a7c15ULL >> 51];
+}
+
+bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st)
+{
+    uint64_t key = spared_key(st->st_dev, st->st_ino);
+    return key && atomic_load(spared_slot(q, key)) == key;
+}
+
+/* Only while it is not kept by a link: until unspare. */
+static void spare(struct pc_gate *q, const struct stat *st)
+{
+    uint64_t key = spared_key(st->st_dev, st->st_ino);
+    if (key)
+        atomic_store(spared_slot(q, key), key);
+}
+
+void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino)
+{
+    struct pc_guard *g = arg;
+    struct pc_gate *q = g->gate;
+    const struct pc_volume *v = pc_volume_by_id(g, vol);
+    uint64_t key = v ? spared_key(v->st_dev, ino) : 0;
+    pthread_mutex_lock(&q->lock);
+    if (key && atomic_load(spared_slot(q, key)) == key)
+        atomic_store(spared_slot(q, key), 0);
+    (void)pc_fan_ask_again(q->ask_group, fd); /* also when the slot is another's by now; fails only without the group */
+    pthread_mutex_unlock(&q->lock);
+}
+
+/*
+ * on-open: must the file be preserved first, and how? gzip and xz read with O_NOFOLLOW and refuse a file with several
+ * names: for them the content is copied and our link in the vault given up.
+ */
+bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st,
+                        struct copy_job *job)
+{
+    struct pc_known known;
+    int r = pc_store_lookup(g->store, v->id, &h->fh, &known);
+    if (r == PC_E_NOTFOUND || (r == 0 && known.how != PC_HOW_LINK))
+        spare(g->gate, st);
+    if (r < 0 || known.how != PC_HOW_LINK)
+        return false;
+    if (st->st_size == 0)
+        return false;
+    job->drop_link = h->single_link && st->st_nlink == 2;
+    if (h->kind == PC_OPEN_READ && !job->drop_link)
+        return false;
+    bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st->st_size > g->settings.append_limit_bytes;
+    job->how = append ? PC_HOW_LENGTH : PC_HOW_COPY;
+    if (append || (uint64_t)st->st_size <= g->settings.copy_limit_bytes)
+        return true;
+    if (h->kind == PC_OPEN_READ)
+        return false; /* too large to copy for it: it sees two names, as any program does */
+    char path[PATH_MAX];
+    pc_dir dir = pc_dirs_find(g->dirs, v->id, &known.parent);
+    pc_folder_uncovered(g, dir ? pc_dirs_folder(g->dirs, dir) : UINT32_MAX,
+                        pc_dirs_path(g->dirs, dir, known.name, path, sizeof path), -EFBIG);
+    return false;
+}
+
+/* ---- copiers ---- */
+
+static bool take_job(struct pc_gate *q, uint32_t *at)
+{
+    pthread_mutex_lock(&q->lock);
+    while (!atomic_load(&q->stop) && q->job_taken == q->job_tail)
+        pthread_cond_wait(&q->work, &q->lock);
+    bool got = q->job_taken != q->job_tail;
+    if (got)
+        *at = q->job_taken++ % q->held_max;
+    pthread_mutex_unlock(&q->lock);
+    return got && !atomic_load(&q->stop);
+}
+
+void *pc_gate_copier(void *arg)
+{
+    struct pc_gate *q = arg;
+    pc_gate_register_own(q);
+    uint32_t at;
+    while (take_job(q, &at)) {
+        struct copy_job *j = &q->job[at];
+        int r = pc_vault_copy_now(q->store, j->vol, j->fd, j->how, &j->copy);
+        pthread_mutex_lock(&q->lock);
+        j->result = r;
+        j->done = true;
+        struct held *h = &q->held[j->slot];
+        if (r < 0) /* what changed under the copy may hold still the next time; a full disk stays full */
+            h->tries = (uint8_t)(h->tries + (r == PC_E_CHANGED ? 1 : COPY_TRIES));
+        if (h->state == HELD_PARKED) { /* answered by the deadline */
+            close(h->fd);
+            *h = (struct held){.fd = -1};
+        } else if (j->drop_link || atomic_load(&q->alert) || atomic_fetch_add(&q->unseen, 1) >= UNSEEN_MAX) {
+            /*
+             * For the main thread: our link has to go first, or the gate came down meanwhile, when the opener may be a
+             * suspect. Hundreds of copies may end at once, too: then it looks first at what the last openers did.
+             */
+            h->state = HELD_WAITING;
+            h->since_ns = pc_mono_ns();
+        } else {
+            pc_gate_answer(q, h, true);
+        }
+        pthread_mutex_unlock(&q->lock);
+        pc_gate_wake(q->main_event);
+    }
+    return NULL;
+}
+
+/* ---- what they made (main thread) ---- */
+
+/* A full disk fails every copy: each is counted, one in a while is told. */
+static void say_not_copied(struct pc_guard *g, int err)
+{
+    struct pc_gate *q = g->gate;
+    uint64_t now = pc_mono_ns();
+    q->stats.copy_errors++;
+    bool told = q->stats.copy_error == err && now - q->told_ns < TELL_NS;
+    q->stats.copy_error = err;
+    if (told)
+        return;
+    q->told_ns = now;
+    pc_event(g->log, PC_LEVEL_ERROR, "not-preserved", NULL,
+             "files are opened for writing before they can be preserved (%" PRIu64 " so far): %s", q->stats.copy_errors,
+             pc_strerror(err));
+}
+
+/* The next finished copy. Small ones overtake a large one still being made; the ring's head follows in order. */
+static bool take_copy(struct pc_gate *q, struct copy_job *out)
+{
+    bool got = false;
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = q->job_head; i != q->job_taken && !got; i++) {
+        struct copy_job *j = &q->job[i % q->held_max];
+        got = j->done && !j->adopted;
+        if (!got)
+            continue;
+        j->adopted = true;
+        *out = *j;
+    }
+    while (q->job_head != q->job_taken && q->job[q->job_head % q->held_max].adopted)
+        q->job_head++;
+    pthread_mutex_unlock(&q->lock);
+    return got;
+}
+
+void pc_gate_adopt(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    struct copy_job j;
+    while (take_copy(q, &j)) {
+        struct pc_known known;
+        int r = j.result;
+        if (r < 0)
+            pc_store_copy_failed(g->store, j.vol, r);
+        if (r == 0)
+            r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
+        if (r == 0)
+            r = pc_store_adopt_object(g->store, j.vol, &j.fh, &known.parent, known.name, &j.copy, NULL);
+        if (r == 0 && j.drop_link)
+            r = pc_store_unlink_link(g->store, j.vol, &j.fh);
+        if (r == 0) {
+            q->stats.copied++;
+        } else {
+            say_not_copied(g, r);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+#ifndef PC_AGENT_GATE_IMPL_H
+#define PC_AGENT_GATE_IMPL_H
+#include "agent/guard.h"
+#include "kern/procfs.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+/*
+ * What the answers to the kernel are made of: for gate.c (life, up and down), gate_answer.c (the answering thread),
+ * gate_copy.c (what has to be copied first, the copiers) and gate_decide.c (the main thread's decisions on them).
+ */
+
+/* The switch fires this long after the answering thread last came round; it comes round every TURN_MS at least. */
+#define DEADMAN_NS (800 * PC_NS_PER_MS)
+#define TOUCHES_MAX 64
+/* Threads found to have no evidence against them: their next opens are answered at once, until any evidence comes up. */
+#define CLEAN_SLOTS 1024
+#define WAIT_BUCKETS 32
+/* Threads whose /proc entry stays open, so that each further open of theirs costs one read of it. */
+#define ASKED_SLOTS 64
+/* on-open: files that may be written without a copy, because they have one already or are none of ours. */
+#define SPARED_SLOTS 8192
+#define GRANTS_MAX 64
+#define COPY_TRIES 3
+
+enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
+
+struct held {
+    int fd, group;
+    pid_t tid, pid;
+    uint8_t state, kind; /* enum pc_open_kind */
+    bool single_link;
+    uint8_t tries; /* copies that failed: the opener does not wait for another for ever */
+    uint64_t since_ns;
+    pc_actor actor;
+    struct pc_fh fh;
+};
+
+struct grant {
+    pc_actor group;
+    struct pc_fh fh;
+    uint64_t since_ns;
+};
+
+struct copy_job {
+    uint32_t slot;
+    int vol, fd;
+    uint8_t how;
+    bool drop_link; /* the opener needs a file with one name: our link goes before it is answered */
+    struct pc_fh fh;
+    bool done, adopted;
+    int result;
+    struct pc_vault_copy copy;
+};
+
+struct pc_gate {
+    int gate_group, ask_group, vault_group, main_event, thread_event;
+    pthread_t answerer, *copier;
+    uint32_t copiers;
+    pid_t answerer_tid;
+    uint64_t deadline_ns;
+    atomic_bool stop;
+    atomic_bool alert;      /* some gate is down, or something is frozen */
+    atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
+    _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
+    _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
+    struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
+    timer_t deadman;
+    bool deadman_armed;
+    struct pc_store *store;
+
+    pthread_mutex_t lock; /* guards everything down to the blank line */
+    pthread_cond_t work;
+    struct held *held;
+    uint32_t held_max, held_used;
+    pid_t own[80];
+    uint32_t owns;
+    pid_t touched[TOUCHES_MAX]; /* threads denied at the vault, for the main thread to judge */
+    uint32_t touches;
+    struct copy_job *job; /* ring of held_max jobs */
+    uint32_t job_head, job_taken, job_tail;
+    struct pc_gate_stats stats;
+    uint64_t waited[WAIT_BUCKETS]; /* answers by log2 of their microseconds */
+
+    /* main thread only */
+    uint64_t told_ns;
+    struct grant grant[GRANTS_MAX];
+    uint32_t grants;
+};
+
+/* ---- gate.c ---- */
+
+/* Ends a poll() of who waits for this eventfd. Never blocks. */
+void pc_gate_wake(int event);
+/* Takes the wake-ups of this eventfd. Never blocks. */
+void pc_gate_drain_event(int event);
+/* Answers a waiting open, counts how long it waited (unless it was parked), frees its slot. With the lock held. */
+void pc_gate_answer(struct pc_gate *q, struct held *h, bool allow);
+/* Notes the calling thread as ours: its opens never wait. When pc_gate.own is full it is not noted. Takes the lock. */
+void pc_gate_register_own(struct pc_gate *q);
+/* Whether this thread was found without evidence against it in the last CLEAN_MS, and none came up since. now: mono. */
+bool pc_gate_known_clean(struct pc_gate *q, pid_t tid, uint64_t now);
+
+/* ---- gate_answer.c ---- */
+
+/* The answering thread; arg: struct pc_gate. Returns NULL once q->stop is set. */
+void *pc_gate_answerer(void *arg);
+
+/* ---- gate_copy.c ---- */
+
+/* A copier thread; arg: struct pc_gate. Returns NULL once q->stop is set. */
+void *pc_gate_copier(void *arg);
+/* Whether this file may be written without a copy. A no may be wrong, which costs a question. Any thread. */
+bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
+/* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
+void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino);
+/* Whether this open has to wait for a copy of its file (on-open), and then job->how, job->drop_link. Main thread. */
+bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st,
+                        struct copy_job *job);
+#endif
