@@ -3,10 +3,12 @@
  * rows mean. Several server processes share one database; what keeps them apart is in the statements and in
  * postgres_lock.
  *
- * Numbers and bytes travel in PostgreSQL's binary format: int8 big endian, text and bytea as they are.
+ * Numbers and bytes travel in PostgreSQL's binary format: int8 big endian, text and bytea as they are, many rows as an
+ * array for each column.
  */
 #include "store/db.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 
@@ -16,6 +18,7 @@
 #include <string.h>
 
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25, PARAMS_MAX = 16 };
+enum { OID_BYTEA_ARRAY = 1001, OID_TEXT_ARRAY = 1009, OID_INT8_ARRAY = 1016 };
 /* The one advisory lock of ours: appending to the log, and migrating. */
 #define LOCK_KEY "7310583135"
 
@@ -23,6 +26,7 @@ struct postgres {
     struct pc_db base;
     PGconn *conn;
     bool prepared[PC_SQL_COUNT];
+    bool prepared_many[PC_SQL_COUNT]; /* in the form for many rows */
     bool listening;
     char why[256]; /* of the last failure; a PGconn forgets it at the next command */
 };
@@ -110,6 +114,7 @@ static void drop_notice(void *ctx, const PGresult *res)
 static int start_session(struct postgres *p)
 {
     memset(p->prepared, 0, sizeof p->prepared);
+    memset(p->prepared_many, 0, sizeof p->prepared_many);
     bool listening = p->listening;
     p->listening = false;
     int r = script(p, session);
@@ -173,6 +178,16 @@ static int postgres_script(struct pc_db *db, const char *sql)
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
 
+/* What PostgreSQL calls the kinds of values, and arrays of them (its pg_type.dat). */
+static const struct {
+    const char *name;
+    Oid element, array;
+} kinds[] = {
+    [PC_VALUE_INT] = {"int8", OID_INT8, OID_INT8_ARRAY},
+    [PC_VALUE_TEXT] = {"text", OID_TEXT, OID_TEXT_ARRAY},
+    [PC_VALUE_BLOB] = {"bytea", OID_BYTEA, OID_BYTEA_ARRAY},
+};
+
 /* A set of parameters as libpq wants them. */
 struct params {
     Oid type[PARAMS_MAX];
@@ -183,14 +198,13 @@ struct params {
 
 static int set_params(struct params *to, const struct pc_value *values, size_t n)
 {
-    static const Oid types[] = {[PC_VALUE_INT] = OID_INT8, [PC_VALUE_TEXT] = OID_TEXT, [PC_VALUE_BLOB] = OID_BYTEA};
     if (n > PARAMS_MAX)
         return PC_E_LIMIT;
     for (size_t i = 0; i < n; i++) {
         const struct pc_value *v = &values[i];
         if (v->len > INT32_MAX)
             return PC_E_LIMIT;
-        to->type[i] = types[v->type];
+        to->type[i] = kinds[v->type].element;
         to->format[i] = 1;
         to->number[i] = htobe64((uint64_t)v->number);
         to->value[i] = v->type == PC_VALUE_INT ? (const char *)&to->number[i] : v->len ? v->data : "";
@@ -199,13 +213,14 @@ static int set_params(struct params *to, const struct pc_value *values, size_t n
     return 0;
 }
 
-static int prepare(struct postgres *p, enum pc_sql which, const char *name, const struct params *params, size_t n)
+static int prepare(struct postgres *p, bool *prepared, const char *name, const char *sql, const struct params *params,
+                   size_t n)
 {
-    if (p->prepared[which])
+    if (*prepared)
         return 0;
-    _result_ PGresult *res = PQprepare(p->conn, name, pc_sql_text(which), (int)n, params->type);
+    _result_ PGresult *res = PQprepare(p->conn, name, sql, (int)n, params->type);
     int r = check(p, res);
-    p->prepared[which] = r == 0;
+    *prepared = r == 0;
     return r;
 }
 
@@ -231,70 +246,131 @@ static int run_once(struct postgres *p, const char *name, const struct params *p
     return each ? hand_out(p, res, each, ctx) : atoi(PQcmdTuples(res));
 }
 
+/* --- many rows in one statement ----------------------------------------------------------------------------------- */
+
 /*
- * Takes one answer out of the pipeline; changed rows are added to *total. After the first failure (r) the others only
- * say that they were skipped.
+ * Rows that one statement carries, and bytes that one column of them may have: what is built here and in the server is
+ * bounded by that. Our largest value is a log entry, of 64 KiB.
  */
-static int pipeline_answer(struct postgres *p, int r, int *total)
+enum { MANY_ROWS = 512, COLUMN_MAX = 64 << 20 };
+
+/*
+ * "INSERT ... VALUES($1,$2)" as "INSERT ... SELECT * FROM unnest($1::int8[],$2::text[])". false: the statement does not
+ * end in just these parameters, and has no such form.
+ */
+static bool many_text(const char *sql, const struct pc_value *values, size_t n, struct pc_buf *out)
 {
-    _result_ PGresult *res = PQgetResult(p->conn);
-    if (r == 0)
-        r = check(p, res);
-    if (r == 0)
-        *total += atoi(PQcmdTuples(res));
-    /* Each answer is followed by a NULL. */
-    if (res)
-        PQclear(PQgetResult(p->conn));
+    char end[16 + PARAMS_MAX * 4] = "";
+    size_t len = (size_t)snprintf(end, sizeof end, " VALUES(");
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(end + len, sizeof end - len, "$%zu%c", i + 1, i + 1 < n ? ',' : ')');
+    size_t whole = strlen(sql);
+    if (strncmp(sql, "INSERT ", 7) != 0 || whole < len || strcmp(sql + whole - len, end) != 0)
+        return false;
+    pc_buf_add(out, sql, whole - len);
+    pc_buf_addf(out, " SELECT * FROM unnest(");
+    for (size_t i = 0; i < n; i++)
+        pc_buf_addf(out, "$%zu::%s[]%c", i + 1, kinds[values[i].type].name, i + 1 < n ? ',' : ')');
+    return !out->failed;
+}
+
+static int put_u32(struct pc_buf *b, uint32_t v)
+{
+    v = htobe32(v);
+    return pc_buf_add(b, &v, sizeof v);
+}
+
+static int put_element(struct pc_buf *b, const struct pc_value *v)
+{
+    if (v->len > COLUMN_MAX)
+        return PC_E_LIMIT;
+    uint64_t number = htobe64((uint64_t)v->number);
+    bool is_int = v->type == PC_VALUE_INT;
+    size_t len = is_int ? sizeof number : v->len;
+    int r = put_u32(b, (uint32_t)len);
+    return r < 0 ? r : pc_buf_add(b, is_int ? (const void *)&number : v->data, len);
+}
+
+/*
+ * One column of the rows as an array in PostgreSQL's binary format (its arrayfuncs.c, array_recv). n: values in a row.
+ * -EINVAL: the column has values of several kinds.
+ */
+static int column_array(const struct pc_value *values, size_t n, size_t n_rows, struct pc_buf *out)
+{
+    const uint32_t dimensions = 1, nulls = 0, lower_bound = 1;
+    const uint32_t head[] = {dimensions, nulls, kinds[values->type].element, (uint32_t)n_rows, lower_bound};
+    int r = 0;
+    for (size_t i = 0; i < PC_ARRAY_SIZE(head) && r == 0; i++)
+        r = put_u32(out, head[i]);
+    for (size_t i = 0; i < n_rows && r == 0; i++)
+        r = values[i * n].type == values->type ? put_element(out, &values[i * n]) : -EINVAL;
     return r;
 }
 
-/* The pipeline's end: everything was answered, the connection is as before. */
-static int pipeline_end(struct postgres *p)
+static int set_arrays(struct params *to, struct pc_buf *columns, const struct pc_value *values, size_t n, size_t n_rows)
 {
-    _result_ PGresult *res = PQgetResult(p->conn);
-    return PQresultStatus(res) == PGRES_PIPELINE_SYNC && PQexitPipelineMode(p->conn) == 1 ? 0 : -EIO;
-}
-
-/* Rows that one pipeline carries: their answers must fit the sockets' buffers, or both sides would wait for each other.
- */
-enum { PIPELINE_ROWS = 256 };
-
-/*
- * Many rows for one statement without waiting for each answer: a log append is thousands of rows, and a round trip each
- * would be most of its cost.
- */
-static int run_pipeline(struct postgres *p, const char *name, const struct pc_value *values, size_t n, size_t n_rows,
-                        int *total)
-{
-    struct params params;
-    if (PQenterPipelineMode(p->conn) != 1)
-        return failure(p, NULL);
-    size_t sent = 0;
-    int r = 0;
-    while (sent < n_rows && r == 0) {
-        r = set_params(&params, values + sent * n, n);
-        if (r == 0 && PQsendQueryPrepared(p->conn, name, (int)n, params.value, params.length, params.format, 1) != 1)
-            r = failure(p, NULL);
-        if (r == 0)
-            sent++;
-    }
-    if (PQpipelineSync(p->conn) != 1)
-        return failure(p, NULL);
-    for (size_t i = 0; i < sent; i++)
-        r = pipeline_answer(p, r, total);
-    int e = pipeline_end(p);
-    return r < 0 ? r : e;
-}
-
-static int run_many(struct postgres *p, const char *name, const struct pc_value *values, size_t n, size_t n_rows)
-{
-    int total = 0;
-    for (size_t done = 0; done < n_rows;) {
-        size_t now = n_rows - done < PIPELINE_ROWS ? n_rows - done : PIPELINE_ROWS;
-        int r = run_pipeline(p, name, values + done * n, n, now, &total);
+    for (size_t i = 0; i < n; i++) {
+        int r = column_array(values + i, n, n_rows, &columns[i]);
         if (r < 0)
             return r;
-        done += now;
+        to->type[i] = kinds[values[i].type].array;
+        to->format[i] = 1;
+        to->value[i] = columns[i].data;
+        to->length[i] = (int)columns[i].len;
+    }
+    return 0;
+}
+
+static int run_arrays(struct postgres *p, enum pc_sql which, const char *sql, const struct pc_value *values, size_t n,
+                      size_t n_rows)
+{
+    struct params params;
+    struct pc_buf columns[PARAMS_MAX];
+    char name[16];
+    snprintf(name, sizeof name, "m%d", which);
+    for (size_t i = 0; i < n; i++)
+        pc_buf_init(&columns[i], COLUMN_MAX);
+    int r = set_arrays(&params, columns, values, n, n_rows);
+    if (r == 0)
+        r = prepare(p, &p->prepared_many[which], name, sql, &params, n);
+    if (r == 0)
+        r = run_once(p, name, &params, n, NULL, NULL);
+    for (size_t i = 0; i < n; i++)
+        pc_buf_free(&columns[i]);
+    return r;
+}
+
+static int run_one(struct postgres *p, enum pc_sql which, const struct pc_value *values, size_t n, pc_each_row *each,
+                   void *ctx)
+{
+    struct params params;
+    char name[16];
+    snprintf(name, sizeof name, "s%d", which);
+    int r = set_params(&params, values, n);
+    if (r == 0)
+        r = prepare(p, &p->prepared[which], name, pc_sql_text(which), &params, n);
+    return r < 0 ? r : run_once(p, name, &params, n, each, ctx);
+}
+
+/*
+ * An order has a row for each of its hosts, a log append thousands; a statement for each would be most of their cost.
+ * Statements without a form for many rows run once a row.
+ */
+static int run_many(struct postgres *p, enum pc_sql which, const struct pc_value *values, size_t n, size_t n_rows,
+                    pc_each_row *each, void *ctx)
+{
+    _buf_free_ struct pc_buf sql;
+    pc_buf_init(&sql, 4096);
+    bool arrays = !each && n > 0 && n <= PARAMS_MAX && many_text(pc_sql_text(which), values, n, &sql);
+    size_t step = arrays ? MANY_ROWS : 1;
+    int total = 0;
+    for (size_t done = 0; done < n_rows; done += step) {
+        size_t now = n_rows - done < step ? n_rows - done : step;
+        int r = arrays ? run_arrays(p, which, sql.data, values + done * n, n, now)
+                       : run_one(p, which, values + done * n, n, each, ctx);
+        if (r < 0)
+            return r;
+        total += r;
     }
     return total;
 }
@@ -303,20 +379,15 @@ static int postgres_run(struct pc_db *db, enum pc_sql which, const struct pc_val
                         pc_each_row *each, void *ctx)
 {
     struct postgres *p = self(db);
-    struct params params;
-    char name[16];
     if (n_rows == 0)
         return 0;
-    snprintf(name, sizeof name, "s%d", which);
     int r = in_transaction(p) ? 0 : ensure_connected(p);
-    if (r == 0)
-        r = set_params(&params, values, n);
-    if (r == 0)
-        r = prepare(p, which, name, &params, n);
     if (r < 0)
         return r;
-    return n_rows == 1 ? run_once(p, name, &params, n, each, ctx) : run_many(p, name, values, n, n_rows);
+    return n_rows == 1 ? run_one(p, which, values, n, each, ctx) : run_many(p, which, values, n, n_rows, each, ctx);
 }
+
+/* --- answers' columns --------------------------------------------------------------------------------------------- */
 
 static int64_t postgres_number(const struct pc_row *row, int column)
 {

@@ -6,6 +6,9 @@
  *
  * log_index -1 is "not logged". A statement that may be refused changes no row then (ON CONFLICT DO NOTHING, WHERE):
  * one that fails would end PostgreSQL's transaction.
+ *
+ * What is run for many rows ends in VALUES with just its parameters, in their order: PostgreSQL gets all rows of such a
+ * statement at once (postgres.c).
  */
 #define PC_SQL_HOST "name,id,key,link_key,agent,address,enrolled,last_seen,online,server,sequence,checkpoint_size"
 #define PC_SQL_ORDER                                                                                                   \

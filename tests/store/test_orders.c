@@ -5,7 +5,8 @@
 
 #include <errno.h>
 
-#define HOSTS 600 /* more than are written or read at a time */
+#define HOSTS 600  /* more than are written or read at a time */
+#define FLEET 3000 /* many times as many, and not a multiple */
 
 static void add_order(struct pc_store *s, const struct pc_store_order *o, const struct pc_store_order_host *hosts)
 {
@@ -71,6 +72,63 @@ static void orders_are_kept_whole(void **state)
     assert_int_equal(OP(s, order_add, &o, rig_blob("x"), hosts), PC_E_STATE);
     rig_hex(o.sha256, 64, 4);
     assert_int_equal(OP(s, order_add, &o, rig_blob("x"), hosts), PC_E_STATE);
+}
+
+struct fleet {
+    const struct pc_store_order_host *want;
+    unsigned n;
+};
+
+static int same_host(void *ctx, const struct pc_store_order_host *h)
+{
+    struct fleet *f = ctx;
+    assert_memory_equal(h, &f->want[f->n], sizeof *h);
+    f->n++;
+    return 0;
+}
+
+/* Many statements' worth of rows, every column different from row to row, texts that are empty and not ASCII. */
+static void a_fleet_is_kept_in_order(void **state)
+{
+    struct pc_store *s = *state;
+    static struct pc_store_order_host hosts[FLEET];
+    struct pc_store_order o = rig_order(5);
+    static const char *const whys[] = {"", "h\303\266her", "{\"a\",NULL}", "it's \\N"};
+    for (unsigned i = 0; i < FLEET; i++) {
+        hosts[i] = order_host((i * 7919) % FLEET + 1);
+        memcpy(hosts[i].sha256, o.sha256, sizeof o.sha256);
+        strcpy(hosts[i].why, whys[i % 4]);
+        strcpy(hosts[i].outcome, i % 3 ? "" : "ok");
+        strcpy(hosts[i].state, i % 5 ? "queued" : "delivered");
+        hosts[i].exit = (int)i - 1000;
+        hosts[i].changed = INT64_MAX - i;
+    }
+    o.hosts = FLEET;
+    add_order(s, &o, hosts);
+    struct fleet fleet = {.want = hosts};
+    assert_int_equal(OP(s, order_hosts, o.sha256, same_host, &fleet), 0);
+    assert_int_equal(fleet.n, FLEET);
+}
+
+/* The last host twice: the order is not there, nor any of the hosts before, and the store goes on. */
+static void an_order_is_added_whole_or_not(void **state)
+{
+    struct pc_store *s = *state;
+    static struct pc_store_order_host hosts[HOSTS];
+    struct pc_store_order o = rig_order(6), out;
+    for (unsigned i = 0; i < HOSTS; i++)
+        hosts[i] = order_host(HOSTS - i);
+    hosts[HOSTS - 1] = hosts[HOSTS - 2];
+    o.hosts = HOSTS;
+    assert_true(OP(s, order_add, &o, rig_blob("x"), hosts) < 0);
+    assert_int_equal(OP(s, order_get, o.sha256, &out, NULL, NULL), PC_E_NOTFOUND);
+    struct seen seen = {0};
+    assert_int_equal(OP(s, order_hosts, o.sha256, count_host, &seen), 0);
+    assert_int_equal(seen.n, 0);
+    hosts[HOSTS - 1] = order_host(1);
+    add_order(s, &o, hosts);
+    assert_int_equal(OP(s, order_hosts, o.sha256, count_host, &seen), 0);
+    assert_int_equal(seen.n, HOSTS);
 }
 
 static int list_text(void *ctx, struct pc_store_blob text)
@@ -199,5 +257,6 @@ static void what_is_pending(void **state)
 const struct CMUnitTest order_tests[] = {
     STORE_TEST(orders_are_kept_whole), STORE_TEST(approvals_come_once), STORE_TEST(states_change_once),
     STORE_TEST(newest_orders_first),   STORE_TEST(hosts_make_progress), STORE_TEST(what_is_pending),
+    STORE_TEST(a_fleet_is_kept_in_order), STORE_TEST(an_order_is_added_whole_or_not),
 };
 const size_t order_tests_n = sizeof order_tests / sizeof order_tests[0];

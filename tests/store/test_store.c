@@ -5,6 +5,7 @@
 #include "rig.h"
 
 #include "base/cleanup.h"
+#include "store/ops.h"
 
 #include <errno.h>
 
@@ -45,6 +46,22 @@ static void settings(void **state)
     assert_int_equal(OP(s, get, "k", &value, &len), 0);
     assert_int_equal(len, 0);
     assert_string_equal(value, "");
+}
+
+/* One that has no form for many rows: a key that comes twice is two changes, the last of which stands. */
+static void many_rows_of_any_statement(void **state)
+{
+    struct pc_store *s = *state;
+    const struct pc_value rows[] = {pc_text("a"), pc_blob("1", 1), pc_text("b"), pc_blob("2", 1),
+                                    pc_text("a"), pc_blob("3", 1)};
+    assert_int_equal(pc_run_many(s, PC_SQL_SETTING_PUT, rows, 2, 3), 0);
+    static const char *const want[][2] = {{"a", "3"}, {"b", "2"}};
+    for (size_t i = 0; i < 2; i++) {
+        _free_ void *value = NULL;
+        size_t len;
+        assert_int_equal(OP(s, get, want[i][0], &value, &len), 0);
+        assert_string_equal(value, want[i][1]);
+    }
 }
 
 static void texts_are_utf8(void **state)
@@ -356,6 +373,7 @@ static void a_failure_undoes_all_of_it(void **state)
 const struct CMUnitTest basic_tests[] = {
     STORE_TEST(migrating_again_changes_nothing),
     STORE_TEST(settings),
+    STORE_TEST(many_rows_of_any_statement),
     STORE_TEST(texts_are_utf8),
     STORE_TEST(bad_places),
     STORE_TEST(tokens),
