@@ -263,21 +263,24 @@ class Runner:
         self.hang_up()
 
     def connect(self, seconds=20):
-        """Connects as the link does, takes hello, says welcome."""
+        """Connects as the link does, takes hello, says welcome.
+
+        The socket of a runner that was killed may live on for a moment, in a child that it had forked and that has not reached its exec:
+        who connects to that is cut off before any hello. Like the link, come again.
+        """
         self.hang_up()
         until = time.monotonic() + seconds
         while True:
             try:
-                peer = socket.socket(socket.AF_UNIX)
-                peer.connect(os.path.join(self.folder, "runner.sock"))
+                self.peer = socket.socket(socket.AF_UNIX)
+                self.peer.connect(os.path.join(self.folder, "runner.sock"))
+                self.hello = self.wait("hello")
                 break
             except OSError:
-                peer.close()
+                self.hang_up()
                 if time.monotonic() > until or self.process.poll() is not None:
                     raise AssertionError("the runner is not there: %s" % self.log_text()[-2000:])
                 time.sleep(0.02)
-        self.peer = peer
-        self.hello = self.wait("hello")
         self.send("welcome", {"protocol": 1, "time": moment(time.time()), "heartbeat": 30})
         return self.hello
 
