@@ -45,7 +45,7 @@ static void read_addresses(struct pc_link *l, int dir_fd)
 struct loop {
     struct pc_link *link;
     int dir_fd;
-    uint32_t failed;
+    uint32_t failed, wait_max_ms;
     uint64_t said_ns, asked_ns;
 };
 
@@ -97,7 +97,7 @@ static uint32_t once(struct loop *p)
     }
     p->failed = lived_s >= STEADY_S ? 0 : p->failed;
     say(p, lived_s ? "disconnected" : "no connection");
-    return pc_backoff_ms(p->failed++, random_bits());
+    return pc_backoff_ms(p->failed++, p->wait_max_ms, random_bits());
 }
 
 static int give_up_rights(const struct pc_settings *s, struct pc_events *log)
@@ -148,7 +148,7 @@ int pc_role_link(const struct pc_host_options *o)
     if (pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 || give_up_rights(&s, log) < 0)
         return 1;
     struct pc_link link = {.log = log, .proxy = strcmp(s.proxy, "none") == 0 ? NULL : s.proxy};
-    struct loop loop = {.link = &link, .dir_fd = dir.fd};
+    struct loop loop = {.link = &link, .dir_fd = dir.fd, .wait_max_ms = (uint32_t)(s.reconnect_max_ns / PC_NS_PER_MS)};
     for (;;) {
         uint32_t wait_ms = once(&loop);
         pc_events_tick(log);

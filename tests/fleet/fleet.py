@@ -254,6 +254,8 @@ class Fleet:
         os.chmod(self.dir, 0o755)
         self.env = dict(os.environ, LC_ALL="C", PATH=single.PATH)
         self.env[single.MARK] = self.mark = "fleet-%d-%s" % (os.getpid(), os.path.basename(self.dir))
+        # An attacker may cut a host off hundreds of times: here it need not wait up to five minutes for the next try.
+        host_settings = "[fleet]\nreconnect-max = 5s\n" + host_settings
         self.host_settings, self.database = host_settings, database
         self.threshold, self.dwell, self.silence, self.cap = threshold, dwell, silence, cap
         self.witnesses, self.witnesses_needed = list(witnesses), witnesses_needed

@@ -19,16 +19,18 @@
 
 #include <cmocka.h>
 
+enum { MOST_MS = 300000 };
+
 static void test_backoff(void **state)
 {
     (void)state;
-    assert_int_equal(pc_backoff_ms(0, 0), 0);
-    assert_int_equal(pc_backoff_ms(0, UINT32_MAX), PC_BACKOFF_FIRST_MS - 1);
+    assert_int_equal(pc_backoff_ms(0, MOST_MS, 0), 0);
+    assert_int_equal(pc_backoff_ms(0, MOST_MS, UINT32_MAX), PC_BACKOFF_FIRST_MS - 1);
     for (uint32_t failed = 0; failed < 40; failed++) {
-        uint32_t most = failed < 9 ? PC_BACKOFF_FIRST_MS << failed : PC_BACKOFF_MAX_MS;
-        most = most > PC_BACKOFF_MAX_MS ? PC_BACKOFF_MAX_MS : most;
-        assert_in_range(pc_backoff_ms(failed, UINT32_MAX), most - 1 - most / 1000, most);
-        assert_in_range(pc_backoff_ms(failed, UINT32_MAX / 2), most / 2 - 1, most / 2);
+        uint32_t most = failed < 9 ? PC_BACKOFF_FIRST_MS << failed : MOST_MS;
+        most = most > MOST_MS ? MOST_MS : most;
+        assert_in_range(pc_backoff_ms(failed, MOST_MS, UINT32_MAX), most - 1 - most / 1000, most);
+        assert_in_range(pc_backoff_ms(failed, MOST_MS, UINT32_MAX / 2), most / 2 - 1, most / 2);
     }
 }
 
