@@ -335,7 +335,7 @@ def trust_file_swap(kit):
     document = kit.evil_trust()
     for signatures in ([kit.stranger_signs(document, "trust@portcullis")], [kit.signs(0, document, "trust@portcullis")]):
         kit.agent().send("trust", {"document": b64(document), "signatures": signatures})
-    kit.said("trust")
+        kit.said_again("check quorum: trust file")
     mine = kit.document()
     return kit.refused(kit.bundle(mine, [kit.stranger_signs(mine)]), mine, "signature")
 
@@ -343,8 +343,10 @@ def trust_file_swap(kit):
 @attack("ours")
 def trust_file_rollback(kit):
     """The trust file that the owners have replaced, with its good signatures, once more."""
+    kit.agent().send("trust", kit.next_trust())
+    kit.said("trust file version 2")
     kit.agent().send("trust", kit.first_trust())
-    kit.said("trust")
+    kit.said("check version: trust file")
     return kit.still_obeys()
 
 
@@ -353,7 +355,7 @@ def revocation_forged(kit):
     """The attacker revokes an owner's key, to make the quorum unreachable."""
     document = kit.evil_revocation()
     kit.agent().send("revoke", {"document": b64(document), "signatures": [kit.stranger_signs(document, "revoke@portcullis")]})
-    kit.said("revo")
+    kit.said("check quorum: revocation")
     return kit.still_obeys()
 
 

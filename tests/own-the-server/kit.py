@@ -21,7 +21,7 @@ class Kit:
     def __init__(self, ground, evil):
         self.ground, self.evil = ground, evil
         self.cap, self.silence, self.sequence = ground.cap, ground.silence, ground.sequence
-        self.markers = []
+        self.markers, self.heard = [], {}
         self.stranger = os.path.join(tempfile.mkdtemp(prefix="own-the-server."), "stranger")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.stranger], check=True)
 
@@ -148,6 +148,15 @@ class Kit:
     def said(self, words, seconds=15, all_runs=False):
         self.ground.said(words, seconds, all_runs)
 
+    def said_again(self, words):
+        """Once more than it was said before."""
+        self.heard[words] = self.heard.get(words, 0) + 1
+        until = time.monotonic() + 15
+        while self.ground.log_text(True).count(words) < self.heard[words]:
+            if time.monotonic() > until:
+                raise Owned("the host's log says \"%s\" fewer than %d times" % (words, self.heard[words]))
+            time.sleep(0.1)
+
     def reconnects(self, agent):
         """The host drops this connection and comes back."""
         until = time.monotonic() + 60
@@ -202,6 +211,13 @@ class Kit:
     def first_trust(self):
         return {"document": b64(self.ground.trust_document), "signatures": [self.signs(n, self.ground.trust_document, "trust@portcullis")
                                                                            for n in range(self.ground.threshold)]}
+
+    def next_trust(self):
+        """Version 2 by the owners themselves: the same but for its number."""
+        trust = json.loads(self.ground.trust_document)
+        trust["version"] += 1
+        document = json.dumps(trust).encode()
+        return {"document": b64(document), "signatures": [self.signs(n, document, "trust@portcullis") for n in range(self.ground.threshold)]}
 
     def evil_revocation(self):
         trust = json.loads(self.ground.trust_document)
