@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -476,7 +477,24 @@ static int bind_socket(struct pc_control *c)
     return 0;
 }
 
-/* The lock says that a guard lives; it goes with its holder, however that ends. */
+/*
+ * The lock says that somebody lives; it goes with its holder, however that ends. But a child which a killed holder had just
+ * forked keeps it until its exec, so one that is taken is asked for again for a moment before it counts as somebody's.
+ */
+#define LOCK_TRIES 40
+#define LOCK_PAUSE_MS 50
+static int take_lock(int fd)
+{
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK)
+            return -errno;
+        if (i == LOCK_TRIES)
+            return -EADDRINUSE;
+        (void)poll(NULL, 0, LOCK_PAUSE_MS);
+    }
+    return 0;
+}
+
 static int open_state(struct pc_control *c, const char *state_dir)
 {
     c->dir_fd = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -486,9 +504,7 @@ static int open_state(struct pc_control *c, const char *state_dir)
     c->lock_fd = openat(c->dir_fd, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (c->lock_fd < 0)
         return -errno;
-    if (flock(c->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
-    return 0;
+    return take_lock(c->lock_fd);
 }
 
 static void release(struct pc_control *c)

@@ -201,6 +201,10 @@ class HostKey:
                                      "soaked": moment(now if soaked is None else soaked)}).encode(), "ring")
 
 
+class HungUp(AssertionError):
+    """The runner closed the connection while something was awaited."""
+
+
 class Runner:
     """A runner on a fleet folder, and the connection that its link would hold."""
 
@@ -276,7 +280,7 @@ class Runner:
                 self.peer.connect(os.path.join(self.folder, "runner.sock"))
                 self.hello = self.wait("hello")
                 break
-            except OSError:
+            except (OSError, HungUp):
                 self.hang_up()
                 if time.monotonic() > until or self.process.poll() is not None:
                     raise AssertionError("the runner is not there: %s" % self.log_text()[-2000:])
@@ -323,7 +327,7 @@ class Runner:
             if time.monotonic() > until:
                 raise AssertionError("no %s within %d s; log: %s" % (kind, seconds, self.log_text()[-3000:]))
             if not self.pump(0.2):
-                raise AssertionError("the runner hung up while %s was awaited; log: %s" % (kind, self.log_text()[-3000:]))
+                raise HungUp("the runner hung up while %s was awaited; log: %s" % (kind, self.log_text()[-3000:]))
 
     def seen(self):
         return self.hello["checkpoint_size"] if not hasattr(self, "_seen") else self._seen
