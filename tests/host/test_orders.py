@@ -210,6 +210,8 @@ class Waiting(rig.Case):
         self.assertEqual((report["ring"], report["outcome"], report["incidents"]), (1, "ok", 0))
 
     def test_standing_order_runs_when_started_inside_its_bounds(self):
+        if time.strftime("%H:%M") in ("23:58", "23:59"):  # no window contains midnight: tomorrow's has begun in a moment
+            time.sleep(125 - time.localtime().tm_sec if time.strftime("%M") == "58" else 62 - time.localtime().tm_sec)
         runner = self.host()
         standing = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "00:00", "until": "23:59", "every": 60}
         document = self.fleet.order([runner.ref], "package.update", {"security": True, "timeout": 60, "packages": ["no-such-package"]}, class_="B",

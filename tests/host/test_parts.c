@@ -167,6 +167,21 @@ static int tear_down_memory(void **state)
     return r;
 }
 
+/* Member by member: what lies between them is nobody's. */
+static void assert_same_order(const struct pc_kept_order *a, const struct pc_kept_order *b)
+{
+    assert_string_equal(a->sha256, b->sha256);
+    assert_string_equal(a->id, b->id);
+    assert_string_equal(a->action, b->action);
+    assert_string_equal(a->class_, b->class_);
+    assert_string_equal(a->outcome, b->outcome);
+    assert_string_equal(a->boot, b->boot);
+    assert_int_equal(a->state, b->state);
+    assert_true(a->sequence == b->sequence && a->run == b->run && a->since_boot == b->since_boot);
+    assert_true(a->accepted == b->accepted && a->started == b->started && a->ended == b->ended && a->expires == b->expires);
+    assert_true(a->ring == b->ring && a->soak == b->soak && a->incidents == b->incidents && a->ring_open == b->ring_open);
+}
+
 static void test_memory_of_orders(void **state)
 {
     struct pc_memory_file *m = ((void **)*state)[0];
@@ -183,7 +198,7 @@ static void test_memory_of_orders(void **state)
     snprintf(o.outcome, sizeof o.outcome, "ok");
     assert_int_equal(pc_memory_order_set(m, &o), 0);
     assert_int_equal(pc_memory_order_get(m, "aa", &got), 0);
-    assert_memory_equal(&got, &o, sizeof o);
+    assert_same_order(&got, &o);
     assert_int_equal(pc_memory_order_envelope(m, "aa", &text, &len), 0);
     assert_string_equal(text, "envelope");
     free(text);
