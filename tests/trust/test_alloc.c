@@ -1,52 +1,14 @@
 /*
  * The N-th allocation fails, for N = 1, 2, 3 ..., in us or in libcrypto: a wrong signature is never good for it, a right
- * one is good or an error, and out-parameters stay as they were. This program brings its own malloc; under a sanitizer,
- * which brings its own as well, it is skipped.
+ * one is good or an error, and out-parameters stay as they were.
  */
 #include "base/cleanup.h"
 #include "files.h"
+#include "../lib/fail_alloc.h"
 #include "trust/sshsig.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
-#define OWN_MALLOC 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define OWN_MALLOC 0
-#endif
-#endif
-#ifndef OWN_MALLOC
-#define OWN_MALLOC 1
-#endif
-
-#if OWN_MALLOC
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-static long fail_at = -1, count;
-
-static int may(void)
-{
-    return ++count != fail_at;
-}
-
-void *malloc(size_t n)
-{
-    return may() ? __libc_malloc(n) : NULL;
-}
-
-void *calloc(size_t n, size_t size)
-{
-    return may() ? __libc_calloc(n, size) : NULL;
-}
-
-void *realloc(void *p, size_t n)
-{
-    return may() ? __libc_realloc(p, n) : NULL;
-}
 
 struct loaded {
     const char *name;
@@ -54,7 +16,7 @@ struct loaded {
     size_t sig_len, pub_len, data_len;
 };
 
-static struct pc_sshkey *const untouched = (struct pc_sshkey *)&count;
+static struct pc_sshkey *const untouched = (struct pc_sshkey *)&fail_alloc;
 
 /* Parses the key and verifies; the result of the first that fails. */
 static int verify(const struct loaded *v, const char **failure)
@@ -81,11 +43,9 @@ static long run(const struct loaded *v, bool good)
     verify(v, &failure); /* what libcrypto sets up once is set up now */
     long last = 0;
     for (long n = 1; n < 10000 && !failure; n++) {
-        fail_at = n;
-        count = 0;
+        fail_alloc_start(n);
         int r = verify(v, &failure);
-        long used = count;
-        fail_at = -1;
+        long used = fail_alloc_stop();
         if (r == 0 && !good)
             failure = "a wrong signature is good";
         last = n;
@@ -120,14 +80,9 @@ int main(void)
 {
     static const char *const names[] = {"ed25519", "ed25519_sk", "ecdsa", "ecdsa_sk", "ecdsa_sk_webauthn", "rsa"};
     bool good = true;
+    if (!FAIL_ALLOC_WORKS)
+        return fail_alloc_skip();
     for (size_t i = 0; i < PC_ARRAY_SIZE(names); i++)
         good = run_both(names[i]) && good;
     return good ? 0 : 1;
 }
-#else
-int main(void)
-{
-    puts("skipped: the sanitizer has the allocator");
-    return 77;
-}
-#endif

@@ -1,13 +1,13 @@
 /*
  * The N-th allocation fails, for N = 1, 2, 3 ..., while documents are read and checked: the answer is "no memory" or a
  * refusal, never an acceptance of what is wrong, nothing leaks, and out-parameters stay as they were. Runs over the
- * fuzzers' corpus, whose inputs must be good when nothing fails. This program brings its own malloc; under a sanitizer,
- * which brings its own as well, it is skipped.
+ * fuzzers' corpus, whose inputs must be good when nothing fails.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "fuzz_judge.h"
 #include "fuzz_fleet.h"
+#include "../lib/fail_alloc.h"
 #include "trust/report.h"
 
 #include <errno.h>
@@ -15,54 +15,6 @@
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
-#define OWN_MALLOC 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define OWN_MALLOC 0
-#endif
-#endif
-#ifndef OWN_MALLOC
-#define OWN_MALLOC 1
-#endif
-
-#if OWN_MALLOC
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-void __libc_free(void *p);
-
-static long fail_at = -1, count, alive;
-
-static void *counted(void *p)
-{
-    alive += p != NULL;
-    return p;
-}
-
-void *malloc(size_t n)
-{
-    return ++count == fail_at ? NULL : counted(__libc_malloc(n));
-}
-
-void *calloc(size_t n, size_t size)
-{
-    return ++count == fail_at ? NULL : counted(__libc_calloc(n, size));
-}
-
-void *realloc(void *p, size_t n)
-{
-    if (++count == fail_at)
-        return NULL;
-    return p ? __libc_realloc(p, n) : counted(__libc_malloc(n));
-}
-
-void free(void *p)
-{
-    alive -= p != NULL;
-    __libc_free(p);
-}
 
 /* Each: 1 good, 0 refused or no memory; exits when an out-parameter was touched. */
 static void untouched(bool good)
@@ -220,15 +172,13 @@ static long fail_each(const char *file, size_t len, int (*run)(const char *text,
     }
     for (long n = 1; n < 100000; n++) {
         ERR_clear_error();
-        long before = alive;
-        count = 0;
-        fail_at = n;
+        long before = fail_alloc.alive;
+        fail_alloc_start(n);
         int good = run(text, len);
-        long used = count;
-        fail_at = -1;
+        long used = fail_alloc_stop();
         ERR_clear_error(); /* what libcrypto keeps to tell is not lost */
-        if (alive != before) {
-            fprintf(stderr, "%s, allocation %ld: %ld leaked\n", file, n, alive - before);
+        if (fail_alloc.alive != before) {
+            fprintf(stderr, "%s, allocation %ld: %ld leaked\n", file, n, fail_alloc.alive - before);
             return -1;
         }
         if (used < n)
@@ -240,6 +190,8 @@ static long fail_each(const char *file, size_t len, int (*run)(const char *text,
 int main(int argc, char **argv)
 {
     bool good = argc == 2;
+    if (!FAIL_ALLOC_WORKS)
+        return fail_alloc_skip();
     judge_trust(&judge_t);
     judge_memory(&judge_m);
     judge_order(&judge_o);
@@ -252,10 +204,3 @@ int main(int argc, char **argv)
     }
     return good ? 0 : 1;
 }
-#else
-int main(void)
-{
-    puts("skipped: the sanitizer has the allocator");
-    return 77;
-}
-#endif
