@@ -197,37 +197,20 @@ struct picker {
     char path[4096];
 };
 
-static void pick_one(struct picker *k, const char *dir)
+static void pick_one(void *arg, const char *path)
 {
-    struct dirent **list;
-    char full[4200];
-    snprintf(full, sizeof full, "%s/%s", k->a->f->mnt, dir);
-    int n = scandir(full, &list, NULL, alphasort);
-    assert_true(n >= 0);
-    for (int i = 0; i < n; i++) {
-        const char *name = list[i]->d_name;
-        char path[4096];
-        struct stat st;
-        snprintf(path, sizeof path, "%s%s%s", *dir ? dir : "", *dir ? "/" : "", name);
-        bool skip_it = strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, pc_vault_dir_name) == 0 ||
-                       strcmp(name, "lost+found") == 0;
-        free(list[i]);
-        if (skip_it)
-            continue;
-        assert_int_equal(fstatat(k->a->f->root, path, &st, AT_SYMLINK_NOFOLLOW), 0);
-        if ((!k->type || (st.st_mode & S_IFMT) == k->type) && rand_r(&k->a->seed) % ++k->n == 0)
-            strcpy(k->path, path);
-        if (S_ISDIR(st.st_mode))
-            pick_one(k, path);
-    }
-    free(list);
+    struct picker *k = arg;
+    struct stat st;
+    assert_int_equal(fstatat(k->a->f->root, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+    if ((!k->type || (st.st_mode & S_IFMT) == k->type) && rand_r(&k->a->seed) % ++k->n == 0)
+        strcpy(k->path, path);
 }
 
 /* A uniformly random path of a type; false when there is none. */
 static bool pick(struct actor *a, mode_t type, char out[4096])
 {
     struct picker k = {.a = a, .type = type};
-    pick_one(&k, "");
+    each_path(a->f, pick_one, &k);
     strcpy(out, k.path);
     return k.n > 0;
 }

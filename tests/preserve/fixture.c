@@ -49,6 +49,41 @@ void fixture_enter(void)
         leave("no loop devices");
 }
 
+static const char *fs_in_turn;
+
+int fixture_on_each_fs(int (*tests)(void))
+{
+    static const char *const all[] = {"xfs", "btrfs", "ext4"};
+    const char *only = getenv("PC_FS"), *filter = getenv("PC_TEST");
+    int failed = 0;
+    fixture_enter();
+    if (filter)
+        cmocka_set_test_filter(filter);
+    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
+        if (only && strcmp(only, all[i]) != 0)
+            continue;
+        fs_in_turn = all[i];
+        printf("# %s\n", fs_in_turn);
+        failed += tests();
+    }
+    return failed ? 1 : 0;
+}
+
+int fixture_setup(void **state)
+{
+    struct fixture *f = test_calloc(1, sizeof *f);
+    fixture_up(f, fs_in_turn, 320);
+    *state = f;
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    fixture_down(*state);
+    test_free(*state);
+    return 0;
+}
+
 static void make_image(struct fixture *f, unsigned mib)
 {
     const char *mkfs = strcmp(f->fs, "xfs") == 0     ? "mkfs.xfs -q -f"
@@ -156,7 +191,7 @@ uint64_t capture(struct fixture *f, const char *path)
     return version;
 }
 
-static void each_path(const struct fixture *f, const char *dir, void (*fn)(void *arg, const char *path), void *arg)
+static void each_path_beneath(const struct fixture *f, const char *dir, void (*fn)(void *arg, const char *path), void *arg)
 {
     struct dirent **list;
     char full[4200];
@@ -175,10 +210,15 @@ static void each_path(const struct fixture *f, const char *dir, void (*fn)(void 
             continue;
         assert_int_equal(fstatat(f->root, path, &st, AT_SYMLINK_NOFOLLOW), 0);
         if (S_ISDIR(st.st_mode))
-            each_path(f, path, fn, arg);
+            each_path_beneath(f, path, fn, arg);
         fn(arg, path);
     }
     free(list);
+}
+
+void each_path(const struct fixture *f, void (*fn)(void *arg, const char *path), void *arg)
+{
+    each_path_beneath(f, ".", fn, arg);
 }
 
 static void capture_one(void *arg, const char *path)
@@ -188,7 +228,7 @@ static void capture_one(void *arg, const char *path)
 
 void capture_tree(struct fixture *f)
 {
-    each_path(f, ".", capture_one, f);
+    each_path(f, capture_one, f);
 }
 
 void put_file(const struct fixture *f, const char *path, const char *text)
@@ -271,7 +311,7 @@ char *fingerprint(const struct fixture *f)
     p->f = f;
     pc_buf_init(&p->out, 64u << 20);
     pc_buf_add(&p->out, "", 0);
-    each_path(f, ".", print_one, p);
+    each_path(f, print_one, p);
     char *text = p->out.data;
     free(p);
     return text;

@@ -23,6 +23,14 @@ struct fixture {
     enum pc_mode mode;
     uint64_t copy_limit;
 };
+/*
+ * What main returns: `tests` run on xfs, btrfs and ext4 in turn. Environment: PC_FS, on that one only; PC_TEST, only the
+ * tests that match this pattern. Enters (below) first.
+ */
+int fixture_on_each_fs(int (*tests)(void));
+/* cmocka's setup and teardown: *state is a fixture on that file system, of 320 MiB. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
 /* Leaves the process with status 77 and a printed reason when it may not mount. */
 void fixture_enter(void);
 /* mib: size of the image. Fails the test on any error. */
@@ -40,6 +48,8 @@ const char *base_name(const char *path);
 uint64_t capture(struct fixture *f, const char *path);
 /* Captures everything on the file system, folders after their content. */
 void capture_tree(struct fixture *f);
+/* Calls fn for every path on the file system, folders after their content; the vault and lost+found are left out. */
+void each_path(const struct fixture *f, void (*fn)(void *arg, const char *path), void *arg);
 void put_file(const struct fixture *f, const char *path, const char *text);
 void run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Names, types, content hashes and all metadata of the whole tree (not atime, ctime, inode numbers). malloc'd text. */

@@ -21,23 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *fs_name;
-
-static int up(void **state)
-{
-    struct fixture *f = test_calloc(1, sizeof *f);
-    fixture_up(f, fs_name, 320);
-    *state = f;
-    return 0;
-}
-
-static int down(void **state)
-{
-    fixture_down(*state);
-    test_free(*state);
-    return 0;
-}
-
 struct tally {
     int restored, already, occupied, failed;
 };
@@ -242,7 +225,7 @@ static void restore_says_why(void **state)
     assert_non_null(strstr(done.why, "nothing was kept of that time: the oldest version is of 20"));
     assert_int_equal(pc_restore_path(f->s, f->vol, &dir, "doc", "/doc", 0, -1, NULL, &done), PC_E_NOTFOUND);
     assert_string_equal(done.why, "no kept version differs from what is there now");
-    if (strcmp(fs_name, "ext4") != 0)
+    if (strcmp(f->fs, "ext4") != 0)
         return;
     /* A link alone keeps nothing against truncate(2). */
     usleep(20000);
@@ -252,23 +235,15 @@ static void restore_says_why(void **state)
     assert_string_equal(done.why, "its old content was not kept");
 }
 
-int main(void)
+static int all_tests(void)
 {
-    fixture_enter();
-    static const char *const all[] = {"xfs", "btrfs", "ext4"};
-#define T(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {T(tree_comes_back),  T(to_another_place),          T(nothing_is_overwritten),
                                        T(newest_and_since), T(damage_does_not_come_back), T(restore_says_why)};
-    const char *only = getenv("PC_FS"), *filter = getenv("PC_TEST");
-    if (filter)
-        cmocka_set_test_filter(filter);
-    int failed = 0;
-    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
-        if (only && strcmp(only, all[i]) != 0)
-            continue;
-        fs_name = all[i];
-        printf("# %s\n", fs_name);
-        failed += cmocka_run_group_tests(tests, NULL, NULL);
-    }
-    return failed ? 1 : 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return fixture_on_each_fs(all_tests);
 }

@@ -24,23 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *fs_name;
 static char *before_damage; /* fingerprint */
-
-static int up(void **state)
-{
-    struct fixture *f = test_calloc(1, sizeof *f);
-    fixture_up(f, fs_name, 320);
-    *state = f;
-    return 0;
-}
-
-static int down(void **state)
-{
-    fixture_down(*state);
-    test_free(*state);
-    return 0;
-}
 
 static void print_failures(struct pc_plan *p)
 {
@@ -502,11 +486,9 @@ static void one_file_is_restored(void **state)
     assert_int_equal(pc_restore_path(f->s, f->vol, &dir, "nothing", "/p/nothing", 0, -1, NULL, &done), PC_E_NOTFOUND);
 }
 
-int main(void)
+static int all_tests(void)
 {
-    fixture_enter();
-    static const char *const all[] = {"xfs", "btrfs", "ext4"};
-#define T(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(flags_acls_and_capabilities),
         T(destruction_by_nobody_is_nobodys_work), T(own_earlier_work_stays),
@@ -514,16 +496,10 @@ int main(void)
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
         T(what_went_aside_goes_with_the_retention),
     };
-    const char *only = getenv("PC_FS"), *filter = getenv("PC_TEST");
-    if (filter)
-        cmocka_set_test_filter(filter);
-    int failed = 0;
-    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
-        if (only && strcmp(only, all[i]) != 0)
-            continue;
-        fs_name = all[i];
-        printf("# %s\n", fs_name);
-        failed += cmocka_run_group_tests(tests, NULL, NULL);
-    }
-    return failed ? 1 : 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return fixture_on_each_fs(all_tests);
 }

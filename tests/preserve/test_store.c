@@ -16,23 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *fs_name;
-
-static int up(void **state)
-{
-    struct fixture *f = test_calloc(1, sizeof *f);
-    fixture_up(f, fs_name, 320);
-    *state = f;
-    return 0;
-}
-
-static int down(void **state)
-{
-    fixture_down(*state);
-    test_free(*state);
-    return 0;
-}
-
 static void content_is(struct fixture *f, uint64_t version, const char *want)
 {
     char got[256] = "";
@@ -535,11 +518,9 @@ static void vault_is_closed_to_others(void **state)
     assert_int_equal(n, 5 + 512);
 }
 
-int main(void)
+static int all_tests(void)
 {
-    fixture_enter();
-    static const char *const all[] = {"xfs", "btrfs", "ext4"};
-#define T(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only),
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
@@ -549,11 +530,10 @@ int main(void)
         T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(history_lists_versions),
         T(vault_is_closed_to_others), T(read_only_is_said_not_fatal),
     };
-    int failed = 0;
-    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
-        fs_name = all[i];
-        printf("# %s\n", fs_name);
-        failed += cmocka_run_group_tests(tests, NULL, NULL);
-    }
-    return failed ? 1 : 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return fixture_on_each_fs(all_tests);
 }
