@@ -269,7 +269,7 @@ def freeze(kit):
 @attack("ours")
 def withheld_stop(kit):
     """Silence while the owners call for a stop; the owners carry it by hand instead."""
-    kit.said("silence", seconds=kit.silence + 30, all_runs=True)
+    kit.said("silence", seconds=kit.silence + 30, ever=True)
     return kit.stop_by_hand()
 
 
@@ -288,7 +288,7 @@ def ring_skipped(kit):
     agent = kit.agent()
     kit.deliver(agent, kit.bundle(document, kit.quorum(document)), document, "accepted")
     kit.send_continue(agent, digest, [])
-    kit.said("check ring")
+    kit.said("check ring:", digest[:12])
     return kit.nothing_ran(digest)
 
 
@@ -302,7 +302,7 @@ def ring_reports_forged(kit):
               "outcome": "ok", "incidents": 0, "started": now(-60), "ended": now(-50), "soaked": now(-10)}
     forger = tree.Signer(name="forger")
     kit.send_continue(agent, digest, [forger.host_envelope("ring", json.dumps(report).encode())])
-    kit.said("check ring")
+    kit.said("check ring:", digest[:12])
     return kit.nothing_ran(digest)
 
 
@@ -335,7 +335,8 @@ def trust_file_swap(kit):
     document = kit.evil_trust()
     for signatures in ([kit.stranger_signs(document, "trust@portcullis")], [kit.signs(0, document, "trust@portcullis")]):
         kit.agent().send("trust", {"document": b64(document), "signatures": signatures})
-        kit.said_again("check quorum: trust file")
+        kit.said("check quorum: trust file")
+        kit.ground.begin()
     mine = kit.document()
     return kit.refused(kit.bundle(mine, [kit.stranger_signs(mine)]), mine, "signature")
 
@@ -372,7 +373,7 @@ def endless_data(kit):
     for _ in range(40):
         agent.raw(b" " * 65536)
     kit.reconnects(agent)
-    return kit.still_obeys() + "; runner and link use %d KiB" % kit.memory()
+    return kit.still_obeys() + kit.memory()
 
 
 @attack("ours", needs_quorum=False)
@@ -400,7 +401,7 @@ def output_flood(kit):
     kept = base64.b64decode(result["output"])
     if len(kept) > 65536 or not result["truncated"]:
         raise Owned("kept %d bytes, truncated %s" % (len(kept), result["truncated"]))
-    return "outcome %s, %d bytes kept, truncated; runner and link use %d KiB" % (result["outcome"], len(kept), kit.memory())
+    return "outcome %s, %d bytes kept, truncated" % (result["outcome"], len(kept)) + kit.memory()
 
 
 @attack("ours", needs_quorum=False)

@@ -26,16 +26,30 @@ class Ground:
     """What both kinds have: one host under attack, the owners' keys, and the stolen keys."""
 
     cap, silence, threshold = 10, SILENCE, 2
+    cannot = {}  # name of an attack: why it cannot be tried on this ground
 
     def take_server(self):
         """The honest server is off the network from here on; somebody else answers at its address."""
         raise NotImplementedError
 
-    def said(self, words, seconds, all_runs):
+    def memory(self):
+        """What the host's programs use, as words to add to a result: nothing where it cannot be seen from here."""
+        return ""
+
+    mark = 0  # how much of the log was there when the attack began: what an earlier one made the host say proves nothing
+
+    def begin(self):
+        self.mark = len(self.log_text())
+
+    def said(self, seconds, *words, ever=False):
+        """Waits for one line of the host's log that has all these words, said since the attack began (or ever)."""
         until = time.monotonic() + seconds
-        while words not in self.log_text(all_runs):
+        while True:
+            text = self.log_text()[0 if ever else self.mark:]
+            if any(all(w in line for w in words) for line in text.splitlines()):
+                return
             if time.monotonic() > until:
-                raise Owned("the host's log never says \"%s\"; its end:\n%s" % (words, self.log_text(False)[-1500:]))
+                raise Owned("the host's log has no line with %s; it says since:\n%s" % (" and ".join(map(repr, words)), text[-1500:]))
             time.sleep(0.1)
 
 
@@ -64,11 +78,11 @@ class Throwaway(Ground):
             self.files_server.shutdown()
         self.fleet.__exit__(*unused)
 
-    def log_text(self, all_runs):
-        return self.host.program.text(all_runs)
+    def log_text(self):
+        return self.host.program.text(all_runs=True)
 
     def memory(self):
-        """Resident KiB of the host's roles together."""
+        """Resident KiB of the host's roles together, in words."""
         total = 0
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -79,7 +93,7 @@ class Throwaway(Ground):
                         total += sum(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
             except OSError:
                 continue
-        return total
+        return "; runner and link use %d KiB" % total
 
     # --- with the real server's database in hand
 
@@ -205,6 +219,10 @@ class _Where:
 class Given(Ground):
     """Somebody's own fleet, described in a JSON file; see README.md beside this. The honest server must be stopped by hand first."""
 
+    cannot = dict.fromkeys(("malicious-mirror", "forged-result", "enrolment-hijack"), "changes the server's database behind its back: throwaway fleet only")
+    cannot["withheld-stop"] = "carries a file to the host: throwaway fleet only"
+    cannot["wrong-software"] = "answers on the API's port as well: throwaway fleet only"
+
     def __init__(self, path):
         with open(path, encoding="utf-8") as text:
             self.given = json.load(text)
@@ -220,11 +238,8 @@ class Given(Ground):
     def __exit__(self, *unused):
         pass
 
-    def log_text(self, _all_runs):
+    def log_text(self):
         return subprocess.run(self.given["read_log"], stdout=subprocess.PIPE, check=True).stdout.decode("utf-8", "replace")
-
-    def memory(self):
-        return 0
 
     def take_server(self):
         import tree

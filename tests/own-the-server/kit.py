@@ -21,7 +21,7 @@ class Kit:
     def __init__(self, ground, evil):
         self.ground, self.evil = ground, evil
         self.cap, self.silence, self.sequence = ground.cap, ground.silence, ground.sequence
-        self.markers, self.heard = [], {}
+        self.markers = []
         self.stranger = os.path.join(tempfile.mkdtemp(prefix="own-the-server."), "stranger")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.stranger], check=True)
 
@@ -97,7 +97,7 @@ class Kit:
         ack = self.deliver(self.agent(), bundle, document, "refused")
         if ack["why"] not in words:
             raise Owned("refused by check %s, expected %s: %s" % (ack["why"], " or ".join(words), ack["text"]))
-        self.said("check " + ack["why"])
+        self.ground.said(15, "check %s:" % ack["why"], *([hashlib.sha256(document).hexdigest()[:12]] if ack["why"] != "syntax" else []))
         self.nothing_ran(markers=markers)
         return "refused by check %s" % ack["why"]
 
@@ -126,7 +126,9 @@ class Kit:
         return base64.b64decode(result.get("output", "")).decode("utf-8", "replace").strip()
 
     def still_obeys(self):
-        """After an attack: a good order runs (so the host was not broken into silence)."""
+        """After an attack: a good order runs (so the host was not broken into silence); without owners' keys, a look is answered."""
+        if len(self.ground.owner_keys) < self.ground.threshold:
+            return self.still_answers()
         marker = "control-%d" % (self.sequence + 1)
         document = self.document(marker=marker)
         self.markers.remove(marker)
@@ -135,6 +137,15 @@ class Kit:
             raise Owned("the host says that a good order ran, but it left no trace")
         self.nothing_ran()
         return "the host still obeys its owners"
+
+    def still_answers(self):
+        agent, look = self.agent(), os.urandom(16).hex()
+        agent.send("look", {"look": look, "action": "metrics", "params": {}})
+        result = agent.wait("result", lambda r: r.get("look") == look)
+        if not result or result["outcome"] != "ok":
+            raise Owned("the host does not answer a look: %s" % result)
+        self.nothing_ran()
+        return "the host still answers (no owners' keys here for a good order)"
 
     def nothing_ran(self, _digest=None, markers=None):
         time.sleep(0.3)
@@ -145,17 +156,8 @@ class Kit:
                 raise Owned("%s exists: it ran" % marker)
         return "nothing ran"
 
-    def said(self, words, seconds=15, all_runs=False):
-        self.ground.said(words, seconds, all_runs)
-
-    def said_again(self, words):
-        """Once more than it was said before."""
-        self.heard[words] = self.heard.get(words, 0) + 1
-        until = time.monotonic() + 15
-        while self.ground.log_text(True).count(words) < self.heard[words]:
-            if time.monotonic() > until:
-                raise Owned("the host's log says \"%s\" fewer than %d times" % (words, self.heard[words]))
-            time.sleep(0.1)
+    def said(self, *words, seconds=15, ever=False):
+        self.ground.said(seconds, *words, ever=ever)
 
     def reconnects(self, agent):
         """The host drops this connection and comes back."""
