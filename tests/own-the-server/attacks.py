@@ -298,7 +298,7 @@ def ring_reports_forged(kit):
     document, digest = kit.two_rings()
     agent = kit.agent()
     kit.deliver(agent, kit.bundle(document, kit.quorum(document)), document, "accepted")
-    report = {"portcullis": "ring/1", "tenant": "city", "host": json.loads(document)["hosts"][0], "order_sha256": digest, "run": 0, "ring": 0,
+    report = {"portcullis": "ring/1", "tenant": kit.ground.tenant, "host": json.loads(document)["hosts"][0], "order_sha256": digest, "run": 0, "ring": 0,
               "outcome": "ok", "incidents": 0, "started": now(-60), "ended": now(-50), "soaked": now(-10)}
     forger = tree.Signer(name="forger")
     kit.send_continue(agent, digest, [forger.host_envelope("ring", json.dumps(report).encode())])

@@ -25,7 +25,8 @@ SILENCE = 60  # seconds: the shortest that a trust file may say
 class Ground:
     """What both kinds have: one host under attack, the owners' keys, and the stolen keys."""
 
-    cap, silence, threshold = 10, SILENCE, 2
+    tenant, cap, silence, threshold = "city", 10, SILENCE, 2
+    pause = 0.1  # seconds between two looks at the host's log
     cannot = {}  # name of an attack: why it cannot be tried on this ground
 
     def take_server(self):
@@ -36,21 +37,26 @@ class Ground:
         """What the host's programs use, as words to add to a result: nothing where it cannot be seen from here."""
         return ""
 
-    mark = 0  # how much of the log was there when the attack began: what an earlier one made the host say proves nothing
+    mark = ""  # the log's end when the attack began: what an earlier one made the host say proves nothing
 
     def begin(self):
-        self.mark = len(self.log_text())
+        self.mark = self.log_text()[-4096:]
+
+    def since(self, text):
+        """What the host has said since the attack began. The log is looked for by its end, not by its length: read_log may give a window that moves."""
+        at = text.rfind(self.mark)
+        return text if at < 0 else text[at + len(self.mark):]
 
     def said(self, seconds, *words, ever=False):
         """Waits for one line of the host's log that has all these words, said since the attack began (or ever)."""
         until = time.monotonic() + seconds
         while True:
-            text = self.log_text()[0 if ever else self.mark:]
+            text = self.log_text() if ever else self.since(self.log_text())
             if any(all(w in line for w in words) for line in text.splitlines()):
                 return
             if time.monotonic() > until:
                 raise Owned("the host's log has no line with %s; it says since:\n%s" % (" and ".join(map(repr, words)), text[-1500:]))
-            time.sleep(0.1)
+            time.sleep(self.pause)
 
 
 class Throwaway(Ground):
@@ -220,6 +226,7 @@ class Given(Ground):
     """Somebody's own fleet, described in a JSON file; see README.md beside this. The honest server must be stopped by hand first."""
 
     cannot = dict.fromkeys(("malicious-mirror", "forged-result", "enrolment-hijack"), "changes the server's database behind its back: throwaway fleet only")
+    pause = 1.0  # read_log may be an ssh
     cannot["withheld-stop"] = "carries a file to the host: throwaway fleet only"
     cannot["wrong-software"] = "answers on the API's port as well: throwaway fleet only"
 
@@ -228,9 +235,17 @@ class Given(Ground):
             self.given = json.load(text)
         self.name, self.ref, self.files = self.given["host"].split("#")[0], self.given["host"], self.given["files"]
         self.owner_keys, self.sequence = self.given.get("owner_keys", []), self.given["sequence"]
-        self.cap, self.silence, self.threshold = self.given["cap"], self.given["silence"], self.given["threshold"]
         with open(self.given["trust"], "rb") as document:
             self.trust_document = document.read()
+        self.read_trust(json.loads(self.trust_document))
+
+    def read_trust(self, trust):
+        self.tenant, self.cap, self.threshold = trust["tenant"], trust["cap"]["C"], trust["thresholds"]["C"]
+        self.silence = trust.get("silence", 900)
+        if trust["dwell"] and self.owner_keys:
+            print("# the trust file's dwell is %d s, so a good order would wait that long: owner_keys are not used. Enrol the host with a trust file"
+                  " of --dwell 0 for the attacks that need them." % trust["dwell"], flush=True)
+            self.owner_keys = []
 
     def __enter__(self):
         return self

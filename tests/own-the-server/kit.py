@@ -40,7 +40,7 @@ class Kit:
         if "sequence" not in changes:
             self.sequence += 1
         hosts = hosts or [self.me()]
-        order = {"portcullis": "order/1", "id": os.urandom(16).hex(), "tenant": "city", "class": class_, "action": action,
+        order = {"portcullis": "order/1", "id": os.urandom(16).hex(), "tenant": self.ground.tenant, "class": class_, "action": action,
                  "params": params or {"argv": ["/bin/touch", self.marker_path(marker)], "timeout": 30, "output": 4096},
                  "hosts": hosts, "count": len(hosts), "not_before": now(-60), "expires": now(3600), "sequence": self.sequence,
                  "says": "An attack of tests/own-the-server."}
@@ -139,11 +139,15 @@ class Kit:
         return "the host still obeys its owners"
 
     def still_answers(self):
-        agent, look = self.agent(), os.urandom(16).hex()
-        agent.send("look", {"look": look, "action": "metrics", "params": {}})
-        result = agent.wait("result", lambda r: r.get("look") == look)
-        if not result or result["outcome"] != "ok":
-            raise Owned("the host does not answer a look: %s" % result)
+        """Asked again for a while: the host may be dropping the attack's line as this begins, or have answered its looks of this second."""
+        until, result = time.monotonic() + 75, None
+        while not result or result["outcome"] != "ok":
+            if time.monotonic() > until:
+                raise Owned("the host does not answer a look: %s" % result)
+            agent, look = self.agent(), os.urandom(16).hex()
+            agent.send("look", {"look": look, "action": "metrics", "params": {}})
+            time.sleep(1)
+            result = agent.wait("result", lambda r, look=look: r.get("look") == look, seconds=5)
         self.nothing_ran()
         return "the host still answers (no owners' keys here for a good order)"
 
@@ -174,7 +178,7 @@ class Kit:
     def accepted_tree(self):
         """Makes sure that the host has accepted a tree of several entries; its size."""
         for _ in range(2):
-            self.evil.log.append(b'{"portcullis":"entry/1","tenant":"city","type":"refusal","time":"%s","body":{}}' % now().encode())
+            self.evil.log.append(b'{"portcullis":"entry/1","tenant":"%s","type":"refusal","time":"%s","body":{}}' % (self.ground.tenant.encode(), now().encode()))
         agent = self.agent()
         size = len(self.evil.log.entries)
         agent.send("checkpoint", {"checkpoint": self.evil.log.checkpoint(), "from": agent.seen(), "consistency": self.evil.log.consistency(agent.seen())})
@@ -192,7 +196,7 @@ class Kit:
 
     def send_continue(self, agent, digest, reports):
         chain = hashlib.sha256(b"".join(hashlib.sha256(opened(r)).digest() for r in reports)).hexdigest()
-        entry = {"portcullis": "entry/1", "tenant": "city", "type": "continue", "time": now(),
+        entry = {"portcullis": "entry/1", "tenant": self.ground.tenant, "type": "continue", "time": now(),
                  "body": {"order_sha256": digest, "run": 0, "ring": 1, "count": len(reports), "reports": chain}}
         index = self.evil.log.append(json.dumps(entry).encode())
         body = {"order_sha256": digest, "run": 0, "ring": 1, "reports": [{"envelope": r} for r in reports]}
@@ -226,7 +230,7 @@ class Kit:
         owner = trust["owners"][0]
         blob = base64.b64decode(owner["key"].split()[1])
         fingerprint = "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-        return json.dumps({"portcullis": "revoke/1", "tenant": "city", "owner": owner["name"], "key": fingerprint, "created": now(),
+        return json.dumps({"portcullis": "revoke/1", "tenant": self.ground.tenant, "owner": owner["name"], "key": fingerprint, "created": now(),
                            "reason": "stolen (says the attacker)"}).encode()
 
     def serve_file(self, content):
