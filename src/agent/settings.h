@@ -158,6 +158,9 @@ struct pc_path_settings_list {
     X(fleet, reconnect_max_ns, "reconnect-max", DURATION, "5m", PC_S(1), PC_S(3600), RESTART,                           \
       "longest wait before another try to reach the server",                                                           \
       "The wait doubles from a second up to this, each time a random part of it, so that hosts do not come in waves.")  \
+    X(fleet, upgrade_wait_ns, "upgrade-wait", DURATION, "60s", PC_S(1), PC_S(3600), RESTART,                            \
+      "how long a new version may take to come up",                                                                    \
+      "A fetched program runs on trial before it takes the place of the old one: it has to reach the server within this time.") \
     X(fleet, jobs, "jobs", NUMBER, "4", 1, 12, RESTART, "programs of orders that may run at one time",                 \
       "Further orders that may start wait for a place. Looks have four places of their own.")                           \
     X(fleet, block_mounts, "block-mount", PATHS, "", 0, 0, RESTART, "file systems on which hash.block holds (repeatable)", \

@@ -1,9 +1,10 @@
 /*
- * Owns `agent.upgrade`: fetches a newer portcullisd, checks it against the hash that the owners signed, asks it for its version, and puts it in place of the
- * running file by one rename; the old one stays beside it as NAME.previous. Never to a lower version: an old hole must not come back with valid signatures.
+ * Owns `agent.upgrade`: fetches a newer portcullisd, checks it against the hash that the owners signed, asks it for its version, leaves it for its trial
+ * (trial.c), and tells the result at the next start, by which version it is that starts. Never to a lower version: an old hole must not come back with valid
+ * signatures. The order's row says `running` until then, so that no crash makes it run again.
  */
-#include "host/options.h"
 #include "host/runner.h"
+#include "host/trial.h"
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -118,20 +119,6 @@ static int check_hash(int fd, const json_t *params)
     return PC_E_UNVERIFIED;
 }
 
-/* One rename in place; a crash before it changes nothing, after it everything is done. */
-static int put_in_place(const char *program, const char *fresh)
-{
-    char previous[4200], folder[4200];
-    snprintf(previous, sizeof previous, "%s.previous", program);
-    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(program, '/') - program), program);
-    if (unlink(previous) < 0 && errno != ENOENT)
-        return -errno;
-    if (link(program, previous) < 0 || rename(fresh, program) < 0)
-        return -errno;
-    _close_ int dir = open(folder[0] ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return dir < 0 || fsync(dir) < 0 ? -errno : 0;
-}
-
 static int upgrade(const struct pc_task *t, const char *fresh)
 {
     const char *version = json_string_value(json_object_get(t->params, "version"));
@@ -143,16 +130,14 @@ static int upgrade(const struct pc_task *t, const char *fresh)
         r = -errno;
     if (fd >= 0)
         close(TAKE_FD(fd)); /* a file open for writing cannot be started */
-    if (r == 0)
-        r = check_version(fresh, version);
-    return r < 0 ? r : put_in_place(t->r->program, fresh);
+    return r < 0 ? r : check_version(fresh, version);
 }
 
 static int work(void *arg)
 {
     const struct pc_task *t = arg;
     char fresh[4200];
-    snprintf(fresh, sizeof fresh, "%s.new", t->r->program);
+    pc_trial_path(t->r->program, fresh, sizeof fresh);
     (void)unlink(fresh); /* of an upgrade that was interrupted */
     int r = upgrade(t, fresh);
     if (r < 0) {
@@ -160,15 +145,64 @@ static int work(void *arg)
         printf("upgrade: %s; nothing was changed\n", pc_strerror(r));
         return 1;
     }
-    printf("%s is version %s now; the one before is %s.previous\n", t->r->program, json_string_value(json_object_get(t->params, "version")), t->r->program);
-    return fflush(stdout) == 0 ? 0 : 1;
+    return 0;
+}
+
+static int remember(struct pc_runner *r, const char *order_sha256, const char *version)
+{
+    char text[160];
+    int n = snprintf(text, sizeof text, "%s %s", order_sha256, version);
+    return pc_memory_put(r->file, "upgrade", text, (size_t)n);
 }
 
 static void after(struct pc_task *t, struct pc_outcome *how)
 {
+    const char *version = json_string_value(json_object_get(t->params, "version"));
     if (strcmp(how->word, "ok") != 0)
         return;
-    t->r->exit_status = PC_EXIT_UPGRADED; /* the loop ends once nothing runs any more; `host` starts the new program */
+    if (remember(t->r, t->order_sha256, version) < 0) {
+        how->word = "failed";
+        how->text = "that a new program waits for its trial cannot be written down (is the disk full?); nothing was changed";
+        return;
+    }
+    pc_tell_event(t->r, PC_LEVEL_NOTICE, "upgrade", "order %.12s: version %s is fetched and checked; now its trial", t->order_sha256, version);
+    how->later = true;
+    t->r->exit_status = PC_EXIT_UPGRADED; /* the loop ends once nothing runs any more; `host` tries the new program */
+}
+
+/* The trial's failure in words, as the host left it. */
+static void read_why(const struct pc_runner *r, char *out, size_t cap)
+{
+    _free_ char *text = NULL;
+    size_t len;
+    if (pc_fleet_read(r->dir.fd, PC_FILE_TRIAL, 512, &text, &len) == 0)
+        snprintf(out, cap, "%s", text);
+    else
+        snprintf(out, cap, "the host ended before its trial was over");
+}
+
+bool pc_upgrade_settle(struct pc_runner *r, const struct pc_kept_order *k)
+{
+    _free_ char *kept = NULL;
+    size_t len;
+    char why[520] = "", text[1024];
+    if (pc_memory_get(r->file, "upgrade", &kept, &len) < 0 || len < 66 || strncmp(kept, k->sha256, 64) != 0)
+        return false;
+    if (r->trial)
+        return true;
+    const char *version = kept + 65;
+    struct pc_outcome how = {.word = strcmp(version, PC_VERSION) == 0 ? "ok" : "failed", .text = text};
+    if (how.word[0] == 'o') {
+        snprintf(text, sizeof text, "%s is version %s now; the one before is %s.previous", r->program, version, r->program);
+    } else {
+        char fresh[4200];
+        pc_trial_path(r->program, fresh, sizeof fresh);
+        (void)unlink(fresh);
+        read_why(r, why, sizeof why);
+        snprintf(text, sizeof text, "version %s is not taken: %s; version %s goes on, nothing was changed", version, why, PC_VERSION);
+    }
+    pc_order_over(r, k->sha256, &how);
+    return true;
 }
 
 enum pc_act pc_act_upgrade(struct pc_task *t)
@@ -176,6 +210,10 @@ enum pc_act pc_act_upgrade(struct pc_task *t)
     const char *version = json_string_value(json_object_get(t->params, "version"));
     if (number_of(version) <= number_of(PC_VERSION)) {
         snprintf(t->text, sizeof t->text, "version %s is not higher than %s, which runs here", version, PC_VERSION);
+        return PC_ACT_REFUSED;
+    }
+    if (!t->r->watched) {
+        snprintf(t->text, sizeof t->text, "no `portcullisd host` watches this runner, so nobody would try the new version: start it that way");
         return PC_ACT_REFUSED;
     }
     if (strcmp(t->r->program, "/proc/self/exe") == 0) {

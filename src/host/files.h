@@ -18,6 +18,7 @@
 #define PC_FILE_MEMORY "fleet.db"
 #define PC_FILE_SOCKET "runner.sock"
 #define PC_FILE_LOCK "runner.lock"
+#define PC_FILE_TRIAL "upgrade.why"      /* from the host to the runner: why the trial of an upgrade failed */
 
 struct pc_fleet_dir {
     int fd; /* -1: not open */

@@ -43,7 +43,7 @@ void pc_host_usage(FILE *f)
     fputs("\nAll take --config FILE, --state DIR (the guard's folder, default " PC_STATE_DEFAULT ") and --fleet-state DIR (default DIR/fleet).\n", f);
 }
 
-enum { CONFIG = 256, STATE, FLEET, SERVER, CA, TRUST, TRUST_SIG, NAME, TOKEN, AGAIN, NO_GUARD, PROTECT, PATH };
+enum { CONFIG = 256, STATE, FLEET, SERVER, CA, TRUST, TRUST_SIG, NAME, TOKEN, AGAIN, NO_GUARD, PROTECT, PATH, WATCHED, TRIAL };
 static const struct option longs[] = {{"config", required_argument, NULL, CONFIG},
                                       {"state", required_argument, NULL, STATE},
                                       {"fleet-state", required_argument, NULL, FLEET},
@@ -57,6 +57,8 @@ static const struct option longs[] = {{"config", required_argument, NULL, CONFIG
                                       {"no-guard", no_argument, NULL, NO_GUARD},
                                       {"protect", required_argument, NULL, PROTECT},
                                       {"path", required_argument, NULL, PATH},
+                                      {"watched", no_argument, NULL, WATCHED},
+                                      {"trial", no_argument, NULL, TRIAL},
                                       {"help", no_argument, NULL, 'h'},
                                       {NULL, 0, NULL, 0}};
 
@@ -90,6 +92,10 @@ static bool take(struct pc_host_options *o, int c)
         o->again = true;
     else if (c == NO_GUARD)
         o->no_guard = true;
+    else if (c == WATCHED)
+        o->watched = true;
+    else if (c == TRIAL)
+        o->trial = true;
     else if (c == 'h')
         o->help = true;
     else

@@ -9,7 +9,7 @@
 /* The command lines of portcullisd's fleet roles, and what all of them do first. */
 #define PC_EXIT_USAGE 2
 #define PC_EXIT_CONFIG 78
-#define PC_EXIT_UPGRADED 64 /* the runner: a newer program is in place, start that */
+#define PC_EXIT_UPGRADED 64 /* the runner: a newer program waits for its trial; a trial: it came up (trial.h) */
 #define PC_STATE_DEFAULT "/var/lib/portcullis"
 #define PC_FLEET_DEFAULT PC_STATE_DEFAULT "/fleet"
 #define PC_TRUST_SIGS_MAX 16
@@ -25,6 +25,8 @@ struct pc_host_options {
     uint32_t protects;
     const char *path;                               /* fetch */
     bool again, no_guard, help;
+    bool watched;                                   /* runner: a host started us, and knows what PC_EXIT_UPGRADED means */
+    bool trial;                                     /* host, runner: of a fetched program, which starts no order (trial.h) */
     char **argv;                                    /* our own words */
     char program[4096];                             /* the file that this process runs: what an upgrade replaces */
 };

@@ -2,6 +2,7 @@
  * Owns the runner's side of runner.sock: one link at a time, frames in by a table, frames out at the rate that the protocol allows. Everything that comes in
  * is the attacker's, whichever user the link runs as: the peer's credentials only keep others from taking its place.
  */
+#include "host/options.h"
 #include "host/runner.h"
 
 #include "base/cleanup.h"
@@ -96,6 +97,8 @@ static void welcome(struct pc_runner *r, const char *json, size_t len)
     r->outbox_at = 0;
     r->outbox_again_ns = pc_boot_ns() + AGAIN_NS;
     pc_event(r->log, PC_LEVEL_INFO, "online", NULL, "connected to the server");
+    if (r->trial)
+        r->exit_status = PC_EXIT_UPGRADED; /* that is what the trial is about: a host that cannot be reached could not be helped */
 }
 
 static const struct {

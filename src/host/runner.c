@@ -236,7 +236,7 @@ static void turn(struct pc_runner *r, int signal_fd)
     pc_peer_step(r, now);
     if (r->jobs && pc_jobs_step(r->jobs, now))
         pc_schedule(r);
-    if (r->exit_status == PC_EXIT_UPGRADED && r->running == 0 && r->looking == 0)
+    if (r->exit_status == PC_EXIT_UPGRADED && r->running == 0 && (r->looking == 0 || r->trial)) /* looks are asked again */
         r->end = true;
     if (now >= r->next_tick_ns) {
         r->next_tick_ns = now + TICK_NS;
@@ -314,6 +314,8 @@ int pc_role_runner(const struct pc_host_options *o)
     r->dir.fd = r->listen_fd = r->peer_fd = -1;
     r->config = o->config;
     r->program = o->program;
+    r->watched = o->watched;
+    r->trial = o->trial;
     r->blocker = (struct pc_child){.pid_fd = -1, .out_fd = -1};
     r->started_ns = pc_boot_ns();
     snprintf(r->guard_dir, sizeof r->guard_dir, "%s", o->state ? o->state : PC_STATE_DEFAULT);

@@ -66,6 +66,7 @@ struct pc_runner {
     struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
     bool blocks_changed;            /* it no longer fits the timers */
     bool silent, full, end;
+    bool watched, trial;            /* a host watches us; we are a fetched program on trial: no order starts, and all is well once the server welcomed us */
     int exit_status;
 };
 
@@ -74,6 +75,7 @@ struct pc_outcome { /* how a run ended */
     const char *text;             /* why, in words: the output instead of the job's; or NULL */
     const struct pc_job_end *job; /* or NULL */
     const json_t *data;           /* borrowed, or NULL */
+    bool later;                   /* not over yet: the next start tells (an upgrade) */
 };
 
 /* Unix seconds, and CLOCK_BOOTTIME seconds. */
@@ -157,6 +159,11 @@ enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t);
 struct pc_task *pc_task_new(struct pc_runner *r, const char *action, const json_t *params);
 void pc_task_free(struct pc_task *t);
 int pc_task_arg(char ***list, const char *text); /* appends to argv or envp */
+
+/*
+ * At the start, for an order that was running: when it is the upgrade that led to this start, tells its result (a trial tells nothing) and returns true.
+ */
+bool pc_upgrade_settle(struct pc_runner *r, const struct pc_kept_order *k);
 
 /* The words of a program of ours that fetches one file of the server to its standard output, as the link's user (link.c, role fetch). */
 int pc_fetch_words(const struct pc_runner *r, const char *path, char ***argv);

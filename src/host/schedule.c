@@ -233,7 +233,8 @@ static int try_start(void *ctx, const struct pc_kept_order *k)
     struct pc_start_facts f = {.now = pc_now(), .waited = pc_boot_s() - k->since_boot, .ring_open = k->ring_open,
                                .halted = pc_memory_halted(r->file, k->sha256)};
     enum pc_check c = pc_order_may_start(&l.order, &l.envelope, &r->trust, &r->revoked, &r->memory, &f, why, sizeof why);
-    bool place = l.order.class_ == PC_CLASS_S || r->running < r->settings.jobs;
+    /* A stop never waits, not even for the trial of a new program. */
+    bool place = l.order.class_ == PC_CLASS_S || (r->running < r->settings.jobs && !r->trial && r->exit_status != PC_EXIT_UPGRADED);
     if (c == PC_CHECK_OK && place)
         start_order(r, &l);
     else if (c != PC_CHECK_OK)
@@ -294,8 +295,6 @@ static int try_expire(void *ctx, const struct pc_kept_order *kept)
 
 void pc_schedule(struct pc_runner *r)
 {
-    if (r->exit_status == PC_EXIT_UPGRADED)
-        return; /* the next program starts what may start */
     save_unsaved(r);
     (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r); /* what cannot be read now is read at the next tick */
     (void)pc_memory_orders(r->file, PC_ORDER_SOAKING, try_soaked, r);
@@ -304,6 +303,8 @@ void pc_schedule(struct pc_runner *r)
 
 static int report_unknown(void *ctx, const struct pc_kept_order *k)
 {
+    if (pc_upgrade_settle(ctx, k))
+        return 0;
     struct pc_outcome how = {.word = "unknown", .text = "the runner ended between the start and the result: how far it came is not known; it is not run again"};
     pc_order_over(ctx, k->sha256, &how);
     return 0;

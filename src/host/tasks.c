@@ -154,7 +154,8 @@ static void job_done(void *ctx, const struct pc_job_end *end)
             pc_event(t->r->log, PC_LEVEL_WARNING, "memory", NULL, "the answer to a look is lost: %s", pc_strerror(e));
     } else {
         t->r->running--;
-        pc_order_over(t->r, t->order_sha256, &how);
+        if (!how.later)
+            pc_order_over(t->r, t->order_sha256, &how);
     }
     pc_task_free(t);
 }

@@ -349,14 +349,16 @@ class Link(Case):
 
 
 class Upgrade(Case):
-    def newer(self, path, version):
-        """This very program with another version in it, which is as long."""
+    def newer(self, path, version, fault=(b"", b"")):
+        """This very program with another version in it, which is as long; and perhaps with a fault, as long too."""
         old = rig.run(PORTCULLISD, "--version").split()[1]
         with open(PORTCULLISD, "rb") as f:
             program = f.read()
         self.assertIn(b"portcullisd %s" % old.encode(), program)
         with open(path, "wb") as f:
-            f.write(program.replace(b"portcullisd %s" % old.encode(), b"portcullisd %s" % version.encode()).replace(b"\0%s\0" % old.encode(), b"\0%s\0" % version.encode()))
+            program = program.replace(b"portcullisd %s" % old.encode(), b"portcullisd %s" % version.encode())
+            program = program.replace(b"\0%s\0" % old.encode(), b"\0%s\0" % version.encode())
+            f.write(program.replace(*fault) if fault[0] else program)
         with open(path, "rb") as f:
             return f.read()
 
@@ -371,12 +373,17 @@ class Upgrade(Case):
             result = open_envelope(host.read("result"), "result")
         return result["outcome"], base64.b64decode(result["output"]).decode()
 
-    def test_only_to_what_was_signed_and_only_upwards(self):
+    def setUp(self):
+        super().setUp()
         os.mkdir(self.path("bin"), 0o755)
         self.program = self.path("bin/portcullisd")
         shutil.copy(PORTCULLISD, self.program)
+        with open(self.config, "a") as f:
+            f.write("[fleet]\nupgrade-wait = 2s\n")
         self.enroll()
         self.start()
+
+    def test_only_to_what_was_signed_and_only_upwards(self):
         host = self.host()
         program = self.newer(self.path("newer"), "0.9.0")
         self.server.files["/files/portcullisd"] = program + b"one byte more"
@@ -387,11 +394,75 @@ class Upgrade(Case):
         self.assertEqual(self.upgrade(host, "0.0.9", sha256(program))[0], "refused")
         host.hello["checkpoint_size"] = 2
         self.server.files["/files/portcullisd"] = program
-        outcome, text = self.upgrade(host, "0.9.0", sha256(program), lambda: self.host(2))
+        pid = self.process.pid
+        outcome, text = self.upgrade(host, "0.9.0", sha256(program), lambda: self.host(3))
         self.assertEqual(outcome, "ok", text)
-        self.assertEqual(self.host(2).hello["agent"], "0.9.0")
+        self.assertEqual([self.host(n).hello["agent"] for n in (2, 3)], ["0.9.0", "0.9.0"])  # its trial, and then for good
         self.assertEqual(rig.run(self.program, "--version"), "portcullisd 0.9.0\n")
-        self.assertTrue(os.path.exists(self.program + ".previous"))
+        self.assertEqual(rig.run(self.program + ".previous", "--version"), rig.run(PORTCULLISD, "--version"))
+        self.assertFalse(os.path.exists(self.program + ".new"))
+        self.assertEqual((self.process.pid, self.process.poll()), (pid, None))  # the same process: systemd sees no restart
+
+    def script(self, text):
+        """A program that calls itself 0.9.0; whatever else is asked of it, it notes down and does this."""
+        return b"#!/bin/sh\ncase $1 in --version) echo portcullisd 0.9.0; exit;; esac\necho \"$1\" >>%s\n%s\n" % (self.path("trials").encode(), text.encode())
+
+    def fails(self, program, reason, connection=2):
+        """One that does not come up: the old one goes on, and says why."""
+        self.server.files["/files/portcullisd"] = program
+        host = self.host()
+        outcome, text = self.upgrade(host, "0.9.0", sha256(program), lambda: self.host(connection))
+        self.assertEqual(outcome, "failed", text)
+        self.assertIn(reason, text)
+        back = self.host(connection)
+        self.assertEqual(back.hello["agent"], rig.run(PORTCULLISD, "--version").split()[1])
+        self.assertEqual(rig.run(self.program, "--version"), rig.run(PORTCULLISD, "--version"))
+        self.assertEqual(sorted(os.listdir(self.path("bin"))), ["portcullisd"])
+        self.assertIn(reason, self.log())
+        self.assertEqual(self.log().count("trying the new program"), 1)
+        self.assertIn(rig.lines(self.path("trials")), ([], ["host"]))
+        back.hello["checkpoint_size"] = 1  # and it works: the same host takes the next order
+        document = self.fleet.order([back.hello["host"]], "script.run", {"argv": ["/bin/echo", "still here"], "timeout": 5, "output": 100})
+        bundle, digest = self.fleet.bundle(document, 1)
+        back.send("bundle", bundle)
+        result = {}
+        while result.get("order_sha256") != digest:
+            result = open_envelope(back.read("result"), "result")
+        self.assertEqual(base64.b64decode(result["output"]), b"still here\n")
+
+    def test_one_that_ends_at_once(self):
+        self.fails(self.script("exit 3"), "it ended with status 3;")
+
+    def test_one_that_crashes(self):
+        self.fails(self.script("kill -SEGV $$"), "it was ended by signal 11;")
+
+    def test_one_that_hangs_and_will_not_end(self):
+        self.fails(self.script("trap '' TERM; while :; do sleep 1; done"), "it was not connected to the server within 2 s;")
+
+    def test_one_whose_runner_does_not_start(self):
+        self.fails(self.newer(self.path("newer"), "0.9.0", (b"runner.lock\0", b"run/er.lock\0")), "it ended with status 1;")
+
+    def test_one_whose_link_never_connects(self):
+        self.fails(self.newer(self.path("newer"), "0.9.0", (b"\0link.crt\0", b"\0link.crx\0")), "it was not connected to the server within 2 s;")
+
+    def test_a_host_killed_during_the_trial(self):
+        self.server.files["/files/portcullisd"] = program = self.script("exec sleep 60")
+        host = self.host()
+
+        def killed():
+            until = time.monotonic() + 20
+            while not rig.lines(self.path("trials")):
+                self.assertLess(time.monotonic(), until, self.log())
+                time.sleep(0.02)
+            self.process.kill()
+            self.process.wait()
+            self.start()
+            return self.host(2)
+        outcome, text = self.upgrade(host, "0.9.0", sha256(program), killed)
+        self.assertEqual(outcome, "failed", text)
+        self.assertIn("the host ended before its trial was over", text)
+        self.assertEqual(rig.lines(self.path("trials")), ["host"])  # not tried again
+        self.assertEqual(sorted(os.listdir(self.path("bin"))), ["portcullisd"])
 
 
 if __name__ == "__main__":
