@@ -7,6 +7,7 @@
 #include "agent/settings_table.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
 
 #include <ctype.h>
@@ -346,18 +347,7 @@ static ssize_t read_settings(const char *path, char *buf)
     _close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return -errno;
-    size_t got = 0;
-    while (got <= PC_SETTINGS_FILE_MAX) {
-        ssize_t n = read(fd, buf + got, PC_SETTINGS_FILE_MAX + 1 - got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        got += (size_t)n;
-    }
-    return (ssize_t)got;
+    return pc_read_full(fd, buf, PC_SETTINGS_FILE_MAX + 1);
 }
 
 int pc_settings_load(const char *path, struct pc_settings *out, char *err, size_t cap)

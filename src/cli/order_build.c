@@ -33,20 +33,11 @@ int pc_order_time(const char *option, const char *word, int64_t base, int64_t *o
 
 int pc_document_create(const char *path, const void *data, size_t len)
 {
-    _close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0 && errno == EEXIST)
+    int r = pc_create_file_at(AT_FDCWD, path, data, len, 0644);
+    if (r == -EEXIST)
         return pc_cli_fail(PC_EXIT_FAILED,
                            "%s: exists already: choose another name, or remove it and the signatures beside it", path);
-    if (fd < 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be made: %s", path, strerror(errno));
-    int r = pc_write_all(fd, data, len);
-    if (r == 0 && fsync(fd) < 0)
-        r = -errno;
-    if (r < 0) {
-        unlink(path);
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be written: %s", path, pc_strerror(r));
-    }
-    return 0;
+    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be written: %s", path, pc_strerror(r)) : 0;
 }
 
 static json_t *time_json(int64_t t)

@@ -28,24 +28,17 @@ int pc_cli_file_read(const char *path, size_t max, char **out, size_t *len)
         return -errno;
     if (S_ISDIR(st.st_mode))
         return -EISDIR;
-    size_t cap = S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : max + 1, used = 0;
+    size_t cap = S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : max + 1;
     _free_ char *data = malloc(cap + 1);
     if (!data)
         return -ENOMEM;
-    while (used < cap) {
-        ssize_t n = read(fd, data + used, cap - used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        used += (size_t)n;
-    }
-    if (used > max || used == cap)
+    ssize_t used = pc_read_full(fd, data, cap);
+    if (used < 0)
+        return (int)used;
+    if ((size_t)used == cap)
         return PC_E_LIMIT; /* larger than allowed, or growing while we read */
     data[used] = 0;
-    *len = used;
+    *len = (size_t)used;
     *out = TAKE_PTR(data);
     return 0;
 }
@@ -71,15 +64,6 @@ int pc_cli_make_folder_of(const char *path)
     return 0;
 }
 
-static int write_synced(const char *path, const void *data, size_t len, unsigned mode)
-{
-    _close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    if (fd < 0)
-        return -errno;
-    int r = pc_write_all(fd, data, len);
-    return r == 0 && fsync(fd) < 0 ? -errno : r;
-}
-
 int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode)
 {
     _free_ char *temporary = NULL;
@@ -90,11 +74,11 @@ int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned
         temporary = NULL;
         return -ENOMEM;
     }
-    r = write_synced(temporary, data, len, mode);
-    if (r == 0 && rename(temporary, path) < 0)
+    r = pc_create_file_at(AT_FDCWD, temporary, data, len, mode);
+    if (r == 0 && rename(temporary, path) < 0) {
         r = -errno;
-    if (r < 0 && r != -EEXIST)
         unlink(temporary);
+    }
     return r;
 }
 

@@ -5,34 +5,12 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-static int read_fetched(int fd, char **out, size_t *len)
-{
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_size <= 0 || st.st_size > PC_ENVELOPE_MAX)
-        return PC_E_LIMIT;
-    char *text = malloc((size_t)st.st_size + 1);
-    if (!text)
-        return -ENOMEM;
-    ssize_t n = pread(fd, text, (size_t)st.st_size, 0);
-    if (n < 0) {
-        free(text);
-        return -EIO;
-    }
-    text[n] = 0;
-    *out = text;
-    *len = (size_t)n;
-    return 0;
-}
 
 static void after(struct pc_task *t, struct pc_outcome *how)
 {
@@ -42,7 +20,7 @@ static void after(struct pc_task *t, struct pc_outcome *how)
     const char *word = "syntax", *want = json_string_value(json_object_get(t->params, "sha256"));
     if (strcmp(how->word, "ok") != 0)
         return;
-    int x = read_fetched(t->fd, &text, &len);
+    int x = pc_read_regular(t->fd, PC_ENVELOPE_MAX, &text, &len);
     if (x == 0)
         x = pc_envelope_parse(text, len, &e);
     if (x == 0 && strcmp(e.sha256, want) != 0) {

@@ -53,23 +53,7 @@ int pc_fleet_lock(int dir_fd)
 static int read_whole(int dir_fd, const char *name, int flags, size_t max, char **data, size_t *len)
 {
     _close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode))
-        return PC_E_REFUSED;
-    if (st.st_size < 0 || (uint64_t)st.st_size > max)
-        return PC_E_LIMIT;
-    _free_ char *text = malloc((size_t)st.st_size + 1);
-    if (!text)
-        return -ENOMEM;
-    ssize_t n = pc_pread_full(fd, text, (size_t)st.st_size, 0);
-    if (n < 0)
-        return (int)n;
-    text[n] = 0;
-    *data = TAKE_PTR(text);
-    *len = (size_t)n;
-    return 0;
+    return fd < 0 ? -errno : pc_read_regular(fd, max, data, len);
 }
 
 int pc_fleet_read(int dir_fd, const char *name, size_t max, char **data, size_t *len)

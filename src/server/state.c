@@ -212,33 +212,16 @@ int pc_server_state_lock(struct pc_server_state *s)
 int pc_server_state_read(const struct pc_server_state *s, const char *name, char **out, size_t *len)
 {
     _close_ int fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
-        return PC_E_LIMIT;
-    _free_ char *text = malloc((size_t)st.st_size + 1);
-    if (!text)
-        return -ENOMEM;
-    ssize_t n = pc_pread_full(fd, text, (size_t)st.st_size, 0);
-    if (n < 0)
-        return (int)n;
-    text[n] = 0;
-    *len = (size_t)n;
-    *out = TAKE_PTR(text);
-    return 0;
+    return fd < 0 ? -errno : pc_read_regular(fd, FILE_MAX, out, len);
 }
 
 static int write_file(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
 {
-    _close_ int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd < 0)
-        return -errno;
-    int ret = pc_write_all(fd, data, len);
-    if (ret == 0 && (fsync(fd) < 0 || fsync(dir_fd) < 0))
+    int ret = pc_create_file_at(dir_fd, name, data, len, mode);
+    if (ret == 0 && fsync(dir_fd) < 0) {
         ret = -errno;
-    if (ret < 0)
         unlinkat(dir_fd, name, 0);
+    }
     return ret;
 }
 

@@ -99,19 +99,8 @@ static int read_record(const struct drill_folder *f, const char *name, size_t ma
     _close_ int fd = drill_folder_open_file(f, f->fd, name, O_RDONLY, 1);
     if (fd < 0)
         return fd;
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (st.st_size < 0 || (uint64_t)st.st_size > max)
-        return PC_E_LIMIT;
-    _free_ char *text = calloc(1, (size_t)st.st_size + 1);
-    if (!text)
-        return -ENOMEM;
-    ssize_t n = pc_pread_full(fd, text, (size_t)st.st_size, 0);
-    if (n < 0)
-        return (int)n;
-    *out = TAKE_PTR(text);
-    return 0;
+    size_t len;
+    return pc_read_regular(fd, max, out, &len);
 }
 
 static int parse_head(char *line, struct drill_manifest *m)

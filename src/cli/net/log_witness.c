@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/str.h"
 #include "cli/net/log_walk.h"
 #include "cli/net/net.h"
@@ -42,15 +43,7 @@ static void witness_clear(struct witness *w)
 
 static int write_new(const char *path, const char *text)
 {
-    _close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!f)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: %s", path, pc_strerror(-errno));
-    fd = -1;
-    bool good = fprintf(f, "%s\n", text) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    int r = good ? 0 : -errno;
-    if (fclose(f) != 0 && good)
-        r = -errno;
+    int r = pc_create_file_at(AT_FDCWD, path, text, strlen(text), 0600);
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: %s", path, pc_strerror(r)) : 0;
 }
 
@@ -58,7 +51,7 @@ static int make_key(const struct pc_cli *cli, const char *name, const char *path
 {
     struct pc_skey key;
     uint8_t seed[32];
-    char secret[PC_NOTE_KEY_TEXT_MAX], public[PC_NOTE_KEY_TEXT_MAX];
+    char secret[PC_NOTE_KEY_TEXT_MAX + 1], public[PC_NOTE_KEY_TEXT_MAX];
     if (!path)
         return pc_cli_fail(PC_EXIT_USAGE, "log witness --make NAME: -o FILE says where to write the key");
     if (RAND_priv_bytes(seed, sizeof seed) != 1)
@@ -66,11 +59,12 @@ static int make_key(const struct pc_cli *cli, const char *name, const char *path
     int r = pc_skey_make(name, PC_SIG_COSIGNATURE, seed, &key);
     OPENSSL_cleanse(seed, sizeof seed);
     if (r == 0)
-        r = pc_skey_format(&key, secret, sizeof secret);
+        r = pc_skey_format(&key, secret, PC_NOTE_KEY_TEXT_MAX);
     if (r >= 0)
         r = pc_vkey_format(&key.pub, public, sizeof public);
     OPENSSL_cleanse(&key, sizeof key);
-    int status = r < 0 ? pc_cli_fail(PC_EXIT_USAGE, "%s: cannot be the name of a witness: no spaces, no \"+\"", name) : write_new(path, secret);
+    int status = r < 0 ? pc_cli_fail(PC_EXIT_USAGE, "%s: cannot be the name of a witness: no spaces, no \"+\"", name)
+                       : write_new(path, strcat(secret, "\n"));
     OPENSSL_cleanse(secret, sizeof secret);
     if (status)
         return status;
