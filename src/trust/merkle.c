@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* --- hashes ------------------------------------------------------------------------------------------------------- */
@@ -207,6 +208,16 @@ int pc_merkle_root(uint64_t size, pc_merkle_read *read, void *ctx, uint8_t out[P
     return range_hash(&b, 0, size, out);
 }
 
+/* From a subtree (count leaves from first) into its left or right half; the hash of the other half is part of the proof. */
+static int descend(struct builder *b, bool left, uint64_t *first, uint64_t *count)
+{
+    uint64_t half = left_half(*count);
+    int r = left ? add_range(b, *first + half, *count - half) : add_range(b, *first, half);
+    *first += left ? 0 : half;
+    *count = left ? half : *count - half;
+    return r;
+}
+
 /* PATH of RFC 6962 section 2.1.1, from the root downwards. */
 int pc_merkle_inclusion_proof(uint64_t index, uint64_t size, pc_merkle_read *read, void *ctx,
                               uint8_t (*out)[PC_HASH_LEN], size_t cap, size_t *n)
@@ -216,16 +227,7 @@ int pc_merkle_inclusion_proof(uint64_t index, uint64_t size, pc_merkle_read *rea
     struct builder b = {.read = read, .ctx = ctx, .out = out, .cap = cap};
     uint64_t first = 0, count = size;
     while (count > 1) {
-        uint64_t half = left_half(count);
-        int r;
-        if (index - first < half) {
-            r = add_range(&b, first + half, count - half);
-            count = half;
-        } else {
-            r = add_range(&b, first, half);
-            first += half;
-            count -= half;
-        }
+        int r = descend(&b, index - first < left_half(count), &first, &count);
         if (r < 0)
             return r;
     }
@@ -244,15 +246,7 @@ int pc_merkle_consistency_proof(uint64_t size1, uint64_t size2, pc_merkle_read *
     uint64_t first = 0, count = size2;
     int r = 0;
     while (first + count != size1) {
-        uint64_t half = left_half(count);
-        if (size1 - first <= half) {
-            r = add_range(&b, first + half, count - half);
-            count = half;
-        } else {
-            r = add_range(&b, first, half);
-            first += half;
-            count -= half;
-        }
+        r = descend(&b, size1 - first <= left_half(count), &first, &count);
         if (r < 0)
             return r;
     }
