@@ -76,6 +76,21 @@ size_t pc_put(const struct pc_cli *cli, enum pc_style style, const char *text)
     return columns;
 }
 
+void pc_put_lines(const struct pc_cli *cli, char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == 0)
+            text[i] = '?';
+    for (char *line = text, *next; line && *line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = 0;
+        printf("    ");
+        pc_put(cli, PC_PLAIN, line);
+        putchar('\n');
+    }
+}
+
 void pc_say(const struct pc_cli *cli, enum pc_style style, const char *fmt, ...)
 {
     va_list ap;

@@ -12,7 +12,12 @@ enum pc_style { PC_PLAIN = 0, PC_BOLD, PC_DIM, PC_RED, PC_GREEN, PC_YELLOW };
  * out as \xNN, whatever the sender did about them. text NULL prints "-". Returns the columns it took.
  */
 size_t pc_put(const struct pc_cli *cli, enum pc_style style, const char *text);
-/* The same as a string of our own; *columns may be NULL. Free it. */
+/*
+ * Prints what a program wrote line by line, each indented by four and made safe as above. text is `len` bytes and a NUL,
+ * and is changed (cut into lines).
+ */
+void pc_put_lines(const struct pc_cli *cli, char *text, size_t len);
+/* The same as pc_put as a string of our own; *columns may be NULL. Free it. */
 char *pc_safe_text(const struct pc_cli *cli, const char *text, size_t *columns);
 /* Our own text, with a style. */
 void pc_say(const struct pc_cli *cli, enum pc_style style, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -135,17 +135,7 @@ static void put_output(const struct pc_cli *cli, const json_t *weighed)
     size_t len = 0;
     if (pc_json_base64(json_object_get(weighed, "output"), PC_OUTPUT_MAX, &text, &len) < 0)
         return;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == 0)
-            text[i] = '?';
-    for (char *line = text, *next; line && *line; line = next) {
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = 0;
-        printf("    ");
-        pc_put(cli, PC_PLAIN, line);
-        putchar('\n');
-    }
+    pc_put_lines(cli, text, len);
 }
 
 void pc_facts_print(const struct pc_cli *cli, const json_t *weighed)

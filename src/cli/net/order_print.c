@@ -109,7 +109,6 @@ static void put_hosts(const struct pc_cli *cli, const json_t *v)
     }
 }
 
-/* Line by line, each made safe: a program's output may say anything to a terminal. */
 static void put_output(const struct pc_cli *cli, const json_t *h)
 {
     _free_ char *text = NULL;
@@ -119,17 +118,7 @@ static void put_output(const struct pc_cli *cli, const json_t *h)
     printf("\n  ");
     pc_put(cli, PC_BOLD, pc_text_of(h, "host"));
     printf(" wrote%s%s:\n", pc_truth_of(h, "proven") ? "" : ", the server says", pc_truth_of(h, "output_truncated") ? " (not all of it was kept)" : "");
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == 0)
-            text[i] = '?';
-    for (char *line = text, *next; line && *line; line = next) {
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = 0;
-        printf("    ");
-        pc_put(cli, PC_PLAIN, line);
-        putchar('\n');
-    }
+    pc_put_lines(cli, text, len);
 }
 
 void pc_order_view_print(const struct pc_cli *cli, const json_t *view, bool output)
