@@ -104,11 +104,10 @@ enum pc_act pc_act_block(struct pc_task *t)
         snprintf(t->text, sizeof t->text, "this is %s, which no order can block", path);
         return PC_ACT_REFUSED;
     }
-    json_t *data = json_pack("{s:s}", "sha256", hex);
-    int e = data ? pc_timer_start(t->r, "block", t->order_sha256, (uint64_t)json_integer_value(json_object_get(t->params, "seconds")), data, false, &t->timer)
-                 : -ENOMEM;
-    json_decref(data);
-    if (e == 0 && (e = renew(t->r, why, sizeof why)) < 0)
+    if (pc_task_timer(t, "block", json_pack("{s:s}", "sha256", hex), false) < 0)
+        return PC_ACT_FAILED;
+    int e = renew(t->r, why, sizeof why);
+    if (e < 0)
         (void)pc_timer_drop(t->r, t->timer);
     snprintf(t->text, sizeof t->text, "%s%s", e < 0 ? "not blocked: " : "starts no more: ", e < 0 ? why[0] ? why : pc_strerror(e) : hex);
     return e < 0 ? PC_ACT_FAILED : PC_ACT_OK;

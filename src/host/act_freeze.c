@@ -172,14 +172,8 @@ static void after(struct pc_task *t, struct pc_outcome *how)
 
 enum pc_act pc_act_freeze(struct pc_task *t)
 {
-    json_t *data = json_object();
-    int e = data ? pc_timer_start(t->r, "freeze", t->order_sha256, (uint64_t)json_integer_value(json_object_get(t->params, "seconds")), data, false, &t->timer)
-                 : -ENOMEM;
-    json_decref(data);
-    if (e < 0) {
-        snprintf(t->text, sizeof t->text, "the timer that ends it could not be written down: %s", pc_strerror(e));
+    if (pc_task_timer(t, "freeze", json_object(), false) < 0)
         return PC_ACT_FAILED;
-    }
     t->spec.spawn.run = work;
     t->spec.spawn.arg = t;
     t->after = after;

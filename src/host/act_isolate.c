@@ -129,15 +129,10 @@ static void after(struct pc_task *t, struct pc_outcome *how)
 
 enum pc_act pc_act_isolate(struct pc_task *t)
 {
-    uint64_t seconds = (uint64_t)json_integer_value(json_object_get(t->params, "seconds"));
     json_t *data = json_pack("{s:O}", "allow", json_object_get(t->params, "allow"));
-    /* The newest order says how long: an older timer would undo it too early. */
-    int e = data ? pc_timer_start(t->r, "isolate", t->order_sha256, seconds, data, true, &t->timer) : -ENOMEM;
-    json_decref(data);
-    if (e < 0) {
-        snprintf(t->text, sizeof t->text, "the timer that ends it could not be written down: %s", pc_strerror(e));
+    /* The only one: the newest order says how long, an older timer would undo it too early. */
+    if (pc_task_timer(t, "isolate", data, true) < 0)
         return PC_ACT_FAILED;
-    }
     t->spec.spawn.run = work;
     t->spec.spawn.arg = t;
     t->spec.spawn.keep_fd = t->r->dir.fd;

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,26 +35,6 @@ static uint64_t number_of(const char *version)
     unsigned v[3] = {0};
     (void)sscanf(version, "%9u.%9u.%9u", &v[0], &v[1], &v[2]);
     return ((uint64_t)v[0] << 42) + ((uint64_t)v[1] << 21) + v[2];
-}
-
-static int hash_file(int fd, char hex[65])
-{
-    static unsigned char chunk[64 << 10];
-    unsigned char digest[32];
-    EVP_MD_CTX *h = EVP_MD_CTX_new();
-    int r = h && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
-    off_t at = 0;
-    ssize_t n = 0;
-    while (r == 0 && (n = pread(fd, chunk, sizeof chunk, at)) > 0) {
-        at += n;
-        r = EVP_DigestUpdate(h, chunk, (size_t)n) == 1 ? 0 : -EIO;
-    }
-    if (r == 0 && (n < 0 || EVP_DigestFinal_ex(h, digest, NULL) != 1))
-        r = -EIO;
-    EVP_MD_CTX_free(h);
-    if (r == 0)
-        pc_hex(digest, sizeof digest, hex);
-    return r;
 }
 
 static int wait_child(const struct pc_child *c)
@@ -109,10 +88,12 @@ static int check_version(const char *path, const char *version)
 
 static int check_hash(int fd, const json_t *params)
 {
+    uint8_t digest[32];
     char hex[65];
-    int r = hash_file(fd, hex);
+    int r = pc_hash_file(fd, NULL, NULL, digest);
     if (r < 0)
         return r;
+    pc_hex(digest, sizeof digest, hex);
     if (strcmp(hex, json_string_value(json_object_get(params, "sha256"))) == 0)
         return 0;
     printf("the fetched file is not the one that the owners signed: its SHA-256 is %s\n", hex);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "host/files.h"
 #include "kern/deadman.h"
 #include "kern/fan.h"
 
@@ -15,7 +16,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mntent.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -55,24 +55,24 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* 0 and the hash; -ETIMEDOUT when the file is too large to be hashed in time. */
-static int hash_fd(int fd, uint8_t out[32], uint64_t until_ns, struct blocker *b)
+struct haste {
+    uint64_t until_ns;
+    const timer_t *deadman; /* pushed at each step; or NULL */
+};
+
+static int in_time(void *ctx)
 {
-    static unsigned char chunk[256 << 10];
-    EVP_MD_CTX *h = EVP_MD_CTX_new();
-    int r = h && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
-    off_t at = 0;
-    ssize_t n = 0;
-    while (r == 0 && (n = pread(fd, chunk, sizeof chunk, at)) > 0) {
-        at += n;
-        r = EVP_DigestUpdate(h, chunk, (size_t)n) != 1 ? -EIO : pc_mono_ns() > until_ns ? -ETIMEDOUT : 0;
-        if (b)
-            (void)pc_deadman_push(b->deadman, DEADMAN_NS);
-    }
-    if (r == 0 && (n < 0 || EVP_DigestFinal_ex(h, out, NULL) != 1))
-        r = -EIO;
-    EVP_MD_CTX_free(h);
-    return r;
+    const struct haste *h = ctx;
+    if (h->deadman)
+        (void)pc_deadman_push(*h->deadman, DEADMAN_NS);
+    return pc_mono_ns() > h->until_ns ? -ETIMEDOUT : 0;
+}
+
+/* 0 and the hash; -ETIMEDOUT when the file is too large to be hashed in time. */
+static int hash_fd(int fd, uint8_t out[32], uint64_t until_ns, const timer_t *deadman)
+{
+    struct haste h = {until_ns, deadman};
+    return pc_hash_file(fd, in_time, &h, out);
 }
 
 bool pc_blocker_spares(const uint8_t sha256[32], char *name, size_t cap)
@@ -126,7 +126,7 @@ static bool may_run(struct blocker *b, int fd)
     struct entry *e = slot_of(b, &st);
     if (still_true(e, &st))
         return !e->blocked;
-    if (hash_fd(fd, sha256, pc_mono_ns() + HASH_DEADLINE_NS, b) < 0)
+    if (hash_fd(fd, sha256, pc_mono_ns() + HASH_DEADLINE_NS, &b->deadman) < 0)
         return true;
     *e = (struct entry){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .mtime = st.st_mtim, .ctime = st.st_ctim, .known = true,
                         .blocked = on_list(b->list, sha256) && !is_spared(&st)};

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -95,6 +96,26 @@ int pc_fleet_replace(int dir_fd, const char *name, const void *data, size_t len,
 bool pc_fleet_has(int dir_fd, const char *name)
 {
     return faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int pc_hash_file(int fd, int (*step)(void *ctx), void *ctx, uint8_t out[32])
+{
+    static unsigned char chunk[256 << 10];
+    uint8_t digest[32];
+    EVP_MD_CTX *h = EVP_MD_CTX_new();
+    int r = h && EVP_DigestInit_ex(h, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+    off_t at = 0;
+    ssize_t n = 0;
+    while (r == 0 && (n = pread(fd, chunk, sizeof chunk, at)) > 0) {
+        at += n;
+        r = EVP_DigestUpdate(h, chunk, (size_t)n) != 1 ? -EIO : step ? step(ctx) : 0;
+    }
+    if (r == 0 && (n < 0 || EVP_DigestFinal_ex(h, digest, NULL) != 1))
+        r = -EIO;
+    EVP_MD_CTX_free(h);
+    if (r == 0)
+        memcpy(out, digest, sizeof digest);
+    return r;
 }
 
 int pc_split_address(const char *text, char *host, size_t host_cap, uint16_t *port)

@@ -47,6 +47,12 @@ struct pc_fleet_owner {
 int pc_fleet_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_fleet_owner owner);
 bool pc_fleet_has(int dir_fd, const char *name);
 
+/*
+ * SHA-256 of a whole file, from its first byte, wherever the descriptor stands. step (may be NULL) is asked after every 256 KiB and ends it by an error. One
+ * thread a process (a static buffer). 0, -errno, or step's error; out is untouched then.
+ */
+int pc_hash_file(int fd, int (*step)(void *ctx), void *ctx, uint8_t out[32]);
+
 /* link.json: everything the link needs to know, and nothing that matters if it is stolen. */
 struct pc_link_facts {
     char host[128];        /* NAME#HOSTID */

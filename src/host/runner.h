@@ -186,6 +186,8 @@ enum pc_act pc_act_unblock(struct pc_task *t);
 /* only: takes the place of all others of its kind. */
 int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only,
                    uint64_t *number);
+/* For prepare: the same for the params' `seconds`. On an error t->text says what it was. data is taken; NULL counts as no memory. */
+int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only);
 int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data); /* what undoing it needs to know */
 int pc_timer_drop(struct pc_runner *r, uint64_t number); /* forgets it: its stop did not take hold */
 int pc_timers_recover(struct pc_runner *r); /* at the start: applies again what is still to hold */

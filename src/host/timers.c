@@ -33,6 +33,16 @@ int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha2
     return e;
 }
 
+int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only)
+{
+    uint64_t seconds = (uint64_t)json_integer_value(json_object_get(t->params, "seconds"));
+    int e = data ? pc_timer_start(t->r, kind, t->order_sha256, seconds, data, only, &t->timer) : -ENOMEM;
+    json_decref(data);
+    if (e < 0)
+        snprintf(t->text, sizeof t->text, "the timer that ends it could not be written down: %s", pc_strerror(e));
+    return e;
+}
+
 int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data)
 {
     _free_ char *text = json_dumps(data, JSON_COMPACT);
