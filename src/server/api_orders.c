@@ -104,6 +104,15 @@ static int add_ack(void *ctx, const char *host_id, struct pc_store_blob envelope
     return 0;
 }
 
+/* Of a ring that another follows: what halts an order is in here. */
+static int add_ring(void *ctx, const char *host_id, struct pc_store_blob envelope)
+{
+    struct outputs *o = ctx;
+    _json_ json_t *e = json_loadb(envelope.data, envelope.len, 0, NULL);
+    show_envelope(o, json_object_get(o->by_id, host_id), "report", e, envelope.len);
+    return 0;
+}
+
 static void show_output(json_t *host, const struct pc_result *res, size_t max)
 {
     size_t len = res->output_len < max ? res->output_len : max;
@@ -147,7 +156,9 @@ static int add_outputs(struct pc_server *s, const char *sha256, json_t *hosts, s
         const char *id = strchr(json_string_value(json_object_get(h, "host")), '#');
         json_object_set(o.by_id, id + 1, h);
     }
-    int ret = s->store->ops->reports(s->store, "ack", sha256, add_ack, &o);
+    int ret = s->store->ops->reports(s->store, "ring", sha256, add_ring, &o);
+    if (ret == 0)
+        ret = s->store->ops->reports(s->store, "ack", sha256, add_ack, &o);
     if (ret == 0)
         ret = s->store->ops->reports(s->store, "result", sha256, add_output, &o);
     json_decref(o.by_id);

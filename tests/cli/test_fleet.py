@@ -309,6 +309,26 @@ class Orders(Case):
         one = json.loads(r.stdout)["hosts"][0]
         self.assertEqual((one["proven"], one["outcome"], one["exit"], one["server_says"]), (True, "failed", 3, "ok"))
 
+    def test_why_a_ring_halted(self):
+        row = self.running()
+        row["state"] = "halted"
+        self.server.run_order(row, self.web1)
+        self.server.host_row(row, self.web1)["report"] = self.web1.ring(row["order_sha256"], 0, incidents=2)
+        view = self.json("order", "status", row["id"])
+        self.assertEqual(view["reported"], [{"ring": 0, "reports": 1, "failures": 0, "incidents": 2}])
+        self.assertEqual((view["hosts"][0]["report"]["incidents"], view["hosts"][1]["report"]), (2, None))
+        out = self.good("order", "status", row["id"])
+        self.assertIn("halted    ring 1 reported 0 failures (0 allowed) and 2 guard incidents (0 allowed): no later ring starts", out)
+        self.server.host_row(row, self.web1)["report"] = self.web1.ring(row["order_sha256"], 0)
+        self.assertNotIn("no later ring starts", self.good("order", "status", row["id"]))
+
+    def test_forged_ring_report(self):
+        row = self.running()
+        self.server.host_row(row, self.web1)["report"] = self.web2.ring(row["order_sha256"], 0, incidents=2)
+        one = json.loads(self.bad(1, "", "order", "status", row["id"], "--json").stdout)
+        self.assertIn("forged ring report: another key", one["hosts"][0]["problem"])
+        self.assertEqual(one["reported"], [])
+
     def test_hidden_host(self):
         row = self.running()
         del row["hosts"][1]

@@ -18,6 +18,23 @@ static enum pc_style style_of(const char *word)
     return PC_PLAIN;
 }
 
+/* The rings whose hosts reported more than the owners allowed: why the rest does not run, in the hosts' own words. */
+static void put_halting(const json_t *v)
+{
+    const json_t *halt = json_object_get(v, "halt"), *ring;
+    json_int_t failures = pc_number_of(halt, "failures"), incidents = pc_number_of(halt, "incidents");
+    size_t i;
+    char text[64];
+    json_array_foreach(json_object_get(v, "reported"), i, ring) {
+        json_int_t failed = pc_number_of(ring, "failures"), seen = pc_number_of(ring, "incidents");
+        if (failed <= failures && seen <= incidents)
+            continue;
+        printf("  halted    ring %lld reported %s (%lld allowed)", (long long)pc_number_of(ring, "ring") + 1, pc_count(failed, "failure", text),
+               (long long)failures);
+        printf(" and %s (%lld allowed): no later ring starts\n", pc_count(seen, "guard incident", text), (long long)incidents);
+    }
+}
+
 static void put_head(const struct pc_cli *cli, const json_t *v)
 {
     const json_t *by = json_object_get(v, "approved_by"), *name;
@@ -44,7 +61,9 @@ static void put_head(const struct pc_cli *cli, const json_t *v)
     }
     if (json_is_array(by))
         printf("%s(%lld needed)", json_array_size(by) ? " " : "by nobody ", (long long)pc_number_of(v, "needed"));
-    printf("\n\n");
+    putchar('\n');
+    put_halting(v);
+    putchar('\n');
 }
 
 /* "ok, exit 0"; what the server alone says has a question mark of its own column. */
@@ -74,6 +93,9 @@ static const char *proof_of(const json_t *h)
 
 static const char *why_of(const json_t *h)
 {
+    const json_t *report = json_object_get(h, "report");
+    if (json_is_object(report) && pc_number_of(report, "incidents") > 0)
+        return "guard incident";
     const json_t *ack = json_object_get(h, "ack");
     const char *signed_why = json_is_object(ack) ? pc_text_of(ack, "why") : NULL, *why = pc_text_of(h, "why");
     return signed_why && *signed_why ? signed_why : why && *why ? why : "";

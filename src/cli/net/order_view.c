@@ -18,6 +18,7 @@ struct weighing {
     struct pc_envelope envelope;
     bool hosts_known; /* the hosts that the server lists are those of the order's root */
     json_int_t problems;
+    json_int_t reports[PC_RINGS_MAX], failures[PC_RINGS_MAX], incidents[PC_RINGS_MAX];
 };
 
 static void weighing_clear(struct weighing *w)
@@ -145,6 +146,31 @@ static void problem(struct weighing *w, json_t *row, const char *what, const cha
     w->problems++;
 }
 
+/* The ring's account is made of what hosts signed, and of nothing else. */
+static void count_report(struct weighing *w, const struct pc_ring_report *r)
+{
+    if (r->ring >= PC_RINGS_MAX)
+        return;
+    w->reports[r->ring]++;
+    w->failures[r->ring] += strcmp(r->outcome, "ok") != 0;
+    w->incidents[r->ring] += r->incidents;
+}
+
+static void weigh_report(struct weighing *w, json_t *row, const struct pc_about *about)
+{
+    char why[128] = "";
+    struct pc_ring_report r;
+    enum pc_proof p = pc_proof_ring(json_object_get(row, "report"), about, &r, why, sizeof why);
+    json_t *shown = p == PC_PROOF_GOOD ? json_pack("{s:i,s:I,s:s,s:I,s:o}", "ring", (int)r.ring, "run", (json_int_t)r.run, "outcome", r.outcome, "incidents",
+                                                   (json_int_t)r.incidents, "soaked", time_json(r.soaked))
+                                       : json_null();
+    json_object_set_new(row, "report", shown);
+    if (p == PC_PROOF_FORGED)
+        problem(w, row, "the server shows a forged ring report", why);
+    else if (p == PC_PROOF_GOOD && belongs(w, about->host))
+        count_report(w, &r);
+}
+
 static void weigh_host(struct weighing *w, json_t *row, const struct pc_host_ref *host)
 {
     const struct pc_about about = {.tenant = w->order.tenant, .host = host, .order_sha256 = w->order.sha256};
@@ -166,6 +192,7 @@ static void weigh_host(struct weighing *w, json_t *row, const struct pc_host_ref
     json_object_set_new(row, "ack", a == PC_PROOF_GOOD ? ack_json(&ack) : json_null());
     if (a == PC_PROOF_FORGED)
         problem(w, row, "the server shows a forged acknowledgement", why);
+    weigh_report(w, row, &about);
     if (!mine)
         problem(w, row, "this host is not in the order", "");
     if (pc_fleet_pin(w->fleet, host) == PC_PIN_CHANGED)
@@ -240,6 +267,17 @@ static void put_order(json_t *view, const struct weighing *w)
     json_object_set_new(view, "expires", json_string(text));
 }
 
+static void put_rings(json_t *view, const struct weighing *w)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < PC_RINGS_MAX; i++)
+        if (w->reports[i])
+            json_array_append_new(list, json_pack("{s:i,s:I,s:I,s:I}", "ring", i, "reports", w->reports[i], "failures", w->failures[i], "incidents",
+                                                  w->incidents[i]));
+    json_object_set_new(view, "reported", list);
+    json_object_set_new(view, "halt", json_pack("{s:i,s:i}", "failures", (int)w->order.halt_failures, "incidents", (int)w->order.halt_incidents));
+}
+
 static int weigh(struct weighing *w, const struct pc_order_question *q, json_t *answer)
 {
     json_t *hosts = json_object_get(answer, "hosts");
@@ -253,6 +291,7 @@ static int weigh(struct weighing *w, const struct pc_order_question *q, json_t *
     put_order(answer, w);
     json_object_set_new(answer, "approved_by", approved_by(w));
     status = weigh_hosts(w, hosts);
+    put_rings(answer, w);
     json_object_set_new(answer, "problems", json_integer(w->problems));
     return status;
 }

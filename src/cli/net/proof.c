@@ -90,6 +90,22 @@ enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about,
     return p;
 }
 
+enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why, size_t why_len)
+{
+    _envelope_ struct pc_host_envelope e = {0};
+    struct pc_ring_report report;
+    enum pc_proof p = open_envelope(envelope, "ring", about, &e, why, why_len);
+    if (p != PC_PROOF_GOOD)
+        return p;
+    int r = pc_ring_report_parse(e.document, e.len, &report);
+    if (r < 0)
+        return r == -ENOMEM ? PC_PROOF_MEMORY : forged(why, why_len, "signed, but not a ring report");
+    p = about_this(about, report.tenant, &report.host, report.order_sha256, "", why, why_len);
+    if (p == PC_PROOF_GOOD)
+        *out = report;
+    return p;
+}
+
 const char *pc_proof_word(enum pc_proof p)
 {
     static const char *const words[] = {[PC_PROOF_NONE] = "server", [PC_PROOF_GOOD] = "signed", [PC_PROOF_FORGED] = "FORGED", [PC_PROOF_MEMORY] = "unknown"};

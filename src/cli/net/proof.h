@@ -22,6 +22,7 @@ struct pc_about {
 /* envelope: as the server gave it; NULL or JSON null is NONE. On GOOD *out is filled in (pc_result_clear); on FORGED why says what is wrong. */
 enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *about, struct pc_result *out, char *why, size_t why_len);
 enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about, struct pc_ack *out, char *why, size_t why_len);
+enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why, size_t why_len);
 /* "signed", "server", "FORGED": one word for tables. Static. */
 const char *pc_proof_word(enum pc_proof p);
 #endif
