@@ -19,7 +19,7 @@
 
 struct options {
     const char *config, *state;
-    char *protect[PC_SETTINGS_PATHS_MAX];
+    const char *protect[PC_SETTINGS_PATHS_MAX];
     uint32_t protects;
     bool check;
 };
@@ -45,14 +45,10 @@ static void usage(FILE *f)
 
 static int load_settings(const struct options *o, struct pc_settings *out)
 {
-    char err[512] = "";
-    const char *path = o->config ? o->config : PC_SETTINGS_PATH;
-    bool missing_is_fine = !o->config && access(path, F_OK) < 0 && errno == ENOENT;
-    int r = missing_is_fine ? pc_settings_default(out) : pc_settings_load(path, out, err, sizeof err);
-    for (uint32_t i = 0; r == 0 && i < o->protects; i++)
-        r = pc_settings_protect(out, o->protect[i], err, sizeof err);
+    char err[512];
+    int r = pc_settings_wanted(o->config, o->protect, o->protects, out, err, sizeof err);
     if (r < 0)
-        fprintf(stderr, "portcullisd: %s\n", err[0] ? err : pc_strerror(r));
+        fprintf(stderr, "portcullisd: %s\n", err);
     return r;
 }
 

@@ -380,6 +380,27 @@ int pc_settings_protect(struct pc_settings *s, const char *path, char *err, size
     return r;
 }
 
+int pc_settings_wanted(const char *config, const char *const *protect, uint32_t n, struct pc_settings *out, char *err,
+                       size_t cap)
+{
+    const char *path = config ? config : PC_SETTINGS_PATH;
+    bool missing_is_fine = !config && access(path, F_OK) < 0 && errno == ENOENT;
+    struct pc_settings s = {0};
+    if (cap)
+        err[0] = 0;
+    int r = missing_is_fine ? pc_settings_default(&s) : pc_settings_load(path, &s, err, cap);
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        r = pc_settings_protect(&s, protect[i], err, cap);
+    if (r < 0) {
+        pc_settings_free(&s);
+        if (cap && !err[0])
+            snprintf(err, cap, "%s", pc_strerror(r));
+        return r;
+    }
+    *out = s;
+    return 0;
+}
+
 const struct pc_path_settings *pc_settings_for(const struct pc_settings *s, const char *path)
 {
     const struct pc_path_settings *best = NULL;

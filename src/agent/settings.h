@@ -204,6 +204,12 @@ int pc_settings_load(const char *path, struct pc_settings *out, char *err, size_
 int pc_settings_parse(const char *name, const char *text, size_t len, struct pc_settings *out, char *err, size_t cap);
 /* Adds one folder to protect, checked like the key (for --protect). A folder that is there already is fine. */
 int pc_settings_protect(struct pc_settings *s, const char *path, char *err, size_t cap);
+/*
+ * As a command line asks for them: the file `config`, or for NULL the default one (PC_SETTINGS_PATH), which may be missing;
+ * then n folders to protect. Errors and err as pc_settings_load; out is untouched by a failure.
+ */
+int pc_settings_wanted(const char *config, const char *const *protect, uint32_t n, struct pc_settings *out, char *err,
+                       size_t cap);
 /* Settings of the longest [path] section that holds this path, or NULL. */
 const struct pc_path_settings *pc_settings_for(const struct pc_settings *s, const char *path);
 /* True when a reload from a to b cannot be complete; names ("[guard] mode, [limits] actors") go to names. */

@@ -137,15 +137,10 @@ int pc_host_main(int argc, char **argv)
 
 int pc_host_settings(const struct pc_host_options *o, struct pc_settings *out)
 {
-    char err[512] = "";
-    const char *path = o->config ? o->config : PC_SETTINGS_PATH;
-    bool missing_is_fine = !o->config && access(path, F_OK) < 0 && errno == ENOENT;
-    int r = missing_is_fine ? pc_settings_default(out) : pc_settings_load(path, out, err, sizeof err);
-    for (uint32_t i = 0; r == 0 && i < o->protects; i++)
-        r = pc_settings_protect(out, o->protect[i], err, sizeof err);
-    if (r == 0)
+    char err[512];
+    if (pc_settings_wanted(o->config, o->protect, o->protects, out, err, sizeof err) == 0)
         return 0;
-    fprintf(stderr, "portcullisd: %s\n", err[0] ? err : pc_strerror(r));
+    fprintf(stderr, "portcullisd: %s\n", err);
     return PC_EXIT_CONFIG;
 }
 

@@ -282,6 +282,23 @@ static void command_line_folders_are_checked_alike(void **state)
     pc_settings_free(&s);
 }
 
+static void a_command_line_is_followed_or_refused(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"/srv/a", "/srv/b"}, *const bad[] = {"/srv/a", "srv"};
+    struct pc_settings s = {.min_files = 4711};
+    char err[256];
+    assert_true(pc_settings_wanted("/nonexistent/portcullis.conf", good, 2, &s, err, sizeof err) < 0);
+    assert_string_equal(err, "/nonexistent/portcullis.conf: No such file or directory");
+    assert_int_equal(pc_settings_wanted("/dev/null", bad, 2, &s, err, sizeof err), PC_E_SYNTAX);
+    assert_non_null(strstr(err, "--protect srv"));
+    assert_int_equal(s.min_files, 4711);
+    assert_int_equal(pc_settings_wanted("/dev/null", good, 2, &s, err, sizeof err), 0);
+    assert_int_equal(s.protect.count, 2);
+    assert_string_equal(s.protect.path[1], "/srv/b");
+    pc_settings_free(&s);
+}
+
 static void restart_is_asked_for_when_needed(void **state)
 {
     (void)state;
@@ -405,6 +422,7 @@ int main(void)
         cmocka_unit_test(bounds_hold),
         cmocka_unit_test(load_reads_files_and_says_why_not),
         cmocka_unit_test(command_line_folders_are_checked_alike),
+        cmocka_unit_test(a_command_line_is_followed_or_refused),
         cmocka_unit_test(restart_is_asked_for_when_needed),
         cmocka_unit_test(shares_are_parts_of_the_whole),
         cmocka_unit_test(rules_match_by_program_folder_and_time),
