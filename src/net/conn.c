@@ -62,12 +62,15 @@ void pc_frame_unref(struct pc_frame *f)
 
 static void want(struct pc_conn *c, short events)
 {
+    if (c->held)
+        events &= ~EV_READ;
     if (c->closed || c->events == events)
         return;
     c->events = events;
     event_del(&c->ev);
     event_assign(&c->ev, c->set->base, c->fd, (short)(events | EV_PERSIST), pc_conn_ready, c);
-    event_add(&c->ev, NULL);
+    if (events)
+        event_add(&c->ev, NULL);
 }
 
 static void drop_queue(struct pc_conn *c)
@@ -263,11 +266,11 @@ static void handshake(struct pc_conn *c)
         c->set->ops.up(c);
 }
 
-/* Hands out whole frames at the front of data; returns the bytes used up. Stops when the connection is closed. */
+/* Hands out whole frames at the front of data; returns the bytes used up. Stops when the connection is closed or held. */
 static size_t take_frames(struct pc_conn *c, const uint8_t *data, size_t len)
 {
     size_t at = 0;
-    while (!c->closed) {
+    while (!c->closed && !c->held) {
         enum pc_frame_type type;
         uint32_t body;
         int ret = pc_frame_peek(data + at, len - at, c->set->limits.frame_max, &type, &body);
@@ -279,8 +282,10 @@ static size_t take_frames(struct pc_conn *c, const uint8_t *data, size_t len)
         }
         if (len - at < PC_FRAME_HEAD + (size_t)body)
             return at;
-        c->set->counters.frames_in++;
         c->set->ops.frame(c, type, data + at + PC_FRAME_HEAD, body);
+        if (c->held)
+            return at;
+        c->set->counters.frames_in++;
         at += PC_FRAME_HEAD + (size_t)body;
     }
     return at;
@@ -316,6 +321,13 @@ static void took(struct pc_conn *c, size_t used)
     }
 }
 
+static void take_kept(struct pc_conn *c)
+{
+    size_t used = take_frames(c, c->in, c->in_len);
+    if (!c->closed)
+        took(c, used);
+}
+
 static void received(struct pc_conn *c, const uint8_t *data, size_t len)
 {
     c->heard = c->set->now;
@@ -331,15 +343,13 @@ static void received(struct pc_conn *c, const uint8_t *data, size_t len)
         pc_conn_close(c, PC_END_MEMORY, "out of memory");
         return;
     }
-    used = take_frames(c, c->in, c->in_len);
-    if (!c->closed)
-        took(c, used);
+    take_kept(c);
 }
 
 static void read_turn(struct pc_conn *c)
 {
     uint8_t scratch[RECORD];
-    for (size_t turn = 0; turn < READ_TURN && !c->closed;) {
+    for (size_t turn = 0; turn < READ_TURN && !c->closed && !c->held;) {
         errno = 0;
         int n = SSL_read(c->ssl, scratch, sizeof scratch);
         if (n <= 0) {
@@ -350,8 +360,35 @@ static void read_turn(struct pc_conn *c)
         received(c, scratch, (size_t)n);
     }
     /* Bytes that OpenSSL has decrypted already raise no event. */
-    if (!c->closed && SSL_pending(c->ssl))
+    if (!c->closed && !c->held && SSL_pending(c->ssl))
         event_active(&c->ev, EV_READ, 0);
+}
+
+void pc_conn_hold(struct pc_conn *c)
+{
+    if (c->closed || c->held)
+        return;
+    c->held = true;
+    want(c, c->events);
+}
+
+void pc_conn_resume(struct pc_conn *c)
+{
+    if (c->closed || !c->held)
+        return;
+    c->held = false;
+    c->heard = c->set->now;
+    c->busy++;
+    if (c->in_len)
+        take_kept(c);
+    if (!c->closed && !c->held) {
+        want(c, (short)(c->events | EV_READ));
+        if (SSL_pending(c->ssl))
+            event_active(&c->ev, EV_READ, 0);
+    }
+    c->busy--;
+    if (c->closed)
+        release(c);
 }
 
 /* --- writing --------------------------------------------------------------------------------------------------------
@@ -489,7 +526,7 @@ void pc_conn_ready(evutil_socket_t fd, short events, void *arg)
     } else {
         if (events & EV_WRITE && c->out)
             write_turn(c);
-        if (!c->closed)
+        if (!c->closed && !c->held)
             read_turn(c);
     }
     c->busy--;
@@ -507,7 +544,7 @@ static enum pc_conn_end overdue(const struct pc_conn *c, int64_t now)
         return PC_END_SLOW;
     if (c->out && l->stall_s && now - c->progress > l->stall_s)
         return PC_END_SLOW;
-    return l->silence_s && now - c->heard > l->silence_s ? PC_END_SILENT : PC_ENDS;
+    return l->silence_s && !c->held && now - c->heard > l->silence_s ? PC_END_SILENT : PC_ENDS;
 }
 
 void pc_conn_tick(struct pc_conn *c, int64_t now)

@@ -20,6 +20,7 @@ struct pc_conn {
     int fd;
     short events;
     bool up, admitted, pending, closed;
+    bool held; /* not read from, until pc_conn_resume */
     enum pc_conn_end doom;          /* closed with this at the end of the turn; 0: no */
     uint8_t busy;                   /* calls on the stack that still use it */
     int64_t since, heard, progress; /* monotonic seconds */

@@ -24,6 +24,7 @@ struct pc_hub {
     struct pc_link *bucket[BUCKETS];
     uint32_t online;
     int64_t flush_at;
+    uint64_t links; /* so far */
 };
 
 static struct pc_link **bucket_of(struct pc_hub *h, const char *host_id)
@@ -245,6 +246,7 @@ static void on_hello(struct pc_hub *h, struct pc_conn *c, const uint8_t *body, s
                           .checkpoint_size = hello.checkpoint_size,
                           .sequence = hello.sequence,
                           .sent_size = hello.checkpoint_size,
+                          .serial = ++h->links,
                           .connected = pc_server_now(),
                           .event_allowance = EVENTS_BURST,
                           .dirty = true};
@@ -282,6 +284,7 @@ static void on_down(struct pc_conn *c, enum pc_conn_end end, const char *why)
     if (l) {
         pc_conn_set_user_of(c, NULL);
         take_out(h, l);
+        pc_inspect_forget(l);
         if (end != PC_END_CLOSED && end != PC_END_LOCAL)
             pc_server_log("link", "%s: closed: %s", l->ref.name, why);
         say_offline(l);

@@ -94,10 +94,16 @@ static double resident(void)
 void pc_api_metrics(struct pc_server *s, struct pc_http_request *r)
 {
     struct pc_buf b _buf_free_;
+    uint32_t checking, held;
+    unsigned threads;
     pc_buf_init(&b, 256u << 10);
     link_metrics(s, &b);
     writer_metrics(s, &b);
     http_metrics(s, &b);
+    pc_inspection_facts(s->inspection, &checking, &held, &threads);
+    gauge(&b, "reports_checking", "Documents of hosts that are being checked", checking);
+    gauge(&b, "links_held", "Hosts that are not read from until there is room for their documents", held);
+    gauge(&b, "check_threads", "Threads that check documents of hosts", threads);
     counter(&b, "reports_taken_total", "Documents of hosts stored", pc_server_reports_taken);
     counter(&b, "reports_forged_total", "Documents of hosts with a bad signature or another host's",
             pc_server_reports_forged);

@@ -1,15 +1,14 @@
 /*
- * Owns what hosts send: acks, results, ring reports, events, what they saw of the log. Checks that a document is signed
- * by the very host of the link, stores and logs it in one job, and says `got` after the commit. Must not judge
- * outcomes: progress.c does.
+ * Owns what hosts send: acks, results, ring reports, events, what they saw of the log. A document that inspect.c found
+ * to be signed by the very host of the link is stored and logged in one job, and `got` is said after the commit. Must
+ * not judge outcomes: progress.c does.
  */
-#include "server/server.h"
+#include "server/report.h"
 
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "trust/entry.h"
 #include "trust/json.h"
-#include "trust/report.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,20 +16,10 @@
 
 uint64_t pc_server_reports_taken, pc_server_reports_forged, pc_server_reports_unstored;
 
-/* One document on its way into store and log. */
-struct report {
-    struct pc_job job;
-    struct pc_server *server;
-    struct pc_host_envelope e;
-    struct pc_store_order_host state; /* what becomes of the host's part in the order; sha256 "": nothing */
-    char host_id[PC_HOST_ID_LEN + 1], key[PC_SHA256_HEX + 1];
-    const char *kind, *entry; /* of the store's report, of the log's entry */
-    char action[32];          /* of a look, whose newest answer is kept; "": none */
-    int64_t time;
-    bool fresh; /* not seen before */
-    size_t len;
-    char json[]; /* the envelope as it came */
-};
+static struct pc_report *report_of(struct pc_job *job)
+{
+    return (struct pc_report *)((char *)job - offsetof(struct pc_report, job));
+}
 
 /* How far a host is with an order; a report never takes it back. */
 static unsigned rank(const char *state)
@@ -42,12 +31,12 @@ static unsigned rank(const char *state)
     return PC_ARRAY_SIZE(order);
 }
 
-static int set_state(struct report *r, struct pc_store *s)
+static int set_state(struct pc_report *r, struct pc_store *s)
 {
     struct pc_store_order_host now;
     if (!*r->state.sha256)
         return 0;
-    int ret = s->ops->order_host_get(s, r->state.sha256, r->host_id, &now);
+    int ret = s->ops->order_host_get(s, r->state.sha256, r->host.id, &now);
     if (ret < 0)
         return ret == PC_E_NOTFOUND
                    ? 0
@@ -60,15 +49,15 @@ static int set_state(struct report *r, struct pc_store *s)
 
 static int report_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
-    struct report *r = (struct report *)job;
+    struct pc_report *r = report_of(job);
     struct pc_store_blob blob = {r->json, r->len};
-    int ret = s->ops->report_add(s, r->kind, r->key, r->host_id, r->e.sha256, r->time, blob);
+    int ret = s->ops->report_add(s, r->kind, r->key, r->host.id, r->e.sha256, r->time, blob);
     r->fresh = ret == 1;
     if (ret <= 0)
         return ret;
     ret = set_state(r, s);
     if (ret == 0 && *r->action)
-        ret = s->ops->latest(s, r->host_id, r->action, &blob, NULL, NULL);
+        ret = s->ops->latest(s, r->host.id, r->action, &blob, NULL, NULL);
     if (ret == 0 && r->entry) {
         _free_ char *entry = NULL;
         size_t len;
@@ -82,23 +71,23 @@ static int report_run(struct pc_job *job, struct pc_store *s, struct pc_log_batc
     return ret;
 }
 
-static void say_got(struct report *r)
+static void say_got(const struct pc_report *r)
 {
-    struct pc_link *l = pc_hub_find(r->server->hub, r->host_id);
+    struct pc_link *l = pc_hub_find(r->server->hub, r->host.id);
     char body[100];
     int n = snprintf(body, sizeof body, "{\"sha256\":\"%s\"}", r->e.sha256);
     if (l)
         pc_conn_send_body(l->conn, PC_FRAME_GOT, body, (size_t)n);
 }
 
-static void tell_watchers(const struct report *r)
+static void tell_watchers(const struct pc_report *r)
 {
     if (*r->state.sha256)
         pc_watch_say(r->server, "order-host", "{\"order\":\"%s\",\"host\":\"%s\",\"state\":\"%s\",\"why\":\"%s\"}",
                      r->state.sha256, r->state.host, r->state.state, r->state.why);
 }
 
-static void free_report(struct report *r)
+void pc_report_free(struct pc_report *r)
 {
     pc_host_envelope_clear(&r->e);
     free(r);
@@ -106,11 +95,11 @@ static void free_report(struct report *r)
 
 static void report_done(struct pc_job *job, int result)
 {
-    struct report *r = (struct report *)job;
+    struct pc_report *r = report_of(job);
     if (result < 0) {
         /* No `got`: the host keeps it and sends it again. */
         pc_server_reports_unstored++;
-        pc_server_log("reports", "a %s of %.8s was not stored: %s", r->kind, r->host_id, pc_strerror(result));
+        pc_server_log("reports", "a %s of %.8s was not stored: %s", r->kind, r->host.id, pc_strerror(result));
     } else {
         pc_server_reports_taken++;
         say_got(r);
@@ -120,132 +109,33 @@ static void report_done(struct pc_job *job, int result)
             tell_watchers(r);
         }
     }
-    free_report(r);
+    pc_report_free(r);
 }
 
-/* Opens the envelope and holds it against the link. NULL: not acceptable. */
-static struct report *take(struct pc_link *l, const char *kind, const uint8_t *body, size_t len)
+void pc_report_store(struct pc_report *r)
 {
-    struct report *r = calloc(1, sizeof *r + len);
-    if (!r)
-        return NULL;
-    r->server = l->server;
-    r->kind = kind;
-    r->len = len;
-    memcpy(r->json, body, len);
-    memcpy(r->host_id, l->ref.id, sizeof r->host_id);
-    if (pc_host_envelope_open(r->json, len, kind, &r->e) < 0) {
-        free(r);
-        pc_server_reports_forged++;
-        return NULL;
-    }
-    if (strcmp(r->e.id, l->ref.id) != 0) {
-        free_report(r);
-        pc_server_reports_forged++;
-        return NULL;
-    }
-    return r;
-}
-
-static bool same_host(const struct pc_link *l, const char *tenant, const struct pc_host_ref *host)
-{
-    return strcmp(tenant, l->server->state->settings.tenant) == 0 && strcmp(host->name, l->ref.name) == 0 &&
-           strcmp(host->id, l->ref.id) == 0;
-}
-
-static void set_part(struct report *r, const struct pc_host_ref *host, const char *sha256, const char *state,
-                     const char *why, const char *outcome, int code, int64_t time)
-{
-    struct pc_store_order_host *h = &r->state;
-    *h = (struct pc_store_order_host){.exit = code, .changed = time};
-    memcpy(h->sha256, sha256, sizeof h->sha256);
-    memcpy(h->host_id, host->id, sizeof h->host_id);
-    memcpy(h->host, host->name, sizeof h->host);
-    snprintf(h->state, sizeof h->state, "%s", state);
-    snprintf(h->why, sizeof h->why, "%s", why);
-    snprintf(h->outcome, sizeof h->outcome, "%s", outcome);
-}
-
-static bool submit(struct report *r)
-{
-    r->job.run = report_run;
-    r->job.done = report_done;
+    r->job = (struct pc_job){.run = report_run, .done = report_done};
     if (pc_writer_submit(r->server->writer, &r->job) < 0) {
         pc_server_reports_unstored++;
-        free_report(r); /* no `got`: it comes again */
+        pc_report_free(r); /* no `got`: it comes again */
     }
-    return true;
 }
 
-/* --- one function a frame; false: malformed
- * ------------------------------------------------------------------------------ */
+/* --- one function a frame; false: malformed ----------------------------------------------------------------------- */
 
 static bool on_ack(struct pc_link *l, const uint8_t *body, size_t len)
 {
-    struct pc_ack a;
-    struct report *r = take(l, "ack", body, len);
-    if (!r)
-        return false;
-    if (pc_ack_parse(r->e.document, r->e.len, &a) < 0 || !same_host(l, a.tenant, &a.host)) {
-        free_report(r);
-        return false;
-    }
-    memcpy(r->key, a.order_sha256, sizeof r->key);
-    r->time = a.time;
-    r->entry = a.verdict == PC_CHECK_OK ? "ack" : "refusal";
-    const char *word = pc_check_word(a.verdict);
-    /* A host without room keeps nothing: for it the order is still to be delivered. */
-    bool later = strcmp(word, "space") == 0;
-    if (!later)
-        set_part(r, &a.host, a.order_sha256, a.verdict == PC_CHECK_OK ? "accepted" : "refused", word, "", -1, a.time);
-    return submit(r);
+    return pc_inspect(l, PC_REPORT_ACK, body, len);
 }
 
-/* Results of orders change the host's part; results of looks are the newest answer. */
 static bool on_result(struct pc_link *l, const uint8_t *body, size_t len)
 {
-    struct pc_result res;
-    struct report *r = take(l, "result", body, len);
-    if (!r)
-        return false;
-    if (pc_result_parse(r->e.document, r->e.len, &res) < 0) {
-        free_report(r);
-        return false;
-    }
-    bool mine = same_host(l, res.tenant, &res.host);
-    r->time = res.ended;
-    if (*res.look) {
-        const char *action = pc_looks_action(l->server, res.look);
-        snprintf(r->key, sizeof r->key, "%s", res.look);
-        snprintf(r->action, sizeof r->action, "%s", action && strcmp(res.outcome, "ok") == 0 ? action : "");
-        r->entry = action && strcmp(action, "guard.incidents") == 0 ? "incident" : NULL;
-    } else {
-        memcpy(r->key, res.order_sha256, sizeof r->key);
-        r->entry = "result";
-        set_part(r, &res.host, res.order_sha256, res.outcome, "", res.outcome, res.exit, res.ended);
-    }
-    pc_result_clear(&res);
-    if (!mine) {
-        free_report(r);
-        return false;
-    }
-    return submit(r);
+    return pc_inspect(l, PC_REPORT_RESULT, body, len);
 }
 
 static bool on_ring(struct pc_link *l, const uint8_t *body, size_t len)
 {
-    struct pc_ring_report ring;
-    struct report *r = take(l, "ring", body, len);
-    if (!r)
-        return false;
-    if (pc_ring_report_parse(r->e.document, r->e.len, &ring) < 0 || !same_host(l, ring.tenant, &ring.host)) {
-        free_report(r);
-        return false;
-    }
-    memcpy(r->key, ring.order_sha256, sizeof r->key);
-    r->time = ring.soaked;
-    r->entry = "ring";
-    return submit(r);
+    return pc_inspect(l, PC_REPORT_RING, body, len);
 }
 
 struct seen {

@@ -324,6 +324,8 @@ static int make_parts(struct pc_server *s)
         ret = pc_progress_new(s, &s->progress);
     if (ret == 0)
         ret = pc_watch_new(s, &s->watch);
+    if (ret == 0)
+        ret = pc_inspection_new(s, &s->inspection);
     return ret;
 }
 
@@ -391,18 +393,20 @@ static int prepare(struct pc_server *s, struct sockets *fd, char *why, size_t wh
     return ret;
 }
 
-/* First nobody new, then what was submitted is committed and answered, then the links. */
+/* First nobody new, then what was taken is checked, committed and answered, then the links. */
 static void end(struct pc_server *s)
 {
     if (s->hub)
         pc_hub_stop_listening(s->hub);
     if (s->http)
         pc_http_stop_listening(s->http);
+    pc_inspection_drain(s->inspection);
     pc_writer_drain(s->writer);
     if (s->base)
         event_base_loop(s->base, EVLOOP_NONBLOCK); /* answers that are ready leave */
     pc_hub_free(s->hub);
     s->hub = NULL;
+    pc_inspection_free(s->inspection);
     pc_writer_stop(s->writer);
     pc_http_end(s->http);
     if (s->tick)
@@ -521,7 +525,7 @@ int pc_server_run(int argc, char **argv)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a core file would hold the log's key */
     signal(SIGPIPE, SIG_IGN);
-    mallopt(M_ARENA_MAX, 2); /* two threads; more arenas only hold memory back */
+    mallopt(M_ARENA_MAX, 2); /* one for each thread would only hold memory back */
     raise_limit(&state.settings);
     int ret = run_server(&state, o.user);
     pc_server_state_close(&state);

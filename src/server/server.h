@@ -3,11 +3,13 @@
 /*
  * What the parts of the running server share. All of it belongs to the loop's thread. Who does what:
  *
- *     serve.c     start, timers, signals, end          intake.c    documents from owners: orders, trust, revocations,
- * statements hub.c       links: who is connected              deliver.c   bundles and stops to hosts reports.c   what
- * hosts send                      progress.c  states of orders, rings looks.c     questions to hosts watch.c
- * server-sent events writer.c    group commit (its own thread)        logview.c   checkpoints and proofs policy.c what
- * the owners said                 api*.c      the HTTP API
+ *     serve.c     start, timers, signals, end        intake.c    owners' documents: orders, trust, revocations, statements
+ *     hub.c       links: who is connected            deliver.c   bundles and stops to hosts
+ *     reports.c   what hosts send                    inspect.c   checks it, on the threads of pool.c
+ *     progress.c  states of orders, rings            looks.c     questions to hosts
+ *     watch.c     server-sent events                 writer.c    group commit (its own thread)
+ *     logview.c   checkpoints and proofs             policy.c    what the owners said
+ *     api*.c      the HTTP API
  */
 #include "base/buf.h"
 #include "net/conn.h"
@@ -26,6 +28,7 @@ struct pc_delivery;
 struct pc_looks;
 struct pc_watch;
 struct pc_progress;
+struct pc_inspection;
 
 struct pc_server {
     struct event_base *base;
@@ -43,6 +46,7 @@ struct pc_server {
     struct pc_looks *looks;
     struct pc_watch *watch;
     struct pc_progress *progress;
+    struct pc_inspection *inspection;
     struct pc_http *http;
     struct event *tick, *notify;
     int notify_fd;
@@ -72,6 +76,10 @@ struct pc_link {
     uint64_t sent_size, sent_before;               /* tree that it was sent last; at the heartbeat before */
     int64_t next_checkpoint, last_seen, connected; /* unix seconds */
     uint16_t event_allowance;
+    uint64_t serial;                        /* no two links of this process have the same */
+    uint32_t checking;                      /* documents that are with the pool (inspect.c) */
+    bool held;                              /* not read until there is room for more */
+    struct pc_link *held_next, *held_prev;  /* in the list of those */
     uint8_t lag; /* heartbeats for which it has not confirmed what it was sent */
     bool dirty;  /* last_seen and others are not in the store yet */
 };
@@ -91,6 +99,16 @@ void pc_hub_tick(struct pc_hub *h, int64_t now);
 /* A frame of a host that said hello. false: it may not send this; close it. */
 bool pc_server_report_frame(struct pc_link *l, enum pc_frame_type type, const uint8_t *body, size_t len);
 extern uint64_t pc_server_reports_taken, pc_server_reports_forged, pc_server_reports_unstored;
+
+/* --- inspect.c: hosts' documents, checked by worker threads ---------------------------------------------------------- */
+int pc_inspection_new(struct pc_server *s, struct pc_inspection **out);
+/* Waits for what the workers have; it is with the writer then. NULL is fine. */
+void pc_inspection_drain(struct pc_inspection *in);
+void pc_inspection_free(struct pc_inspection *in);
+/* The link goes: it is not in the list of those on hold any more. */
+void pc_inspect_forget(struct pc_link *l);
+/* For metrics: documents with the workers, links on hold, workers. */
+void pc_inspection_facts(const struct pc_inspection *in, uint32_t *checking, uint32_t *held, unsigned *threads);
 
 /* --- deliver.c
  * ----------------------------------------------------------------------------------------------------------- */

@@ -316,6 +316,7 @@ static void *writing(void *arg)
     struct pc_writer *w = arg;
     struct queue group = {0};
     struct pc_buf note _buf_free_;
+    pthread_setname_np(pthread_self(), "writer");
     pc_buf_init(&note, PC_NOTE_MAX);
     pthread_mutex_lock(&w->lock);
     while (wait_for_group(w, &group)) {

@@ -110,6 +110,17 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+    def threads(self):
+        """Seconds of processor so far by the name of the thread: portcullis-serv (the loop), writer, check."""
+        seconds = {}
+        for task in os.listdir("/proc/%d/task" % self.process.pid):
+            with open("/proc/%d/task/%s/stat" % (self.process.pid, task), encoding="ascii") as line:
+                name, _, rest = line.read().partition("(")[2].rpartition(")")
+            fields = rest.split()
+            seconds[name] = seconds.get(name, 0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds
+
+
 class Sim:
     """One fleet-sim process: agents first .. first + n - 1 on one server."""
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Peers that do not behave: malformed frames and HTTP, forged documents, slow and flooding peers, bad tokens. The server stays up and serves others."""
+import base64
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -109,6 +111,31 @@ class Abuse(unittest.TestCase):
         except OSError:
             pass
         self.assertTrue(self.closed(host))
+
+    def runs_logged(self, host):
+        """`run` of every result of this host, as the log has them."""
+        documents = [base64.b64decode(e["body"]["envelope"]["document"]) for e in self.f.server.log() if e["type"] == "result"]
+        return [d["run"] for d in map(json.loads, documents) if d["host"] == host.ref]
+
+    def test_a_burst_is_stored_whole_and_in_order(self):
+        """More at once than the server checks of one link (64): the link is not read meanwhile, nothing is lost, nothing overtakes."""
+        host = Host(self.f.server, "burst").enroll().connect()
+        shas = [host.result("0" * 64, run=n, wait=False) for n in range(300)]
+        host.send("ping")  # waits behind them
+        while not host.got.issuperset(shas):
+            self.assertIsNotNone(host.next()[0])
+        self.assertIn("pong", host.frames)
+        self.assertEqual(self.runs_logged(host), list(range(300)))
+        self.assertEqual((self.metric("links_held"), self.metric("reports_checking")), (0, 0))
+        host.close()
+
+    def test_a_forged_one_among_many(self):
+        host = Host(self.f.server, "spoilt").enroll().connect()
+        for n in range(100):
+            host.result("0" * 64, run=n, wait=False)
+        host.send("result", dict(seal("result", {}, host.key), signature=fleet.b64(bytes(64))))
+        self.assertTrue(self.closed(host))
+        self.assertEqual(until(lambda: len(self.runs_logged(host)) == 100 and self.runs_logged(host)), list(range(100)))
 
     def test_a_second_link_ends_the_first(self):
         host = Host(self.f.server, "twice").enroll().connect()
