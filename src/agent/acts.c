@@ -104,7 +104,8 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
     g->n.cut_unkept += known.how == PC_HOW_LINK && d->size_after < known.size;
     d->op = PC_OP_MODIFY;
     d->closed = closed;
-    pc_acts_judge(g, d);
+    if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
+        pc_acts_judge(g, d);
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, closed ? PC_WHEN_SOON : PC_WHEN_HOT);
 }
 
@@ -351,6 +352,8 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
     }
     struct pc_known known;
     uint32_t bits = e->bits;
+    if (bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE))
+        pc_acts_whose(g, &d, bits);
     bool outside = e->has_dir && !d.dir && !d.new_dir;
     if (outside)
         bits &= PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE; /* what happens to a name elsewhere is not our matter */

@@ -6,13 +6,15 @@
 
 /*
  * What an event becomes on its way to a judged, recorded act: for acts.c (what happened), acts_judge.c (what the judge
- * says of it, the record), acts_glance.c (the look before all that), acts_muted.c (files written without being closed),
+ * says of it, the record), acts_glance.c (the look before all that), acts_held.c (what the kernel finishes for others), acts_muted.c (files written without being closed),
  * acts_process.c (who did it, in the index) and acts_unseen.c (changes that nobody was seen making).
  */
 
 #define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
 #define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
 #define MUTED_MAX 1024
+/* Files that stopped processes hold open; of more, the oldest ones are forgotten: then nobody is known to have closed them. */
+#define HELD_FILES 1024
 /* Enough of a file to see ciphertext, and in the page cache: somebody has just written it. */
 #define GLANCE_BYTES 8192
 /* Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate down. */
@@ -30,6 +32,13 @@ struct muted {
     uint64_t since_ns;
 };
 
+struct held_file {
+    int vol;
+    struct pc_fh fh;
+    pid_t pid;
+    pc_actor actor; /* 0: empty */
+};
+
 struct cleared {
     uint64_t file, until_ns;
 };
@@ -40,6 +49,8 @@ struct pc_acts {
     struct seen seen[SEEN_SLOTS];
     struct muted muted[MUTED_MAX];
     uint32_t muted_count;
+    struct held_file held[HELD_FILES];
+    uint32_t held_next;
     uint8_t before[PC_CONTENT_BUDGET + PC_WINDOWS_MAX], after[PC_CONTENT_BUDGET + PC_WINDOWS_MAX];
     struct pc_content content_before, content_after;
 };
@@ -58,6 +69,7 @@ struct deed {
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;
     bool closed; /* the writer has closed the file */
+    bool late;   /* the kernel finished it for somebody: a change that is on record already is not told again */
     bool moved_out; /* a deletion only for the guarded folder: it lives on outside */
 };
 
@@ -93,6 +105,11 @@ void pc_acts_judge(struct pc_guard *g, const struct deed *d);
 
 /* After the judge has looked: found harmless, the file gets no second glance for CLEARED_NS; else it does. */
 void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o);
+
+/* ---- acts_held.c ---- */
+
+/* A content event (bits: enum of kern/fan.h) by a kernel thread: sets d->pid to who left it to the kernel, and d->late. */
+void pc_acts_whose(struct pc_guard *g, struct deed *d, uint32_t bits);
 
 /* ---- acts_muted.c ---- */
 

@@ -466,6 +466,8 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
     do { /* all the actor did is recorded before the plan is made */
         pc_guard_pump(g);
     } while (!pc_stop_settled(g, id) && usleep(2000) == 0);
+    if (!undo)
+        pc_stop_look_at_held(g, id);
     int r = undo ? pc_rollback_undo(g->store, id, &plan) : pc_plan_make(g->store, id, &plan);
     if (r < 0) {
         pc_reply_fail(reply, PC_CODE_FAILED, "no plan for incident %" PRIu64 ": %s", id, pc_strerror(r));

@@ -98,6 +98,7 @@ struct pc_guard {
     struct pc_ahead *ahead;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
+    uint64_t ended_mono_ns; /* when processes were last killed; 0: never */
     struct pc_volume volume[PC_VOLUMES_MAX];
     struct pc_folder *folder;
     uint32_t folders;
@@ -194,6 +195,11 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e);
 /* A file found changed by the scan: nobody was seen doing it. */
 void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known);
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
+/*
+ * What a stopped process changed and no event told of yet (a shared mapping, writes in flight) goes on record as its acts;
+ * and what it holds open is remembered, for when the kernel finishes it. Before it is ended, and before a rollback.
+ */
+void pc_acts_look_at_held(struct pc_guard *g, pid_t pid);
 /* Looks again at files that are written without ever being closed. */
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
 bool pc_acts_any_muted(const struct pc_guard *g);
@@ -244,6 +250,8 @@ int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, 
 int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by);
 /* False for a moment after the freeze, while writes that were under way may still land. */
 bool pc_stop_settled(struct pc_guard *g, uint64_t incident);
+/* Puts on record what its frozen processes changed without an event. Call when settled, before the plan of a rollback. */
+void pc_stop_look_at_held(struct pc_guard *g, uint64_t incident);
 int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident);
 void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc); /* damaged and preserved, from the acts */
 void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns); /* action.delay, stragglers */

@@ -10,10 +10,8 @@
 #include "base/str.h"
 #include "kern/procfs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -82,59 +80,22 @@ static void remember(struct pc_guard *g, const struct pc_volume *v, const struct
     s->found[s->count++] = (struct found){v->id, *fh};
 }
 
-/* Through O_PATH: this opens nothing, so it has no effect on the file and raises no event. */
-static void look_at(struct pc_guard *g, int dir, const char *name)
+static void look_at(void *arg, int fd)
 {
-    _close_ int fd = openat(dir, name, O_PATH | O_CLOEXEC);
+    struct pc_guard *g = arg;
     struct stat st;
     struct pc_fh fh;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return;
     struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
     if (v && v->mode == PC_MODE_ON_OPEN && pc_fh_of_fd(fd, &fh) == 0)
         remember(g, v, &fh);
 }
 
-static DIR *proc_dir(pid_t pid, const char *what)
-{
-    char path[40];
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, what);
-    return opendir(path); /* NULL when the process is gone, or a kernel thread */
-}
-
-static void descriptors_of(struct pc_guard *g, pid_t pid)
-{
-    _closedir_ DIR *d = proc_dir(pid, "fd");
-    struct dirent *e;
-    struct stat st;
-    while (d && (e = readdir(d)))
-        /* The link's own mode tells how the descriptor is open. */
-        if (e->d_name[0] != '.' && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mode & S_IWUSR)
-            look_at(g, dirfd(d), e->d_name);
-}
-
-/* Every shared mapping of a file: one that is read-only now may be made writable without an open. */
-static void mappings_of(struct pc_guard *g, pid_t pid)
-{
-    _closedir_ DIR *d = proc_dir(pid, "map_files");
-    char path[40], line[PATH_MAX + 128];
-    snprintf(path, sizeof path, "/proc/%d/maps", pid);
-    _fclose_ FILE *maps = d ? fopen(path, "re") : NULL;
-    while (maps && fgets(line, sizeof line, maps)) {
-        char range[64], perms[8];
-        uint64_t inode;
-        if (sscanf(line, "%63s %7s %*s %*s %" SCNu64, range, perms, &inode) == 3 && perms[3] == 's' && inode)
-            look_at(g, dirfd(d), range);
-    }
-}
-
 static int holders(void *arg, pid_t pid)
 {
-    struct pc_guard *g = arg;
-    if (pid != getpid()) {
-        descriptors_of(g, pid);
-        mappings_of(g, pid);
-    }
+    if (pid != getpid())
+        pc_proc_each_held(pid, look_at, arg);
     return 0;
 }
 

@@ -464,12 +464,15 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
     struct pc_stopped *s = find(g, incident);
     if (!s)
         return PC_E_STATE;
+    pc_guard_pump(g);
+    pc_stop_look_at_held(g, incident);
     for (uint32_t i = 0; i < s->members; i++)
         (void)kill(s->member[i].pid, SIGKILL);
     pc_stopped_unlist(g, s);
     pc_freeze_group_done(&g->freezer, incident, s->group_fd);
     for (uint32_t i = 0; i < s->roots; i++)
         absolve(g, s->root[i]);
+    g->ended_mono_ns = pc_mono_ns();
     s->inc.state = PC_INC_ENDED;
     s->inc.closed_ns = pc_real_ns();
     char text[80];
@@ -489,7 +492,17 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
 bool pc_stop_settled(struct pc_guard *g, uint64_t incident)
 {
     const struct pc_stopped *s = find(g, incident);
-    return !s || pc_real_ns() - s->inc.frozen_ns > SETTLE_NS;
+    if (!s) /* ended: they die, and the kernel closes their files, when they get to run */
+        return !g->ended_mono_ns || pc_mono_ns() - g->ended_mono_ns > SETTLE_NS;
+    return pc_real_ns() - s->inc.frozen_ns > SETTLE_NS;
+}
+
+void pc_stop_look_at_held(struct pc_guard *g, uint64_t incident)
+{
+    const struct pc_stopped *s = find(g, incident);
+    bool wanted = s && !s->inc.rolled_back; /* later differences are the rollback's */
+    for (uint32_t i = 0; wanted && i < s->members; i++)
+        pc_acts_look_at_held(g, s->member[i].pid);
 }
 
 int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)

@@ -23,6 +23,12 @@ int pc_proc_brief(pid_t pid, struct pc_procinfo *out);
 int pc_proc_read(pid_t pid, struct pc_procinfo *out);
 /* Calls fn for every process; fn returning non-zero stops. 0 or -errno. */
 int pc_proc_each(int (*fn)(void *arg, pid_t pid), void *arg);
+/*
+ * Calls fn with an O_PATH descriptor (closed afterwards; opening it has no effect and raises no event) of every file that
+ * the process holds open for writing, and of every one it has mapped shared: a mapping that is read-only now may be made
+ * writable without an open. The same file may come more than once. Best effort: nothing when the process is gone.
+ */
+void pc_proc_each_held(pid_t pid, void (*fn)(void *arg, int fd), void *arg);
 /* Thread group of a thread; -errno. */
 pid_t pc_proc_tgid(pid_t tid);
 

@@ -10,6 +10,7 @@ import argparse
 import ctypes
 import mmap
 import os
+import socket
 import sys
 import time
 
@@ -18,6 +19,7 @@ RENAME_EXCHANGE, AT_FDCWD = 2, -100
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
 PART = 64 << 10   # of a file that is overwritten at a time
 MOST = 4 << 20    # of a file that is overwritten at all, at its start: enough to destroy it, whatever its size
+LEFT = []
 
 # ---- each takes (path, what prepare() returned) ----
 
@@ -225,6 +227,35 @@ def by_held_mapping(path, view):
     """Mapped before, the descriptor long closed. An empty file cannot be mapped and is left alone."""
     for offset, data in parts(len(view)) if view else ():
         view[offset:offset + len(data)] = data
+
+
+def by_left_to_kernel(path, unused):
+    """
+    The last reference to the open file is a message in a socket that holds itself: when its process has been killed, a
+    kernel thread finds that nobody can receive it, and closes the file, as it does what io_uring still had under way.
+    """
+    fd = open_rw(path)
+    overwrite(fd)
+    one, other = socket.socketpair()
+    socket.send_fds(one, [b"-"], [fd, other.fileno()])
+    os.close(fd)
+    LEFT.append((one, other))
+
+
+def by_kept_mapping(path, unused):
+    """A mapping that outlives its descriptor: no event tells of what is written through it while it is kept."""
+    view = map_held(path)
+    for offset, data in parts(len(view)):
+        view[offset:offset + len(data)] = data
+    LEFT.append(view)
+
+
+def by_mapped_and_written(path, unused):
+    """Half of the files each way; the written ones last, so that all is done when they convict."""
+    if len(LEFT) < 12:
+        by_kept_mapping(path, None)
+    else:
+        by_write(path, None)
 
 
 METHODS = {name[3:].replace("_", "-"): function for name, function in list(globals().items()) if name.startswith("by_")}

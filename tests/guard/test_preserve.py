@@ -295,5 +295,45 @@ def io_uring(bench):
         run.kill()
 
 
+@rig.scenario("xfs", "ext4")
+def closed_by_the_kernel(bench):
+    """A file that a killed program had open is closed by a kernel thread: that is nobody else's change of it."""
+    tree = os.fsencode(bench.tree)
+    paths = [files.write(tree + b"/%d" % n, b"%d, and many words after it. " % n * 300) for n in range(12)]
+    before = bench.look()
+    guard = bench.start_guard("[judge]\nmin-files = 12\nconvict-score = 50\n[action]\ngate = no\n")
+    guard.wait_quiet()
+    actor = rig.Actor(bench, "left-to-kernel", paths + paths[:1] * 500, 0.01)
+    actor.go()
+    incident = guard.wait_incident()
+    read = guard.json("status")["events"]["read"]
+    guard.command("end", str(incident["id"]))
+    rig.eventually("the kernel has closed the files", lambda: guard.json("status")["events"]["read"] >= read + len(paths))
+    guard.wait_quiet()
+    bring_back(bench, guard, before)
+    bench.check_same(before, "rollback")
+
+
+@rig.scenario("xfs", "ext4")
+def changed_without_an_event(bench):
+    """What a frozen program did through mappings that it still has is rolled back with the rest, also while it is frozen."""
+    tree = os.fsencode(bench.tree)
+    paths = [files.write(tree + b"/%d" % n, b"%d, and many words after it. " % n * 300) for n in range(24)]
+    os.sync()
+    before = bench.look()
+    guard = bench.start_guard("[judge]\nmin-files = 12\nconvict-score = 50\n[action]\ngate = no\n")
+    guard.wait_quiet()
+    actor = rig.Actor(bench, "mapped-and-written", paths)
+    actor.go()
+    incident = guard.wait_incident()
+    check(judge_damage(before, bench.look()) == 24, "not every file was destroyed")
+    bring_back(bench, guard, before)
+    bench.check_same(before, "rollback")
+    guard.command("end", str(incident["id"]))
+    guard.wait_quiet()
+    bench.check_same(before, "rollback, and the end")
+    check(len(guard.incidents()) == 1, "%d incidents", len(guard.incidents()))
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
