@@ -312,13 +312,7 @@ static void lost_events(struct pc_guard *g)
     g->n.overflows++;
     pc_event(g->log, PC_LEVEL_WARNING, "overflow", NULL,
              "file events were lost: walking all guarded folders again to find what changed");
-    for (uint32_t i = 0; i < g->folders; i++) {
-        if (g->folder[i].vol < 0)
-            continue;
-        g->folder[i].covered = g->folder[i].uncovered = 0;
-        g->folder[i].reasons = 0;
-        (void)pc_scan_add(g, g->folder[i].dir);
-    }
+    pc_scan_everything(g);
 }
 
 /* A file written under a name outside: is it still in its guarded folder, too (a hard link), or was it moved out? */

@@ -443,18 +443,6 @@ static void show_plan(struct rolling *r, const struct pc_plan *plan)
         report_step(r, pc_plan_step(plan, i), i + 1, total, true);
 }
 
-/* The rollback worked beside the events (they are our own), so the folders are walked to bring the index up to date. */
-void pc_answer_look_everywhere(struct pc_guard *g)
-{
-    for (uint32_t i = 0; i < g->folders; i++) {
-        if (g->folder[i].vol < 0)
-            continue;
-        g->folder[i].covered = g->folder[i].uncovered = 0;
-        g->folder[i].reasons = 0;
-        (void)pc_scan_add(g, g->folder[i].dir);
-    }
-}
-
 static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *reply)
 {
     struct pc_guard *g = ctx;
@@ -482,7 +470,7 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
     if (!dry) {
         if (r == 0 && !undo)
             r = pc_stop_rolled_back(g, id);
-        pc_answer_look_everywhere(g);
+        pc_scan_everything(g);
         pc_event(g->log, r == 0 ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, undo ? "rollback-undone" : "rollback",
                  &(struct pc_event_about){.incident = id, .outcome = r == 0 ? "success" : "failure"},
                  "incident %" PRIu64 " %s: %u of %u steps verified, %u failed", id, undo ? "rollback undone" : "rolled back",

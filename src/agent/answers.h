@@ -33,8 +33,6 @@ static inline const char *text_arg(const json_t *args, const char *name)
 
 /* answers.c */
 const char *pc_answer_step_kind(uint8_t kind); /* enum pc_step_kind, as in CONTROL.md */
-/* What we did beside the events (they are our own) is found by walking: brings the index up to date. */
-void pc_answer_look_everywhere(struct pc_guard *g);
 
 /* answers_files.c: handlers */
 void pc_answer_history(void *ctx, const json_t *args, struct pc_reply *reply);

@@ -125,7 +125,7 @@ static int open_other(const char *shown)
 static void finish(struct work *w, const char *path, int r)
 {
     if (!w->dry) {
-        pc_answer_look_everywhere(w->g);
+        pc_scan_everything(w->g);
         bool good = r == 0 && !w->failed;
         pc_event(w->g->log, good ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, "restore-deleted",
                  &(struct pc_event_about){.file_path = w->spot.path, .outcome = good ? "success" : "failure"},

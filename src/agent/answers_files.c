@@ -173,7 +173,7 @@ void pc_answer_restore(void *ctx, const json_t *args, struct pc_reply *reply)
         pc_reply_fail(reply, PC_CODE_FAILED, "%s: %s", text_arg(args, "path"), step.why[0] ? step.why : pc_strerror(r));
         return;
     }
-    pc_answer_look_everywhere(g);
+    pc_scan_everything(g);
     pc_event(g->log, PC_LEVEL_NOTICE, "restore", &(struct pc_event_about){.file_path = p.path, .outcome = "success"},
              "%s restored by uid %u", p.path, pc_reply_uid(reply));
     pc_reply_done(reply, json_pack("{s:s, s:s, s:I, s:o, s:b, s:o}", "path", text_arg(args, "path"), "to",

@@ -162,6 +162,11 @@ pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_
 pc_dir pc_scan_made(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
 /* Starts the walks that are wanted (walk_again). False when there are none. */
 bool pc_scan_again(struct pc_guard *g);
+/*
+ * Walks all guarded folders anew: to find what changed while events were lost, or what we did ourselves (our own events
+ * are not looked at). A folder for whose walk there is no memory now is walked later (walk_again).
+ */
+void pc_scan_everything(struct pc_guard *g);
 void pc_scan_forget_outside(struct pc_guard *g);
 
 /* capture.c */

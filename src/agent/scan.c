@@ -88,6 +88,13 @@ bool pc_scan_again(struct pc_guard *g)
     return any;
 }
 
+void pc_scan_everything(struct pc_guard *g)
+{
+    for (struct pc_folder *f = g->folder; f < g->folder + g->folders; f++)
+        f->walk_again = f->walk_again || f->vol >= 0;
+    (void)pc_scan_again(g);
+}
+
 static struct outside *outside_slot(struct pc_guard *g, int vol, const struct pc_fh *fh)
 {
     return &g->scan->outside[(pc_fh_hash(fh) + (uint64_t)vol) % OUTSIDE_SLOTS];
