@@ -19,6 +19,8 @@
 #define GLANCE_BYTES 8192
 /* Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate down. */
 #define CLEARED_SLOTS 1024
+/* New files by what the judge calls them, so that it can ask for one; which of two that meet here stays is chance. */
+#define MADE_SLOTS 1024
 
 struct seen {
     uint64_t actor, file, before, mono_ns;
@@ -51,6 +53,7 @@ struct pc_acts {
     uint32_t muted_count;
     struct held_file held[HELD_FILES];
     uint32_t held_next;
+    struct pc_fh made[MADE_SLOTS];
     uint8_t before[PC_CONTENT_BUDGET + PC_WINDOWS_MAX], after[PC_CONTENT_BUDGET + PC_WINDOWS_MAX];
     struct pc_content content_before, content_after;
 };

@@ -38,11 +38,38 @@ static void read_before(struct pc_guard *g, const struct deed *d)
     pc_acts_read_windows(fd, &g->acts->content_before, g->acts->before);
 }
 
+static int open_live(const struct deed *d, const struct pc_fh *fh)
+{
+    return pc_fh_open(d->v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+}
+
 static void read_after(struct pc_guard *g, const struct deed *d)
 {
-    const struct pc_fh *fh = d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh;
-    _close_ int fd = pc_fh_open(d->v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    _close_ int fd = open_live(d, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh);
     pc_acts_read_windows(fd, &g->acts->content_after, g->acts->after);
+}
+
+static struct pc_fh *made_slot(struct pc_guard *g, uint64_t file)
+{
+    return &g->acts->made[file % MADE_SLOTS];
+}
+
+/* A deleted file and the new one that may stand for it. False: one of them is not there (any more). */
+static bool fetch_pair(struct pc_guard *g, const struct deed *d, const struct pc_outcome *asked, struct pc_act *act)
+{
+    struct pc_acts *a = g->acts;
+    struct stat old, new;
+    const struct pc_fh *heir = asked->heir ? made_slot(g, asked->heir) : &d->fh;
+    _close_ int before = pc_store_open_version(g->store, asked->heir ? d->before : asked->heir_of);
+    _close_ int after = asked->heir && pc_fh_hash(heir) != asked->heir ? -1 : open_live(d, heir);
+    if (before < 0 || after < 0 || fstat(before, &old) < 0 || fstat(after, &new) < 0)
+        return false;
+    pc_content_plan((uint64_t)old.st_size, (uint64_t)new.st_size, pc_guard_random(g), &a->content_before, &a->content_after);
+    pc_acts_read_windows(before, &a->content_before, a->before);
+    pc_acts_read_windows(after, &a->content_after, a->after);
+    act->before = &a->content_before;
+    act->after = &a->content_after;
+    return true;
 }
 
 /*
@@ -52,7 +79,7 @@ static void read_after(struct pc_guard *g, const struct deed *d)
 static bool harmless_head(struct pc_guard *g, const struct deed *d, struct pc_act *act, struct pc_facts *facts)
 {
     struct pc_acts *a = g->acts;
-    _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    _close_ int fd = open_live(d, &d->fh);
     a->content_after = (struct pc_content){.size = d->size_after, .count = 1, .win = {{.len = GLANCE_BYTES}}};
     pc_acts_read_windows(fd, &a->content_after, a->after);
     act->after = &a->content_after;
@@ -108,8 +135,14 @@ void pc_acts_ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     memset(o, 0, sizeof *o);
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
     struct pc_facts facts;
+    if (act.op == PC_OP_CREATE)
+        *made_slot(g, act.file) = d->fh;
     if (need != PC_DECIDED) {
-        pc_acts_fetch(g, d, need, &act, &facts);
+        bool pair = o->heir || o->heir_of;
+        if (pair && !fetch_pair(g, d, o, &act))
+            need = act.op == PC_OP_DELETE ? PC_NEED_BEFORE : PC_NEED_AFTER;
+        if (!act.before)
+            pc_acts_fetch(g, d, need, &act, &facts);
         g->n.judged++;
         if (pc_judge_act(g->judge, &act, o) != PC_DECIDED)
             memset(o, 0, sizeof *o); /* asked twice for the same: the judge's own error, never a verdict */

@@ -173,6 +173,10 @@ void pc_judge_facts(const struct pc_act *act, struct pc_facts *out)
     if (act->before && act->after) {
         pc_content_compare_looks(act->before, act->after, &out->finding, &out->before, &out->after);
         out->have = PC_HAVE_FINDING | PC_HAVE_BEFORE | PC_HAVE_AFTER;
+        if (act->op == PC_OP_DELETE)
+            pc_gist_of(act->before, &out->gist_before);
+        if (act->op == PC_OP_CREATE)
+            pc_gist_of(act->after, &out->gist_after);
     } else if (act->before) {
         pc_content_look(act->before, &out->before);
         pc_gist_of(act->before, &out->gist_before);
@@ -275,10 +279,36 @@ static void seek_verdict(struct pc_judge *j, uint32_t actor, struct pc_outcome *
 
 /* --- acts -------------------------------------------------------------------------------------------------------- */
 
-/* What must be read before this act can be weighed (enum pc_have). */
-static uint8_t wanted(struct pc_judge *j, const struct pc_act *act, uint32_t actor)
+/* Of a deletion; o->heir: what the file is to be compared with. */
+static uint8_t wanted_of_delete(struct pc_judge *j, const struct pc_act *act, uint32_t actor, struct pc_outcome *o)
 {
-    const struct pc_lineage *l = &j->lin;
+    if (!act->has_pre_image || act->size_before < PC_SMALL_FILE)
+        return 0;
+    const struct pc_heir *heir = pc_heirs_find(&j->heirs, &j->lin, actor, act, j->policy.window_ns);
+    bool calm = !j->lin.node[pc_lineage_wide(&j->lin, actor)].opaque;
+    if (!heir && calm) /* deleting is nobody's crime while nothing stands in for the file: it need not be read */
+        return 0;
+    enum pc_own own = pc_weigh_own(j, act, actor);
+    if (heir && own == PC_OWN_NOT) {
+        o->heir = heir->file;
+        return PC_HAVE_FINDING;
+    }
+    return calm || own == PC_OWN_TEMPORARY ? 0 : PC_HAVE_BEFORE;
+}
+
+/* Of a new file; o->heir_of: what it is to be compared with. */
+static uint8_t wanted_of_create(struct pc_judge *j, const struct pc_act *act, uint32_t actor, struct pc_outcome *o)
+{
+    if (act->size_after < PC_SMALL_FILE)
+        return 0;
+    const struct pc_gone *gone = act->folder ? pc_twins_gone_heir(&j->twins, actor, act) : NULL;
+    o->heir_of = gone ? gone->base : 0;
+    return gone ? PC_HAVE_FINDING : PC_HAVE_AFTER;
+}
+
+/* What must be read before this act can be weighed (enum pc_have). */
+static uint8_t wanted(struct pc_judge *j, const struct pc_act *act, uint32_t actor, struct pc_outcome *o)
+{
     if (act->is_dir)
         return 0;
     switch (act->op) {
@@ -288,15 +318,19 @@ static uint8_t wanted(struct pc_judge *j, const struct pc_act *act, uint32_t act
             return act->size_before < PC_SMALL_FILE && act->size_after < PC_SMALL_FILE ? 0 : PC_HAVE_FINDING;
         return act->size_after < PC_SMALL_FILE ? 0 : PC_HAVE_AFTER;
     case PC_OP_CREATE:
-        return act->size_after < PC_SMALL_FILE ? 0 : PC_HAVE_AFTER;
+        return wanted_of_create(j, act, actor, o);
     case PC_OP_DELETE:
-        /* Deleting is nobody's crime while nothing stands in for the file: the content need not be read. */
-        if (!act->has_pre_image || act->size_before < PC_SMALL_FILE || !l->node[pc_lineage_wide(l, actor)].opaque)
-            return 0;
-        return pc_weigh_own(j, act, actor) == PC_OWN_TEMPORARY ? 0 : PC_HAVE_BEFORE;
+        return wanted_of_delete(j, act, actor, o);
     default:
         return 0;
     }
+}
+
+/* A comparison is a help to a deletion or a creation, not a must: one side may not be there any more. */
+static uint8_t what_there_is(const struct pc_act *act, uint8_t want, uint8_t have)
+{
+    uint8_t enough = act->op == PC_OP_DELETE ? PC_HAVE_BEFORE : act->op == PC_OP_CREATE ? PC_HAVE_AFTER : want;
+    return want & ~have && enough & have ? enough : want;
 }
 
 static enum pc_answer ask_for(uint8_t want)
@@ -310,13 +344,17 @@ enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct
     pc_twins_expire(&j->twins, act->now_ns, j->policy.window_ns);
     uint32_t actor = actor_slot(j, act->pid);
     struct pc_outcome o = {.actor = name_of(j, actor)};
-    uint8_t want = wanted(j, act, actor);
+    uint8_t want = wanted(j, act, actor, &o);
     if (want && act->facts)
         o.facts = *act->facts;
     else if (want)
         pc_judge_facts(act, &o.facts);
-    if (want & ~o.facts.have)
+    want = what_there_is(act, want, o.facts.have);
+    if (want & ~o.facts.have) {
+        out->heir = o.heir;
+        out->heir_of = o.heir_of;
         return ask_for(want);
+    }
     pc_weigh(&(struct pc_weighing){.j = j, .act = act, .facts = &o.facts, .actor = actor, .out = &o}, want);
     o.gate = o.finding.score >= PC_DAMAGE_SCORE;
     if (o.finding.score)

@@ -97,7 +97,8 @@ struct pc_act {
     uint64_t successor;    /* REPLACE: identity of the file that took this one's place; 0: not known */
     /*
      * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
-     * DELETE: before alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).
+     * DELETE: before alone, or with after when outcome.heir names a file made beside it; when that cannot be read, before
+     * alone is enough. CREATE with outcome.heir_of: before as well, or after alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).
      */
     const struct pc_content *before, *after;
     const struct pc_facts *facts; /* replay: used instead of before and after when not NULL */
@@ -118,10 +119,18 @@ struct pc_outcome {
     uint32_t evidence_score;
     uint64_t evidence_since_ns; /* the oldest of it, as pc_act.now_ns; what was withdrawn since does not count */
     pc_actor bulk_root;        /* DELETE: the smallest subtree that deleted policy.bulk_files lately; 0: none */
+    /*
+     * What else is to be compared when PC_NEED_BOTH is answered; 0: nothing. The plan then is of the sizes of the two.
+     */
+    uint64_t heir;    /* DELETE: after is this file (pc_act.file of its CREATE): it may be what became of the deleted one */
+    uint64_t heir_of; /* CREATE: before is this version (pc_act.base of its DELETE): the new file may be what became of it */
     struct pc_facts facts; /* what the content told (have is 0 when nothing was read); goes into the trace */
 };
 
-/* PC_DECIDED fills out; PC_NEED_*: fetch the facts for this act and call again with them (nothing was recorded yet). */
+/*
+ * PC_DECIDED fills out; PC_NEED_* fills heir and heir_of alone: fetch the facts for this act and call again with them
+ * (nothing was recorded yet).
+ */
 enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct pc_outcome *out);
 
 /*

@@ -5,6 +5,7 @@
  */
 #include "core/twins.h"
 
+#include "core/heirs.h"
 #include "core/kind.h"
 
 #include <errno.h>
@@ -351,7 +352,8 @@ struct pc_gone *pc_twins_gone(struct pc_twins *t, uint32_t actor, const struct p
     if (t->gone_held < PC_TWINS_GONE)
         t->gone_held++;
     *d = (struct pc_gone){.file = act->file, .folder = act->folder, .name_hash = act->name_hash,
-                          .size = act->size_before, .time_ns = act->now_ns, .actor = t->lin->node[actor].id};
+                          .size = act->size_before, .time_ns = act->now_ns, .base = act->base,
+                          .actor = t->lin->node[actor].id};
     return d;
 }
 
@@ -386,6 +388,23 @@ struct pc_gone *pc_twins_gone_near(struct pc_twins *t, uint32_t actor, const str
             return d;
     }
     return NULL;
+}
+
+struct pc_gone *pc_twins_gone_heir(struct pc_twins *t, uint32_t actor, const struct pc_act *act)
+{
+    uint32_t group = pc_lineage_group(t->lin, actor);
+    struct pc_gone *best = NULL;
+    for (uint32_t k = 1; k <= t->gone_held; k++) {
+        struct pc_gone *d = &t->gone[(t->gone_at + PC_TWINS_GONE - k) % PC_TWINS_GONE];
+        bool named = d->name_hash == act->name_hash;
+        if (d->folder != act->folder || d->settled || !d->base || !pc_heir_fits(act->size_after, d->size) ||
+            (best && d->size <= best->size && !named) || !gone_at(t, k, group, act->now_ns, GONE_NS))
+            continue;
+        best = d;
+        if (named)
+            break;
+    }
+    return best;
 }
 
 struct pc_gone *pc_twins_gone_by(struct pc_twins *t, uint32_t actor, uint64_t now_ns, uint32_t *at)

@@ -47,6 +47,7 @@ struct pc_sound {
 
 struct pc_gone {
     uint64_t file, folder, name_hash, size, time_ns;
+    uint64_t base; /* the version that holds its content; 0: not known */
     struct pc_gist gist;
     pc_actor actor; /* 0: free */
     uint64_t credit_file;
@@ -113,6 +114,11 @@ struct pc_gone *pc_twins_gone(struct pc_twins *t, uint32_t actor, const struct p
 struct pc_gone *pc_twins_gone_named(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
 /* A meaningful file deleted a moment ago in the folder of a new one of about its size; NULL: none. */
 struct pc_gone *pc_twins_gone_near(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
+/*
+ * The file that a new one has to be compared with: of that name, or else the closest in size of those deleted in its folder
+ * a moment ago that nothing was held against yet; NULL: none.
+ */
+struct pc_gone *pc_twins_gone_heir(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
 /* The next file (from *at, 0 at first) deleted by this very process a moment ago that nobody held against it yet. */
 struct pc_gone *pc_twins_gone_by(struct pc_twins *t, uint32_t actor, uint64_t now_ns, uint32_t *at);
 /* How many files of older meaning this group deleted within span_ns, up to limit. */

@@ -32,6 +32,8 @@
 #define UNKEPT_FOLDERS 3
 /* Another file of the same kind and about the size stands where one was deleted: a newer version, or a forgery. */
 #define SAME_KIND_SCORE 10
+/* Of two files that have something to do with each other at most so much differs, in thousandths. */
+#define RELATED_PERMIL 900
 
 static void blame(const struct pc_weighing *w, uint64_t file, uint8_t score, uint32_t evidence, bool counts)
 {
@@ -231,6 +233,36 @@ static void weigh_ciphertext(const struct pc_weighing *w, enum pc_twin twin)
     blame(w, d->file, twin == PC_TWIN_DOUBTFUL ? DOUBTFUL_SCORE : DELETED_FIRST_SCORE, PC_EV_OPAQUE_TWIN, true);
 }
 
+/*
+ * The new file is the old one with pieces made random: a good part stands where it stood. (Two strangers of the same size
+ * share some zeros and spaces.)
+ */
+static bool is_damaged_copy(const struct pc_facts *f)
+{
+    const struct pc_finding *d = &f->finding;
+    return d->score >= PC_DAMAGE_SCORE && d->changed_permil <= RELATED_PERMIL && !(d->evidence & PC_EV_EMPTIED);
+}
+
+/* A damaged copy of a file deleted just before, under its name or beside it. */
+static bool took_its_place(const struct pc_weighing *w)
+{
+    struct pc_gone *d = pc_twins_gone_heir(&w->j->twins, w->actor, w->act);
+    if (!d || !is_damaged_copy(w->facts))
+        return false;
+    d->settled = true;
+    blame(w, d->file, w->facts->finding.score, w->facts->finding.evidence | PC_EV_OPAQUE_TWIN, true);
+    return true;
+}
+
+/* For deletions to come: what looks like a document may be a damaged one. */
+static void remember_heir(const struct pc_weighing *w, enum pc_twin twin)
+{
+    const struct pc_act *act = w->act;
+    if (act->op == PC_OP_CREATE && act->folder && (twin == PC_TWIN_NONE || twin == PC_TWIN_DOUBTFUL))
+        pc_heirs_add(&w->j->heirs, &(struct pc_heir){act->file, act->folder, act->size_after, act->now_ns,
+                                                     w->j->lin.node[w->actor].id});
+}
+
 static void weigh_create(const struct pc_weighing *w, uint8_t have)
 {
     struct pc_judge *j = w->j;
@@ -242,8 +274,9 @@ static void weigh_create(const struct pc_weighing *w, uint8_t have)
         pc_twins_made(&j->twins, w->actor, act->file, act->now_ns);
     if (structured)
         count_young(w);
-    if (!have)
+    if (!have || (have == PC_HAVE_FINDING && took_its_place(w)))
         return;
+    remember_heir(w, twin);
     if (d && twin >= PC_TWIN_DOUBTFUL)
         name_is_ciphertext(w, d, twin);
     else if (d && structured)
@@ -411,8 +444,9 @@ static void weigh_delete(const struct pc_weighing *w, uint8_t have)
         return;
     const struct pc_lineage *l = &w->j->lin;
     bool calm = !l->node[pc_lineage_wide(l, w->actor)].opaque; /* then nothing can stand in for it */
-    enum pc_own own = calm && is_new_and_own(w->j, act, w->actor) ? PC_OWN_TEMPORARY
-                                                                   : pc_weigh_own(w->j, act, w->actor);
+    bool heir = have == PC_HAVE_FINDING && is_damaged_copy(w->facts);
+    enum pc_own own = calm && !heir && is_new_and_own(w->j, act, w->actor) ? PC_OWN_TEMPORARY
+                                                                            : pc_weigh_own(w->j, act, w->actor);
     uint32_t maker = pc_lineage_slot(l, maker_of(w->j, act));
     forget_made(w);
     if (own == PC_OWN_TEMPORARY)
@@ -427,9 +461,13 @@ static void weigh_delete(const struct pc_weighing *w, uint8_t have)
         d->structured = structured;
         d->kind = w->facts->before.kind;
         d->gist = w->facts->gist_before;
-        d->settled = m.score > 0 || m.explained;
+        d->settled = heir || m.score > 0 || m.explained;
         d->credit = m.credit;
         d->credit_file = m.file;
+    }
+    if (heir) {
+        pc_heirs_forget(&w->j->heirs, w->out->heir);
+        blame(w, act->file, w->facts->finding.score, w->facts->finding.evidence | PC_EV_OPAQUE_TWIN, true);
     }
     if (m.score)
         blame(w, act->file, m.score, PC_EV_OPAQUE_TWIN, true);

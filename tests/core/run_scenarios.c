@@ -29,6 +29,13 @@ struct named {
     pc_actor actor;
 };
 
+/* What a file or a version of one holds, as words to make it again: the judge may ask for it at another file's act. */
+struct holding {
+    uint64_t id, seed, old_seed;
+    char new[48], old[48]; /* new alone, or what it makes of old */
+};
+#define HOLDINGS 256
+
 struct story {
     const char *path;
     unsigned line;
@@ -42,7 +49,9 @@ struct story {
     struct pc_judge *judge;
     struct pc_outcome last, verdict; /* of the last act; of the last act that convicted */
     unsigned verdicts;
-    uint8_t *old, *new;
+    struct holding holding[HOLDINGS];
+    unsigned holdings;
+    uint8_t *old, *new, *spare; /* spare: for making a file of another meanwhile */
 };
 
 static void fail(const struct story *s, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
@@ -135,22 +144,56 @@ static void attach(struct pc_content *c, const uint8_t *data)
         c->win[i].data = data + c->win[i].off;
 }
 
+static void hold(struct story *s, uint64_t id, uint64_t seed, const char *new, uint64_t old_seed, const char *old)
+{
+    struct holding *h = &s->holding[s->holdings++ % HOLDINGS];
+    *h = (struct holding){.id = id, .seed = seed, .old_seed = old_seed};
+    if (strlen(new) >= sizeof h->new || strlen(old) >= sizeof h->old)
+        fail(s, "%s or %s is too long", new, old);
+    strcpy(h->new, new);
+    strcpy(h->old, old);
+}
+
+/* Makes the content again: in s->old (then it is no change of anything) or in s->new. */
+static size_t held(struct story *s, uint64_t id, uint8_t *out)
+{
+    for (unsigned i = s->holdings; i-- > 0 && i + HOLDINGS >= s->holdings;) {
+        const struct holding *h = &s->holding[i % HOLDINGS];
+        if (h->id != id)
+            continue;
+        if (out == s->old)
+            return content(s, h->new, out, h->seed);
+        uint8_t *compared = s->old;
+        s->old = s->spare;
+        size_t made = new_content(s, h->new, h->old[0] ? content(s, h->old, s->old, h->old_seed) : 0, h->seed);
+        s->old = compared;
+        return made;
+    }
+    fail(s, "the judge asks for a file that nobody made");
+}
+
 /* --- acts --------------------------------------------------------------------------------------------------------- */
 
 struct deed {
     enum pc_op op;
     const char *who, *file, *old, *new;
     const char *folder, *creator, *name, *successor, *version, *kept;
+    const char *of, *of_old; /* a new file that is made of another: which, and what that holds */
 };
 
 static void answer(struct story *s, const struct pc_act *asked)
 {
     struct pc_act copy = *asked, *act = &copy;
     struct pc_content before, after;
-    struct pc_outcome out;
+    struct pc_outcome out = {0};
     enum pc_answer need = pc_judge_act(judge(s), act, &out);
+    uint64_t size_before = act->size_before, size_after = act->size_after;
+    if (need == PC_NEED_BOTH && out.heir)
+        size_after = held(s, out.heir, s->new);
+    if (need == PC_NEED_BOTH && out.heir_of)
+        size_before = held(s, out.heir_of, s->old);
     if (need == PC_NEED_BOTH)
-        pc_content_plan(act->size_before, act->size_after, hash(s->path), &before, &after);
+        pc_content_plan(size_before, size_after, hash(s->path), &before, &after);
     if (need == PC_NEED_BEFORE)
         pc_content_plan_one(act->size_before, 7, &before);
     if (need == PC_NEED_AFTER)
@@ -181,8 +224,16 @@ static uint64_t folder_id(const char *name)
 static void act(struct story *s, const struct deed *d)
 {
     uint64_t id = hash(d->file);
-    size_t old_len = d->old ? content(s, d->old, s->old, id) : 0;
+    uint64_t old_id = d->of ? hash(d->of) : id;
+    const char *old = d->of ? d->of_old : d->old;
+    size_t old_len = old ? content(s, old, s->old, old_id) : 0;
     size_t new_len = d->new ? new_content(s, d->new, old_len, id) : 0;
+    if (d->op == PC_OP_CREATE)
+        hold(s, id, id, d->new, old_id, old ? old : "");
+    if (d->version && d->old)
+        hold(s, hash(d->version), id, d->old, 0, "");
+    if (d->of)
+        old_len = 0; /* that was another file */
     struct pc_act a = {.now_ns = s->now_ns, .pid = process(s, d->who)->pid, .op = (uint8_t)d->op, .file = id,
                        .folder = folder_id(d->folder ? d->folder : "docs"), .name_hash = hash(d->name ? d->name : d->file),
                        .size_before = old_len, .size_after = new_len, .has_pre_image = d->old != NULL && !(d->kept && strcmp(d->kept, "no") == 0)};
@@ -198,13 +249,17 @@ static void act(struct story *s, const struct deed *d)
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
 
-/* Takes "in FOLDER", "by CREATOR", "as NAME", "with FILE", "version WORD", "kept no" out of the tail of an act's words. */
+/* Takes "in FOLDER", "by CREATOR", "as NAME", "with FILE", "version WORD", "kept no", "of FILE KIND" out of the tail of an act's words. */
 static void options(struct story *s, char **w, struct deed *d)
 {
     for (; w[0]; w += 2) {
         if (!w[1])
             fail(s, "%s wants a word after it", w[0]);
-        if (strcmp(w[0], "in") == 0)
+        if (strcmp(w[0], "of") == 0 && w[2]) {
+            d->of = w[1];
+            d->of_old = w[2];
+            w++;
+        } else if (strcmp(w[0], "in") == 0)
             d->folder = w[1];
         else if (strcmp(w[0], "by") == 0)
             d->creator = w[1];
@@ -531,8 +586,8 @@ int main(int argc, char **argv)
     _free_ char *text = calloc(1, 1 << 16);
     _free_ struct statement *statement = calloc(STATEMENTS_MAX, sizeof *statement);
     _free_ struct named *names = calloc(NAMES_MAX, sizeof *names);
-    _free_ uint8_t *old = malloc(ROOM), *new = malloc(2 * (size_t)ROOM);
-    if (argc != 2 || !text || !statement || !names || !old || !new)
+    _free_ uint8_t *old = malloc(ROOM), *new = malloc(2 * (size_t)ROOM), *spare = malloc(ROOM);
+    if (argc != 2 || !text || !statement || !names || !old || !new || !spare)
         return 2;
     _fclose_ FILE *f = fopen(argv[1], "re");
     if (!f || fread(text, 1, (1 << 16) - 1, f) == 0) {
@@ -540,7 +595,7 @@ int main(int argc, char **argv)
         return 2;
     }
     struct story s = {.path = argv[1], .statement = statement, .names = names, .next_pid = 100, .now_ns = SECOND,
-                      .old = old, .new = new};
+                      .old = old, .new = new, .spare = spare};
     unsigned counter[3] = {0};
     pc_judge_policy_default(&s.policy);
     parse(&s, text);
