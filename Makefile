@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MESON_ARGS ?=
 SUMMARY ?= tests/check/summary
 
-.PHONY: all setup run demo demo-fleet own-the-server test test-attack test-benign bench bench-fleet install clean help
+.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-attack test-benign bench bench-fleet install clean help
 
 all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -31,6 +31,9 @@ test: setup all ## the everyday tests
 	@rm -f $(BUILD)/meson-logs/testlog.json
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(JOBS); status=$$?; \
 	    $(SUMMARY) $(BUILD)/meson-logs/testlog.json && exit $$status
+
+test-systemd: all ## a host whose init is systemd, in namespaces (needs root): units, services, scopes, restarts, upgrades
+	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_systemd.py
 
 test-attack: all ## every attack, on every file system (long; needs root)
 	@tools/setup.sh --full

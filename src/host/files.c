@@ -15,10 +15,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* With the folder above it, which nothing has made yet on a host that is enrolled before it ever guarded anything; no more than that. */
+static int make_folder(const char *path)
+{
+    char above[PATH_MAX];
+    if (mkdir(path, 0711) == 0 || errno == EEXIST)
+        return 0;
+    const char *slash = strrchr(path, '/');
+    if (errno != ENOENT || !slash || slash == path || snprintf(above, sizeof above, "%.*s", (int)(slash - path), path) >= (int)sizeof above)
+        return -errno;
+    return mkdir(above, 0711) < 0 || mkdir(path, 0711) < 0 ? -errno : 0;
+}
+
 int pc_fleet_open(const char *path, bool make, struct pc_fleet_dir *out)
 {
-    if (make && mkdir(path, 0711) < 0 && errno != EEXIST)
-        return -errno;
+    int r = make ? make_folder(path) : 0;
+    if (r < 0)
+        return r;
     _close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)

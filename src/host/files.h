@@ -24,7 +24,7 @@ struct pc_fleet_dir {
     int fd; /* -1: not open */
     char path[4096];
 };
-/* Opens the folder (makes it when `make`). PC_E_REFUSED: it is not ours alone; -ENOENT. */
+/* Opens the folder (makes it, and the one above it, when `make`). PC_E_REFUSED: it is not ours alone; -ENOENT. */
 int pc_fleet_open(const char *path, bool make, struct pc_fleet_dir *out);
 void pc_fleet_close(struct pc_fleet_dir *d);
 

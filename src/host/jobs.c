@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "host/scope.h"
 #include "kern/mounts.h"
 #include "proc/group.h"
 
@@ -39,6 +40,7 @@ struct job {
 struct pc_jobs {
     int root_fd, base_fd; /* the hierarchy, and our folder in it */
     char base_name[64];
+    struct pc_scope scope; /* of systemd, around base_fd; no keeper: base_fd is ours alone, beneath the root */
     struct job *job[PC_JOBS_MAX];
     uint32_t count;
 };
@@ -57,6 +59,18 @@ static void free_job(struct pc_jobs *j, uint32_t i)
     free(job);
 }
 
+/* In a scope of systemd where that can be had, else beneath the root of the hierarchy. */
+static int open_base(struct pc_jobs *j, int root_fd)
+{
+    int fd = pc_scope_open(j->base_name, root_fd, &j->scope);
+    if (fd < 0)
+        fd = pc_group_open(root_fd, j->base_name);
+    if (fd < 0)
+        return fd;
+    j->base_fd = fd;
+    return 0;
+}
+
 int pc_jobs_new(const char *name, struct pc_jobs **out)
 {
     char root[4096];
@@ -70,12 +84,17 @@ int pc_jobs_new(const char *name, struct pc_jobs **out)
     if (!j)
         return -ENOMEM;
     snprintf(j->base_name, sizeof j->base_name, "portcullis-jobs-%s", name);
-    j->base_fd = pc_group_open(root_fd, j->base_name);
-    if (j->base_fd < 0)
-        return j->base_fd == -EACCES || j->base_fd == -EROFS || j->base_fd == -EPERM ? PC_E_UNSUPPORTED : j->base_fd;
+    r = open_base(j, root_fd);
+    if (r < 0)
+        return r == -EACCES || r == -EROFS || r == -EPERM ? PC_E_UNSUPPORTED : r;
     j->root_fd = TAKE_FD(root_fd);
     *out = TAKE_PTR(j);
     return 0;
+}
+
+bool pc_jobs_scoped(const struct pc_jobs *j)
+{
+    return j->scope.keeper.pid > 0;
 }
 
 void pc_jobs_free(struct pc_jobs *j)
@@ -90,7 +109,10 @@ void pc_jobs_free(struct pc_jobs *j)
         free_job(j, i);
     }
     pc_closep(&j->base_fd);
-    (void)pc_group_remove(j->root_fd, j->base_name);
+    if (pc_jobs_scoped(j))
+        pc_scope_close(&j->scope);
+    else
+        (void)pc_group_remove(j->root_fd, j->base_name);
     pc_closep(&j->root_fd);
     free(j);
 }
@@ -113,12 +135,23 @@ int pc_jobs_clear_old(struct pc_jobs *j)
     return pc_group_each(j->base_fd, clear_one, j);
 }
 
+/* Somebody stopped the scope (`systemctl stop`), and with it what ran there. */
+static int reopen_base(struct pc_jobs *j)
+{
+    pc_scope_close(&j->scope);
+    pc_closep(&j->base_fd);
+    j->base_fd = -1;
+    return open_base(j, j->root_fd);
+}
+
 static int prepare(struct pc_jobs *j, struct job *job)
 {
     job->hash = EVP_MD_CTX_new();
     if (!job->hash || EVP_DigestInit_ex(job->hash, EVP_sha256(), NULL) != 1)
         return -ENOMEM;
     job->group_fd = pc_group_open(j->base_fd, job->name);
+    if (job->group_fd == -ENOENT && pc_jobs_scoped(j) && reopen_base(j) == 0)
+        job->group_fd = pc_group_open(j->base_fd, job->name);
     if (job->group_fd < 0)
         return job->group_fd;
     job->spec.spawn.group_fd = job->group_fd;

@@ -40,6 +40,8 @@ struct pc_job_spec {
 struct pc_jobs;
 /* name: tells our groups from those of another runner on this machine. Without cgroup v2: PC_E_UNSUPPORTED (then no job can be ended for sure: none runs). */
 int pc_jobs_new(const char *name, struct pc_jobs **out);
+/* True: the groups lie in a scope of systemd (scope.h); false: beneath the root of the hierarchy. */
+bool pc_jobs_scoped(const struct pc_jobs *j);
 void pc_jobs_free(struct pc_jobs *j); /* ends all that run, without calling back */
 /* Ends whatever an earlier runner left running. Number of groups found, or -errno. */
 int pc_jobs_clear_old(struct pc_jobs *j);

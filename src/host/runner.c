@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "host/collect.h"
 #include "host/keys.h"
 #include "host/options.h"
 #include "host/stops.h"
@@ -163,6 +164,8 @@ static int open_places(struct pc_runner *r)
         pc_event(r->log, PC_LEVEL_ERROR, "no-cgroup", NULL, "no cgroup v2 that we may use: programs of orders will not be started");
     else if (e < 0)
         return e;
+    if (r->jobs && pc_have_systemd() && !pc_jobs_scoped(r->jobs))
+        pc_event(r->log, PC_LEVEL_WARNING, "no-scope", NULL, "systemd gave no scope (is its bus there?): programs of orders run in groups beside its own");
     if (r->jobs)
         (void)pc_jobs_clear_old(r->jobs); /* what an earlier runner left running has lost its account */
     e = pc_peer_listen(r);
