@@ -14,11 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lib"))
 import host as single  # noqa: E402
+from patience import Failure, eventually  # noqa: E402
 
 BUILD = single.BUILD
 SUBNET = "10.77.0."
@@ -28,10 +28,6 @@ API_PORT, LINK_PORT = 7443, 7444
 READY_SECONDS = 30
 # Three owners with three kinds of ordinary keys: nobody has to buy or install anything to approve.
 OWNER_KEYS = {"alice": ["-t", "ed25519"], "bob": ["-t", "ecdsa", "-b", "256"], "carol": ["-t", "rsa", "-b", "3072"]}
-
-
-class Failure(Exception):
-    """What was promised did not happen."""
 
 
 def why_not():
@@ -49,18 +45,6 @@ def why_not():
         return "no network namespaces here (ip netns add failed)"
     subprocess.run(["ip", "netns", "delete", probe], check=False)
     return None
-
-
-def eventually(text, probe, seconds=20):
-    """Polls until probe() returns something true, and returns it."""
-    until = time.monotonic() + seconds
-    while True:
-        found = probe()
-        if found:
-            return found
-        if time.monotonic() > until:
-            raise Failure("not within %d s: %s" % (seconds, text() if callable(text) else text))
-        time.sleep(0.05)
 
 
 def run(words, **kwargs):

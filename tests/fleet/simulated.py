@@ -21,16 +21,13 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(os.path.dirname(HERE), part) for part in ("own-the-server", "lib")]
 import host as single  # noqa: E402
+from patience import Failure, eventually  # noqa: E402
 import tree  # noqa: E402
 
 BUILD = single.BUILD
 SIM = os.path.join(BUILD, "bench", "fleet_sim", "fleet-sim")
 SERVER = os.path.join(BUILD, "portcullis-server")
 LIST_MAX = 256  # hosts that an order names one by one; more have a root
-
-
-class Failure(Exception):
-    """What was promised did not happen."""
 
 
 def clock(offset=0):
@@ -42,17 +39,6 @@ def must(words, **kwargs):
     if done.returncode != 0:
         raise Failure("%s: exit %d: %s" % (" ".join(words), done.returncode, done.stderr.decode("utf-8", "replace")[-800:]))
     return done.stdout.decode()
-
-
-def eventually(text, probe, seconds):
-    until = time.monotonic() + seconds
-    while True:
-        found = probe()
-        if found:
-            return found
-        if time.monotonic() > until:
-            raise Failure("not within %d s: %s" % (seconds, text() if callable(text) else text))
-        time.sleep(0.05)
 
 
 def free_ports(n):

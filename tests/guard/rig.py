@@ -5,6 +5,7 @@ was started (this process adopts orphans, so nothing escapes it). Must not know 
 """
 import argparse
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -18,14 +19,13 @@ sys.dont_write_bytecode = True
 import host    # noqa: E402
 import judge   # noqa: E402
 import scenario as tap  # noqa: E402
+from patience import Failure  # noqa: E402
+import patience  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
 ACTOR = [sys.executable, os.path.join(HERE, "actor.py")]
 SCENARIOS = []
-
-
-class Failure(Exception):
-    """What was promised did not happen."""
+eventually = functools.partial(patience.eventually, pause=0.02)  # what is to be met in the act is soon over
 
 
 class Skip(Exception):
@@ -45,18 +45,6 @@ def scenario(*file_systems, seconds=60, long=False, image=host.IMAGE_BYTES):
 def check(condition, text, *words):
     if not condition:
         raise Failure(text % words if words else text)
-
-
-def eventually(text, probe, seconds=20):
-    """Polls until probe() returns something true, and returns it."""
-    until = time.monotonic() + seconds
-    while True:
-        found = probe()
-        if found:
-            return found
-        if time.monotonic() > until:
-            raise Failure("not within %d s: %s" % (seconds, text))
-        time.sleep(0.02)
 
 
 class Guard(host.Guard):

@@ -13,9 +13,13 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+import merkle  # noqa: E402
 
 FRAMES = {"hello": 1, "welcome": 2, "bundle": 3, "continue": 4, "start": 5, "look": 6, "checkpoint": 7, "trust": 8, "revoke": 9, "ping": 10, "pong": 11,
           "ack": 12, "result": 13, "ring": 14, "seen": 15, "event": 16, "got": 17, "server": 18}
@@ -37,7 +41,7 @@ def moment(seconds):
 
 
 class Log:
-    """RFC 6962, recomputed from the leaves each time: tests have few."""
+    """Everything recomputed from the entries each time: tests have few."""
 
     def __init__(self, name="log.test"):
         self.key = Ed25519PrivateKey.generate()
@@ -57,33 +61,11 @@ class Log:
         self.entries.append(entry)
         return len(self.entries) - 1
 
+    def leaves(self, low=0, high=None):
+        return [merkle.leaf_hash(entry) for entry in self.entries[low:high]]
+
     def root(self, low=0, high=None):
-        high = len(self.entries) if high is None else high
-        n = high - low
-        if n == 0:
-            return hashlib.sha256(b"").digest()
-        if n == 1:
-            return hashlib.sha256(b"\x00" + self.entries[low]).digest()
-        k = 1 << ((n - 1).bit_length() - 1)
-        return hashlib.sha256(b"\x01" + self.root(low, low + k) + self.root(low + k, high)).digest()
-
-    def inclusion(self, index, low, high):
-        n = high - low
-        if n <= 1:
-            return []
-        k = 1 << ((n - 1).bit_length() - 1)
-        if index < k:
-            return self.inclusion(index, low, low + k) + [self.root(low + k, high)]
-        return self.inclusion(index - k, low + k, high) + [self.root(low, low + k)]
-
-    def consistency(self, first, low, high, whole=True):
-        n = high - low
-        if first == n:
-            return [] if whole else [self.root(low, high)]
-        k = 1 << ((n - 1).bit_length() - 1)
-        if first <= k:
-            return self.consistency(first, low, low + k, whole) + [self.root(low + k, high)]
-        return self.consistency(first - k, low + k, high, False) + [self.root(low, low + k)]
+        return merkle.root(self.leaves(low, high))
 
     def note(self, when=None, size=None):
         size = len(self.entries) if size is None else size
@@ -94,9 +76,9 @@ class Log:
         """checkpoint, from, consistency, and with an index its entry and inclusion: for somebody who saw the first `seen` entries."""
         size = len(self.entries)
         out = {"checkpoint": self.note(when), "from": seen,
-               "consistency": [b64(h) for h in (self.consistency(seen, 0, size) if seen else [])]}
+               "consistency": [b64(h) for h in merkle.consistency(seen, self.leaves())]}
         if index is not None:
-            out.update(entry=b64(self.entries[index]), index=index, proof=[b64(h) for h in self.inclusion(index, 0, size)])
+            out.update(entry=b64(self.entries[index]), index=index, proof=[b64(h) for h in merkle.inclusion(index, self.leaves())])
         return out
 
 

@@ -9,6 +9,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import judge  # noqa: E402
+import merkle  # noqa: E402
+import patience  # noqa: E402
 import scenario  # noqa: E402
 
 
@@ -100,6 +102,45 @@ class Tables(unittest.TestCase):
             with open(os.path.join(folder, "x.sh"), "w") as out:
                 out.write("#@ no-such-function\n")
             self.assertRaises(SystemExit, scenario.load, folder)
+
+
+class Merkle(unittest.TestCase):
+    """The eight leaves and roots that Certificate Transparency's reference code is tested with, and proofs against their verifiers."""
+    LEAVES = [merkle.leaf_hash(bytes.fromhex(text)) for text in
+              ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")]
+
+    def test_published_roots(self):
+        self.assertEqual(merkle.root([]).hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+        self.assertEqual(merkle.root(self.LEAVES[:1]).hex(), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d")
+        self.assertEqual(merkle.root(self.LEAVES).hex(), "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328")
+
+    def test_every_place_is_proven_and_no_other(self):
+        for size in range(1, 9):
+            leaves = self.LEAVES[:size]
+            for index in range(size):
+                proof = merkle.inclusion(index, leaves)
+                self.assertEqual(merkle.inclusion_root(index, size, leaves[index], proof), merkle.root(leaves))
+                self.assertNotEqual(merkle.inclusion_root(index, size, merkle.leaf_hash(b"another"), proof), merkle.root(leaves))
+
+    def test_every_continuation_is_proven_and_no_other(self):
+        for size in range(1, 9):
+            for earlier in range(size + 1):
+                old, new = merkle.root(self.LEAVES[:earlier]), merkle.root(self.LEAVES[:size])
+                proof = merkle.consistency(earlier, self.LEAVES[:size])
+                self.assertTrue(merkle.consistent(earlier, old, size, new, proof), (earlier, size))
+                if earlier:
+                    self.assertFalse(merkle.consistent(earlier, merkle.leaf_hash(b"another"), size, new, proof), (earlier, size))
+                    self.assertFalse(merkle.consistent(earlier, old, size, new, proof + [old]), (earlier, size))
+
+
+class Patience(unittest.TestCase):
+    def test_what_comes_is_returned(self):
+        looks = iter([None, 0, "there"])
+        self.assertEqual(patience.eventually("it", lambda: next(looks)), "there")
+
+    def test_what_does_not_come_is_said(self):
+        with self.assertRaisesRegex(patience.Failure, "not within 0 s: 3 of 4"):
+            patience.eventually(lambda: "3 of 4", lambda: False, 0)
 
 
 if __name__ == "__main__":

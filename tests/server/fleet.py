@@ -1,7 +1,7 @@
 """A server under test, owners with ordinary SSH keys, and hosts made of Python's ssl module: everything a test of portcullis-server needs.
 
-Nothing in here shares code with the product: the Merkle tree, notes and envelopes are written again from PROTOCOL.md, so that a mistake of the
-server's cannot hide behind the same mistake here.
+Nothing in here shares code with the product: notes and envelopes are written again from PROTOCOL.md (the Merkle tree: tests/lib/merkle.py), so that
+a mistake of the server's cannot hide behind the same mistake here.
 """
 import base64
 import ctypes
@@ -10,16 +10,19 @@ import http.client
 import json
 import os
 import secrets
-import select
 import shutil
 import signal
 import socket
 import ssl
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+from merkle import consistent, inclusion_root, leaf_hash, root as tree_root  # noqa: E402,F401
 
 BUILD = os.environ.get("PC_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 SERVER = os.path.join(BUILD, "portcullis-server")
@@ -87,73 +90,7 @@ def seal(kind, document, key):
     return {"document": b64(raw), "key": b64(key.public), "signature": b64(key.sign(b"portcullis " + kind.encode() + b"/1\n" + raw))}
 
 
-# --- the log, written a second time ------------------------------------------------------------------------------------------
-def leaf_hash(entry):
-    return hashlib.sha256(b"\0" + entry).digest()
-
-
-def node_hash(left, right):
-    return hashlib.sha256(b"\1" + left + right).digest()
-
-
-def tree_root(leaves):
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    k = 1
-    while k * 2 < len(leaves):
-        k *= 2
-    return node_hash(tree_root(leaves[:k]), tree_root(leaves[k:]))
-
-
-def inclusion_root(index, size, leaf, proof):
-    """RFC 9162 2.1.3.2."""
-    fn, sn, r = index, size - 1, leaf
-    for p in proof:
-        assert sn > 0
-        if fn & 1 or fn == sn:
-            r = node_hash(p, r)
-            while fn and not fn & 1:
-                fn >>= 1
-                sn >>= 1
-        else:
-            r = node_hash(r, p)
-        fn >>= 1
-        sn >>= 1
-    assert sn == 0
-    return r
-
-
-def consistent(size1, root1, size2, root2, proof):
-    """RFC 9162 2.1.4.2."""
-    if size1 == size2:
-        return root1 == root2 and not proof
-    if size1 == 0:
-        return not proof
-    proof = list(proof)
-    if size1 & (size1 - 1) == 0:
-        proof.insert(0, root1)
-    fn, sn = size1 - 1, size2 - 1
-    while fn & 1:
-        fn >>= 1
-        sn >>= 1
-    fr = sr = proof[0]
-    for c in proof[1:]:
-        if sn == 0:
-            return False
-        if fn & 1 or fn == sn:
-            fr, sr = node_hash(c, fr), node_hash(c, sr)
-            while fn and not fn & 1:
-                fn >>= 1
-                sn >>= 1
-        else:
-            sr = node_hash(sr, c)
-        fn >>= 1
-        sn >>= 1
-    return fr == root1 and sr == root2 and sn == 0
-
-
+# --- the log ----------------------------------------------------------------------------------------------------------------
 def open_note(note, vkey):
     """The checkpoint of a note signed by vkey, as (size, root, time)."""
     name, key_id, key = vkey.split("+", 2)
