@@ -31,7 +31,16 @@ fi
 echo "setup: installing $missing"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# Tests start servers (PostgreSQL, Samba) by themselves, on ports of their own: what is installed for them must not become a service of this machine.
+policy=/usr/sbin/policy-rc.d
+if [ -e "$policy" ]; then
+    policy=
+else
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+trap 'rm -f "$log" $policy' EXIT
+trap 'exit 1' HUP INT TERM
 install() {
     # shellcheck disable=SC2086 # a list of words
     apt-get -q -y --no-install-recommends install $missing >"$log" 2>&1

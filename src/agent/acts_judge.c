@@ -5,6 +5,7 @@
  */
 #include "agent/acts_impl.h"
 
+#include "agent/clients.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -133,6 +134,7 @@ void pc_acts_ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
         .successor = d->op == PC_OP_REPLACE ? pc_fh_hash(&d->after_fh) : 0,
     };
     memset(o, 0, sizeof *o);
+    pc_clients_know(g, d->pid); /* the evidence is to be the client's, not the file server's */
     enum pc_answer need = pc_judge_act(g->judge, &act, o);
     struct pc_facts facts;
     if (act.op == PC_OP_CREATE)

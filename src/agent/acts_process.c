@@ -5,9 +5,20 @@
  */
 #include "agent/acts_impl.h"
 
+#include "agent/clients.h"
 #include "kern/procfs.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* A client of a file server has no pid: nobody must send a signal to the judge's number for it. */
+static void put_client(struct pc_guard *g, pc_actor actor, uint64_t id, uint64_t parent)
+{
+    struct pc_process p = {.id = id, .parent = parent};
+    snprintf(p.exe, sizeof p.exe, "%s", g->settings.share_server);
+    snprintf(p.argv, sizeof p.argv, "client\n%s", pc_clients_address(g, pc_judge_pid(g->judge, actor)));
+    (void)pc_store_put_process(g->store, &p);
+}
 
 static void put_process(struct pc_guard *g, pc_actor actor, uint64_t id, uint64_t parent)
 {
@@ -33,7 +44,7 @@ static uint64_t process_at(struct pc_guard *g, pc_actor actor, int depth)
     if (*slot == actor || depth > 64)
         return id;
     uint64_t parent = process_at(g, pc_judge_parent(g->judge, actor), depth + 1);
-    put_process(g, actor, id, parent);
+    (pc_judge_pid(g->judge, actor) < 0 ? put_client : put_process)(g, actor, id, parent);
     g->acts->written[actor % SET_SLOTS] = actor;
     return id;
 }

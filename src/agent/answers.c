@@ -4,6 +4,7 @@
  */
 #include "agent/answers.h"
 
+#include "agent/clients.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -18,8 +19,9 @@
 #include <sys/stat.h>
 
 #define FILES_PER_ANSWER 2000
-/* Observed incidents of the last day that status names one by one. */
+/* What status names one by one: observed incidents of the last day, addresses kept from a share. */
 #define OBSERVED_TOLD 3
+#define KEPT_OUT_TOLD 8
 
 /* Printable words separated by newlines (procfs.h) to an array. */
 static json_t *argv_json(const char *words)
@@ -106,6 +108,26 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     return w;
 }
 
+struct kept_out {
+    json_t *list, *warnings;
+};
+
+static void add_kept_out(void *arg, uint64_t incident, const struct pc_peer *peer)
+{
+    struct kept_out *k = arg;
+    json_array_append_new(k->list, json_pack("{s:s, s:i, s:I}", "address", peer->address, "port", (int)peer->port, "incident", (json_int_t)incident));
+    if (json_array_size(k->list) <= KEPT_OUT_TOLD)
+        json_array_append_new(k->warnings, json_sprintf("%s is kept from TCP port %u: it destroyed files (incident %" PRIu64 "); portcullis release %" PRIu64
+                                                        " lets it in again", peer->address, (unsigned)peer->port, incident, incident));
+}
+
+static json_t *kept_out_json(struct pc_guard *g, json_t *warnings)
+{
+    struct kept_out k = {json_array(), warnings};
+    pc_blocked_each(g, add_kept_out, &k);
+    return k.list;
+}
+
 struct tally {
     uint64_t open, total, observed;
     json_t *warnings;
@@ -149,6 +171,7 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64 " files, %" PRIu64 " MiB copied): "
                                                                "truncate(2) loses the content of the others", ahead, ahead_bytes >> 20));
     (void)pc_store_incidents(g->store, count_incident, &incidents);
+    json_t *blocked = kept_out_json(g, incidents.warnings);
     json_t *events = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
         (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts", (json_int_t)g->n.acts, "captures",
@@ -156,15 +179,15 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs", (json_int_t)g->n.gate_downs, "vault_denied",
         (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied, "held_at_start",
         (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead);
-    pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o}",
+    pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o, s:o}",
                                    "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since",
                                    time_json(g->started_real_ns), "gate", down ? "down" : "up", "supervisor", "pid",
                                    g->supervisor_pid ? json_integer(g->supervisor_pid) : json_null(), "restarts",
                                    (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events", events,
                                    "latency_us", "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us, "max",
                                    (json_int_t)gs.max_us, "incidents", "open", (json_int_t)incidents.open, "total",
-                                   (json_int_t)incidents.total, "observed", (json_int_t)incidents.observed, "warnings",
-                                   incidents.warnings));
+                                   (json_int_t)incidents.total, "observed", (json_int_t)incidents.observed, "blocked", blocked,
+                                   "warnings", incidents.warnings));
 }
 
 /* ---- incidents ---- */
@@ -187,12 +210,18 @@ static const char *state_text(const struct pc_incident *inc)
     }
 }
 
+/* Null for a client of a file server: whoever reads this may want to send a signal. */
+static json_t *pid_json(const struct pc_process *p)
+{
+    return p->pid > 0 ? json_integer(p->pid) : json_null();
+}
+
 static json_t *actor_json(struct pc_guard *g, uint64_t process)
 {
     struct pc_process p = {0};
     if (pc_store_get_process(g->store, process, &p) < 0)
         return json_pack("{s:n, s:n, s:[], s:n, s:n}", "pid", "exe", "argv", "user", "uid");
-    return json_pack("{s:i, s:o, s:o, s:o, s:I}", "pid", (int)p.pid, "exe", text_json(p.exe), "argv", argv_json(p.argv), "user",
+    return json_pack("{s:o, s:o, s:o, s:o, s:I}", "pid", pid_json(&p), "exe", text_json(p.exe), "argv", argv_json(p.argv), "user",
                      text_json(p.user), "uid", (json_int_t)p.uid);
 }
 
@@ -291,8 +320,10 @@ static json_t *process_json(struct pc_guard *g, const struct pc_process *p, bool
     if (pc_proc_brief(p->pid, &now) == 0 && (!p->start_ns || now.start_real_ns / PC_NS_PER_S - p->start_ns / PC_NS_PER_S + 1 < 3))
         state = !convicted ? "ancestor" : pc_stop_incident_of(g, pc_judge_actor_of(g->judge, p->pid)) ? "frozen" : "running";
     bool has_parent = p->parent && pc_store_get_process(g->store, p->parent, &parent) == 0;
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:s, s:b, s:o}", "pid", (int)p->pid, "parent",
-                     has_parent ? json_integer(parent.pid) : json_null(), "exe", text_json(p->exe), "argv", argv_json(p->argv),
+    if (has_parent && parent.pid <= 0) /* a client of its parent, the file server */
+        has_parent = pc_store_get_process(g->store, parent.parent, &parent) == 0;
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:s, s:b, s:o}", "pid", pid_json(p), "parent",
+                     has_parent ? pid_json(&parent) : json_null(), "exe", text_json(p->exe), "argv", argv_json(p->argv),
                      "user", text_json(p->user), "uid", (json_int_t)p->uid, "cgroup", text_json(p->cgroup), "start",
                      time_json(p->start_ns), "state", convicted ? state : "ancestor", "convicted", convicted, "exe_sha256",
                      text_json(p->exe_sha256));
@@ -375,12 +406,16 @@ static void answer_release(void *ctx, const json_t *args, struct pc_reply *reply
     char why[128] = "";
     int r = pc_stop_release(g, id, pc_reply_uid(reply), why, sizeof why);
     char rule[PATH_MAX + 128] = "";
-    if (r == 0 && g->released.count)
+    struct pc_incident inc;
+    struct pc_process root = {0};
+    bool program = pc_store_incident_get(g->store, id, &inc) == 0 && pc_store_get_process(g->store, inc.root, &root) == 0 && root.pid > 0;
+    if (r == 0 && program && g->released.count)
         (void)pc_rule_format(&g->released.rule[g->released.count - 1], rule, sizeof rule);
     if (r < 0)
         pc_reply_fail(reply, PC_CODE_FAILED, "incident %" PRIu64 " cannot be released: %s", id, why);
     else
-        pc_reply_done(reply, json_pack("{s:I, s:s, s:o}", "id", (json_int_t)id, "state", "released", "rule", text_json(rule)));
+        pc_reply_done(reply, json_pack("{s:I, s:s, s:o, s:o}", "id", (json_int_t)id, "state", "released", "rule", text_json(rule), "client",
+                                       json_boolean(!program)));
 }
 
 static void answer_end(void *ctx, const json_t *args, struct pc_reply *reply)

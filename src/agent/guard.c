@@ -2,7 +2,7 @@
  * Owns the guard's life: start, the loop, reload, end. The loop does what must not wait first (file events, waiting
  * opens, commands), and in what time is left walks folders and preserves, one small step at a time.
  */
-#include "agent/guard.h"
+#include "agent/clients.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -91,6 +91,7 @@ static void lineage_event(void *arg, const struct pc_proc_event *e)
     case PC_PROC_FORK:
         (void)pc_judge_fork(g->judge, e->parent, e->pid, now);
         pc_tracer_lineage(g, PC_TRACE_FORK, e->parent, e->pid, now);
+        pc_clients_forked(g, e->parent, e->pid);
         break;
     case PC_PROC_EXEC:
         pc_judge_exec(g->judge, e->pid, now);
@@ -280,6 +281,8 @@ static int open_memory(struct pc_guard *g)
     if (r == 0)
         r = pc_ahead_new(&g->ahead);
     if (r == 0)
+        r = pc_clients_new(&g->clients);
+    if (r == 0)
         r = pc_startup_new(&g->startup);
     if (r == 0)
         r = pc_captures_new(g->settings.capture_queue, &g->captures);
@@ -369,6 +372,7 @@ static int open_all(struct pc_guard *g)
     if (r < 0)
         return complain("cgroup freezer", r, "");
     load_released(g);
+    pc_blocked_load(g);
     r = pc_volumes_open(g);
     if (r < 0)
         return complain("no folder can be guarded", r, "see the lines above");
@@ -406,6 +410,8 @@ static void close_all(struct pc_guard *g)
     pc_outside_free(g->outside);
     pc_deletions_free(g->deletions);
     pc_ahead_free(g->ahead);
+    pc_clients_free(g->clients);
+    pc_blocked_free(g);
     pc_scan_free(g->scan);
     pc_dirs_free(g->dirs);
     if (g->judge)

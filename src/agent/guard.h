@@ -73,6 +73,8 @@ struct pc_links;   /* links.c */
 struct pc_outside; /* outside.c */
 struct pc_deletions; /* deletions.c */
 struct pc_ahead; /* ahead.c */
+struct pc_clients; /* clients.c */
+struct pc_blocked; /* blocked.c */
 
 struct pc_guard {
     struct pc_settings settings;
@@ -96,6 +98,8 @@ struct pc_guard {
     struct pc_outside *outside;
     struct pc_deletions *deletions;
     struct pc_ahead *ahead;
+    struct pc_clients *clients;
+    struct pc_blocked *blocked;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
     struct pc_stopped *stopped; /* list */
     uint64_t ended_mono_ns; /* when processes were last killed; 0: never */

@@ -124,6 +124,12 @@ struct pc_path_settings_list {
     X(allow, rules, "rule", RULES, "", 0, 0, LIVE, "a program that may do as it likes in one folder (repeatable)",     \
       "sha256:HEX under=/path until=TIME: hash of the executable, folder, and an end (2026-12-31T00:00:00Z, or never). " \
       "What matches is still preserved and recorded, but not frozen. portcullis release adds such rules by itself.")   \
+    X(share, share_server, "server", TEXT, "/usr/sbin/smbd", 0, 0, LIVE, "the file server whose clients are told apart",  \
+      "Path of its program, or none. What comes over a share is done by the server's processes: the evidence is counted " \
+      "for the address that each of them serves, and a verdict ends that client's connections, never the share. Not for " \
+      "servers inside the kernel (NFS, ksmbd).")                                                                       \
+    X(share, share_block, "block", BOOL, "yes", 0, 0, LIVE, "block the address of a client that destroys files",       \
+      "With nftables, at the share's own port, until portcullis release. No: each of its new connections is ended.")   \
     X(log, journal, "journal", BOOL, "yes", 0, 0, LIVE, "send events to the systemd journal when there is one",        \
       "Never waits for the journal: what it does not take at once is dropped and counted.")                            \
     X(log, ecs_file, "ecs-file", TEXT, "auto", 0, 0, LIVE, "file for events as JSON lines (Elastic Common Schema)",    \

@@ -2,8 +2,9 @@
  * Owns what happens after a verdict: opening the incident, stopping the subtree with all races closed, and what people
  * decide later (release, end). Must not judge. Stops only processes that the lineage places beneath a convicted root.
  */
-#include "agent/stopped.h"
+#include "agent/share.h"
 
+#include "agent/clients.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -219,7 +220,9 @@ static void describe(struct pc_guard *g, struct pc_stopped *s)
 {
     pid_t pid = pc_judge_pid(g->judge, s->root[0]);
     struct pc_procinfo info;
-    if (pc_proc_read(pid, &info) == 0)
+    if (pid < 0)
+        snprintf(s->inc.summary, sizeof s->inc.summary, "client %s of %.200s", pc_clients_address(g, pid), g->settings.share_server);
+    else if (pc_proc_read(pid, &info) == 0)
         snprintf(s->inc.summary, sizeof s->inc.summary, "%.200s", info.argv[0] ? info.argv : info.exe);
     else
         snprintf(s->inc.summary, sizeof s->inc.summary, "process %d (gone)", pid);
@@ -317,8 +320,11 @@ static void open_record(struct pc_guard *g, struct pc_stopped *s, const struct p
     describe(g, s);
     if (pc_store_incident_open(g->store, &s->inc) < 0)
         pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "an incident could not be written to the index");
-    for (uint32_t i = 0; i < s->roots; i++)
+    for (uint32_t i = 0; i < s->roots; i++) {
         (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, s->root[i]));
+        if (pc_share_is_client(g, s->root[i])) /* is no process: a guard that is killed now finds it again by those that serve it */
+            pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
+    }
     (void)pc_store_flush(g->store);
 }
 
@@ -337,16 +343,19 @@ static void complete_record(struct pc_guard *g, struct pc_stopped *s)
 static void alarm_event(struct pc_guard *g, const struct pc_stopped *s, const char *first_path)
 {
     pid_t pid = pc_judge_pid(g->judge, s->root[0]);
+    char who[32] = "";
+    if (pid > 0)
+        snprintf(who, sizeof who, " (pid %d)", pid);
     pc_event(g->log, PC_LEVEL_ALERT, "freeze",
              &(struct pc_event_about){.category = "malware",
                                       .outcome = "success",
-                                      .pid = pid,
+                                      .pid = pid > 0 ? pid : 0,
                                       .command_line = s->inc.summary,
                                       .file_path = first_path,
                                       .incident = s->inc.id},
-             "incident %" PRIu64 ": %s (pid %d) was destroying files: %u damaged, %u processes frozen; "
+             "incident %" PRIu64 ": %s%s was destroying files: %u damaged, %u processes frozen; "
              "portcullis incident %" PRIu64 " shows it, portcullis rollback %" PRIu64 " puts the files back",
-             s->inc.id, s->inc.summary, pid, s->inc.damaged, s->members, s->inc.id, s->inc.id);
+             s->inc.id, s->inc.summary, who, s->inc.damaged, s->members, s->inc.id, s->inc.id);
 }
 
 /* A frozen incident inside this newly convicted subtree: both are one attack. */
@@ -400,7 +409,11 @@ void pc_stop_carry_out(struct pc_guard *g, struct pc_stopped *s, const char *fir
                  observe ? "observe mode" : "allow rule");
         return;
     }
-    pc_stopped_note(g, s->inc.id,
+    pc_share_stop(g, s);
+    if (pc_share_is_client(g, s->root[0]))
+        pc_stopped_note(g, s->inc.id, "stopped: what served it has ended");
+    else
+        pc_stopped_note(g, s->inc.id,
                     s->group_fd >= 0 ? "frozen (cgroup freezer)" : "frozen (SIGSTOP: no cgroup v2 freezer here)");
     pc_stopped_update(g, s);
     alarm_event(g, s, first_path);
@@ -444,6 +457,12 @@ static void remember(struct pc_guard *g, const struct pc_stopped *s)
 int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap)
 {
     struct pc_stopped *s = find(g, incident);
+    if (!s && pc_blocked_release(g, incident)) {
+        pc_stopped_note(g, incident, "its addresses may use the share again");
+        pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
+                 "incident %" PRIu64 ": uid %u lets its addresses use the share again", incident, by);
+        return 0;
+    }
     if (!s) {
         struct pc_incident inc;
         int r = pc_store_incident_get(g->store, incident, &inc);
@@ -454,6 +473,7 @@ int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, 
     char text[80];
     snprintf(text, sizeof text, "released by uid %u", by);
     let_pass(g, s, text);
+    (void)pc_blocked_release(g, incident);
     pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
              "incident %" PRIu64 " released by uid %u", incident, by);
     return 0;

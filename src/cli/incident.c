@@ -63,13 +63,16 @@ static void put_next_steps(const struct pc_cli *cli, const json_t *inc)
 {
     const char *state = pc_text_of(inc, "state");
     bool frozen = state && strcmp(state, "frozen") == 0, rolled_back = pc_truth_of(inc, "rolled_back");
+    bool client = pc_is_client(json_object_get(inc, "actor")), released = state && strcmp(state, "released") == 0;
     const struct {
         bool fits;
         const char *command, *option, *effect;
     } steps[] = {
         {!rolled_back, "rollback", "", "puts the files back (--dry-run shows what it would do)"},
-        {frozen, "end", "", "kills the frozen program"},
-        {frozen, "release", "", "lets it go on, if it was right after all"},
+        {frozen && !client, "end", "", "kills the frozen program"},
+        {frozen && !client, "release", "", "lets it go on, if it was right after all"},
+        {frozen && client, "end", "", "closes the incident; the client stays kept out"},
+        {client && !released, "release", "", "lets the client use the share again"},
         {rolled_back, "rollback", " --undo", "brings the damaged versions back"},
     };
     const char *label = "Next";
@@ -109,8 +112,12 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     printf("\n");
     put_label(cli, "");
     pc_put(cli, PC_PLAIN, pc_text_of(actor, "exe"));
-    printf(", pid %lld, user ", (long long)pc_number_of(actor, "pid"));
-    pc_put(cli, PC_PLAIN, pc_text_of(actor, "user"));
+    if (pc_is_client(actor)) {
+        fputs(", for a client on the network", stdout);
+    } else {
+        printf(", pid %lld, user ", (long long)pc_number_of(actor, "pid"));
+        pc_put(cli, PC_PLAIN, pc_text_of(actor, "user"));
+    }
     putchar('\n');
     put_label(cli, "Damage");
     pc_say(cli, PC_RED, "%s %s", pc_count(pc_number_of(inc, "damaged"), "file", count), observed ? "deleted" : "damaged");

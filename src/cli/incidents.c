@@ -20,7 +20,7 @@ static void put_table(const struct pc_cli *cli, const json_t *list)
         pc_table_cell(t, PC_PLAIN, pc_amount(pc_number_of(inc, "damaged"), text));
         pc_table_cell(t, PC_PLAIN, pc_amount(pc_number_of(inc, "preserved"), text));
         pc_table_cell(t, PC_PLAIN, pc_text_of(actor, "user"));
-        snprintf(text, sizeof text, "%lld", (long long)pc_number_of(actor, "pid"));
+        snprintf(text, sizeof text, pc_is_client(actor) ? "-" : "%lld", (long long)pc_number_of(actor, "pid"));
         pc_table_cell(t, PC_PLAIN, text);
         pc_table_cell(t, PC_PLAIN, command);
     }

@@ -44,9 +44,11 @@ static void put_line(struct drawing *d, size_t i, size_t depth)
     if (depth)
         pc_say(cli, PC_DIM, "%s", cli->utf8 ? (d->last[depth < DEPTH_MAX ? depth : DEPTH_MAX - 1] ? "└─ " : "├─ ") : "+- ");
     pc_put(cli, convicted ? PC_RED : PC_PLAIN, pc_program_name(p));
-    printf(" %lld ", (long long)pc_number_of(p, "pid"));
-    pc_put(cli, PC_DIM, pc_text_of(p, "user"));
-    if (state && strcmp(state, "ancestor") != 0) {
+    if (!pc_is_client(p)) {
+        printf(" %lld ", (long long)pc_number_of(p, "pid"));
+        pc_put(cli, PC_DIM, pc_text_of(p, "user"));
+    }
+    if (state && strcmp(state, "ancestor") != 0 && !pc_is_client(p)) {
         fputs(" [", stdout);
         pc_put(cli, pc_state_style(state), state);
         fputs("]", stdout);

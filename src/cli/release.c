@@ -20,7 +20,8 @@ int pc_cmd_release(struct pc_cli *cli, const struct pc_cli_args *args)
     int status = decide(cli, "release", args->word[0], &id, &result);
     if (status == 0 && !cli->json) {
         const char *rule = pc_text_of(result, "rule");
-        printf("Incident %lld: released. The program goes on where it was stopped.\n", (long long)id);
+        printf("Incident %lld: released. %s\n", (long long)id, json_is_true(json_object_get(result, "client"))
+               ? "Its client may use the share again." : "The program goes on where it was stopped.");
         if (rule) {
             printf("Remembered: ");
             pc_put(cli, PC_PLAIN, rule);

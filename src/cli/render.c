@@ -108,6 +108,11 @@ const char *pc_text_of(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
+bool pc_is_client(const json_t *process)
+{
+    return json_is_null(json_object_get(process, "pid"));
+}
+
 json_int_t pc_number_of(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));

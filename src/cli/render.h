@@ -24,6 +24,7 @@ void pc_say(const struct pc_cli *cli, enum pc_style style, const char *fmt, ...)
 
 /* Fields of an answer, with something harmless when they are missing or of another type. */
 const char *pc_text_of(const json_t *object, const char *key); /* NULL */
+bool pc_is_client(const json_t *process); /* not a process of this host: a client of its file server, which has no pid */
 json_int_t pc_number_of(const json_t *object, const char *key); /* 0 */
 bool pc_truth_of(const json_t *object, const char *key);        /* false */
 

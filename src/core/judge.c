@@ -116,6 +116,25 @@ void pc_judge_spare(struct pc_judge *j, pid_t pid)
     pc_lineage_spare(&j->lin, actor_slot(j, pid));
 }
 
+pc_actor pc_judge_serve(struct pc_judge *j, pid_t pid, pid_t client, uint64_t now_ns)
+{
+    (void)now_ns;
+    struct pc_lineage *l = &j->lin;
+    uint32_t s = pc_lineage_by_pid(l, pid), served = s ? pc_lineage_client(l, s) : 0;
+    uint32_t server = s ? l->node[served ? served : s].parent : 0;
+    if (!server || client >= 0)
+        return 0;
+    pc_lineage_spare(l, server);
+    uint32_t c = pc_lineage_by_pid(l, client);
+    if (!c)
+        c = pc_lineage_add(l, client, server);
+    s = pc_lineage_by_pid(l, pid); /* a full table may have dropped it for the client's sake: then it is met anew */
+    if (s)
+        pc_lineage_move(l, s, c);
+    pc_lineage_exit(l, c); /* remembered as long as what serves it is, and its evidence: never a living process */
+    return s ? name_of(j, c) : 0;
+}
+
 pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid)
 {
     return name_of(j, pc_lineage_by_pid(&j->lin, pid));
@@ -273,8 +292,9 @@ static void seek_verdict(struct pc_judge *j, uint32_t actor, struct pc_outcome *
         if (!found && reaches(j, n->score, n->files))
             found = s;
     }
+    uint32_t client = found ? pc_lineage_client(&j->lin, found) : 0;
     if (found)
-        convict_one(j, found, out);
+        convict_one(j, client ? client : found, out); /* a client's other connections are the same client's */
 }
 
 /* --- acts -------------------------------------------------------------------------------------------------------- */

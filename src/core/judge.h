@@ -45,12 +45,20 @@ pc_actor pc_judge_seen(struct pc_judge *j, pid_t pid, pid_t parent, uint64_t now
  * but such an ancestor in common are seldom one piece of work. A child named in a verdict does not count again.
  */
 void pc_judge_spare(struct pc_judge *j, pid_t pid);
+/*
+ * A file server (smbd) started this process, its child, to serve a client on the network. All that serve the same client count as one, however
+ * many connections it makes: a node of its own between the server and them, which is what a verdict names. The server itself is spared from
+ * now on: what its clients do is not its doing, and no verdict may take the share from the others.
+ * client: the caller's number for it, negative (no process has it). 0: no such process, or its parent is not known; else the client's actor.
+ */
+pc_actor pc_judge_serve(struct pc_judge *j, pid_t pid, pid_t client, uint64_t now_ns);
 pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid); /* 0: not known */
 bool pc_judge_is_beneath(const struct pc_judge *j, pc_actor actor, pc_actor root); /* true when equal, too */
 /* Is the maker of one family with this process (its group, beneath a spared ancestor, or an ancestor of it)? */
 bool pc_judge_is_kin(const struct pc_judge *j, pc_actor maker, pid_t pid);
 pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor);                 /* 0: none */
-pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);                       /* also of a dead one; 0 unknown */
+/* Also of a dead one; 0 unknown; negative: not a process but the client of a file server (pc_judge_serve). */
+pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);
 /* The largest group that is held answerable together: the highest ancestor below every spared one. 0: not known. */
 pc_actor pc_judge_group_of(const struct pc_judge *j, pc_actor actor);
 bool pc_judge_alive(const struct pc_judge *j, pc_actor actor);

@@ -215,28 +215,45 @@ static uint32_t walk_next(const struct pc_lineage *l, uint32_t s, uint32_t root)
     return s == root ? 0 : l->node[s].next;
 }
 
-void pc_lineage_adopt(struct pc_lineage *l, uint32_t slot, uint32_t parent)
+/* What a subtree holds is added to (sign 1) or taken from (-1) this node and all above it. */
+static void carry_sums(struct pc_lineage *l, uint32_t from, const struct pc_node *n, int sign)
+{
+    for (uint32_t s = from; s; s = l->node[s].parent) {
+        struct pc_node *p = &l->node[s];
+        p->score += n->score * (uint32_t)sign;
+        p->files += n->files * (uint32_t)sign;
+        p->opaque += n->opaque * (uint32_t)sign;
+        p->young += n->young * (uint32_t)sign;
+        p->deleted += n->deleted * (uint32_t)sign;
+        p->spared += n->spared * (uint32_t)sign;
+    }
+}
+
+void pc_lineage_move(struct pc_lineage *l, uint32_t slot, uint32_t parent)
 {
     struct pc_node *n = &l->node[slot];
-    if (n->parent || !parent || pc_lineage_is_beneath(l, parent, slot))
+    if (!parent || n->parent == parent || pc_lineage_is_beneath(l, parent, slot))
         return;
-    uint32_t deepest = 0, down = l->node[parent].depth + 1u;
+    uint32_t deepest = 0, top = n->depth, down = l->node[parent].depth + 1u;
     for (uint32_t s = slot; s; s = walk_next(l, s, slot))
         if (l->node[s].depth > deepest)
             deepest = l->node[s].depth;
-    if (deepest + down >= PC_LINEAGE_DEPTH)
+    if (deepest - top + down >= PC_LINEAGE_DEPTH)
         return;
     for (uint32_t s = slot; s; s = walk_next(l, s, slot))
-        l->node[s].depth = (uint8_t)(l->node[s].depth + down);
-    link_child(l, slot, parent);
-    for (uint32_t s = parent; s; s = l->node[s].parent) {
-        struct pc_node *p = &l->node[s];
-        p->score += n->score;
-        p->files += n->files;
-        p->opaque += n->opaque;
-        p->young += n->young;
-        p->spared += n->spared;
+        l->node[s].depth = (uint8_t)(l->node[s].depth - top + down);
+    if (n->parent) {
+        carry_sums(l, n->parent, n, -1);
+        unlink_child(l, slot);
     }
+    link_child(l, slot, parent);
+    carry_sums(l, parent, n, 1);
+}
+
+void pc_lineage_adopt(struct pc_lineage *l, uint32_t slot, uint32_t parent)
+{
+    if (!l->node[slot].parent)
+        pc_lineage_move(l, slot, parent);
 }
 
 void pc_lineage_spare(struct pc_lineage *l, uint32_t slot)
@@ -278,7 +295,15 @@ uint32_t pc_lineage_group(const struct pc_lineage *l, uint32_t slot)
 uint32_t pc_lineage_wide(const struct pc_lineage *l, uint32_t slot)
 {
     uint32_t group = pc_lineage_group(l, slot), above = l->node[group].parent;
-    return above && l->node[above].spared && l->node[above].pid != 1 ? above : group;
+    bool strangers = l->node[above].pid == 1 || l->node[group].pid < 0;
+    return above && l->node[above].spared && !strangers ? above : group;
+}
+
+uint32_t pc_lineage_client(const struct pc_lineage *l, uint32_t slot)
+{
+    while (slot && l->node[slot].pid >= 0)
+        slot = l->node[slot].parent;
+    return slot;
 }
 
 void pc_lineage_add_score(struct pc_lineage *l, uint32_t slot, int32_t score, int32_t files)

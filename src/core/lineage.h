@@ -53,14 +53,21 @@ uint32_t pc_lineage_add(struct pc_lineage *l, pid_t pid, uint32_t parent);
 void pc_lineage_exit(struct pc_lineage *l, uint32_t slot);
 /* Hangs a root beneath a parent learnt later. Refused silently when that would close a circle or go too deep. */
 void pc_lineage_adopt(struct pc_lineage *l, uint32_t slot, uint32_t parent);
+/*
+ * Takes a process, with all beneath it and their sums, from its parent and hangs it beneath another one. Refused silently when that would
+ * close a circle or go too deep.
+ */
+void pc_lineage_move(struct pc_lineage *l, uint32_t slot, uint32_t parent);
 void pc_lineage_spare(struct pc_lineage *l, uint32_t slot);
+/* The client of a file server (judge.h: pc_judge_serve) that this process serves, or is; 0: none. */
+uint32_t pc_lineage_client(const struct pc_lineage *l, uint32_t slot);
 bool pc_lineage_is_beneath(const struct pc_lineage *l, uint32_t slot, uint32_t root);
 uint32_t pc_lineage_common(const struct pc_lineage *l, uint32_t a, uint32_t b); /* 0: none */
 /* The largest group that is held answerable together: the highest ancestor below every spared one. */
 uint32_t pc_lineage_group(const struct pc_lineage *l, uint32_t slot);
 /*
  * The group, or the spared ancestor above it (its other children may be co-workers) unless that is pid 1, whose
- * children are the whole host.
+ * children are the whole host, or a file server, whose clients are strangers to each other.
  */
 uint32_t pc_lineage_wide(const struct pc_lineage *l, uint32_t slot);
 

@@ -146,6 +146,12 @@ static bool get_process(struct pc_cur *c, struct pc_trace_rec *r)
     return r->pid > 0 && r->parent >= 0;
 }
 
+static bool get_serve(struct pc_cur *c, struct pc_trace_rec *r)
+{
+    get_process(c, r);
+    return r->pid > 0 && r->parent < 0;
+}
+
 static void put_policy(struct pc_buf *b, const struct pc_trace_rec *r)
 {
     pc_buf_add_u32(b, r->policy.convict_score);
@@ -200,7 +206,7 @@ static const struct body {
     [PC_TRACE_EXEC] = {put_process, get_process}, [PC_TRACE_EXIT] = {put_process, get_process},
     [PC_TRACE_SEEN] = {put_process, get_process}, [PC_TRACE_SPARE] = {put_process, get_process},
     [PC_TRACE_ACT] = {put_act, get_act},          [PC_TRACE_ABSOLVE] = {put_absolve, get_absolve},
-    [PC_TRACE_NAME] = {put_name, get_name},
+    [PC_TRACE_NAME] = {put_name, get_name},       [PC_TRACE_SERVE] = {put_process, get_serve},
 };
 
 static const struct body *body_of(unsigned type)
@@ -338,6 +344,9 @@ static int replay_record(struct replay *r, const struct pc_trace_rec *rec)
         return 0;
     case PC_TRACE_SPARE:
         pc_judge_spare(r->judge, rec->pid);
+        return 0;
+    case PC_TRACE_SERVE:
+        (void)pc_judge_serve(r->judge, rec->pid, rec->parent, rec->now_ns);
         return 0;
     case PC_TRACE_ABSOLVE:
         pc_judge_absolve(r->judge, rec->actor);

@@ -24,6 +24,7 @@ enum pc_trace_type {
     PC_TRACE_ACT,
     PC_TRACE_ABSOLVE,
     PC_TRACE_NAME, /* what a process is called, for people */
+    PC_TRACE_SERVE, /* parent: the client (negative) that pid serves */
 };
 
 struct pc_trace_rec {

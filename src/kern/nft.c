@@ -1,4 +1,4 @@
-/* Owns our nftables table, through libnftables. Must not decide who stays reachable. Addresses are parsed and written anew, so no text of others gets into a rule. */
+/* Owns our two nftables tables, through libnftables. Must not decide who stays reachable. Addresses are parsed and written anew, so no text of others gets into a rule. */
 #include "kern/nft.h"
 
 #include "base/buf.h"
@@ -14,6 +14,7 @@
 
 #define RULES_MAX (64u << 10)
 #define TABLE "inet portcullis"
+#define SHARE_TABLE "inet portcullis_share"
 
 struct address {
     int family;
@@ -128,4 +129,27 @@ int pc_nft_isolate(const char *const *allow, size_t n, char *why, size_t why_len
 int pc_nft_release(char *why, size_t why_len)
 {
     return run("add table " TABLE "\ndelete table " TABLE "\n", why, why_len);
+}
+
+int pc_nft_block(const struct pc_nft_block *list, size_t n, char *why, size_t why_len)
+{
+    if (n > PC_NFT_BLOCK_MAX)
+        return PC_E_LIMIT;
+    _buf_free_ struct pc_buf rules;
+    pc_buf_init(&rules, RULES_MAX);
+    (void)pc_buf_addf(&rules, "add table " SHARE_TABLE "\ndelete table " SHARE_TABLE "\n");
+    if (n)
+        (void)pc_buf_addf(&rules, "table " SHARE_TABLE " {\n  chain input {\n    type filter hook input priority -300; policy accept;\n");
+    for (size_t i = 0; i < n; i++) {
+        struct address a;
+        int r = parse_address(list[i].address, &a);
+        if (r < 0) {
+            snprintf(why, why_len, "%s: not an address", list[i].address);
+            return r;
+        }
+        (void)pc_buf_addf(&rules, "    %s saddr %s tcp dport %u drop\n", a.family == AF_INET6 ? "ip6" : "ip", a.text, (unsigned)list[i].port);
+    }
+    if (n)
+        (void)pc_buf_addf(&rules, "  }\n}\n");
+    return rules.failed ? -ENOMEM : run(rules.data, why, why_len);
 }

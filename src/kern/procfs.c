@@ -271,6 +271,18 @@ int pc_proc_open_why(struct pc_asker *asker, pid_t tid, struct pc_open_why *out)
     return 0;
 }
 
+bool pc_proc_runs(pid_t pid, const char *exe)
+{
+    char path[40], target[PATH_MAX + 16];
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    size_t len = strlen(exe);
+    if (n < (ssize_t)len || memcmp(target, exe, len) != 0)
+        return false;
+    target[n] = 0;
+    return target[len] == 0 || strcmp(target + len, " (deleted)") == 0;
+}
+
 int pc_proc_exe_sha256(pid_t pid, char hex[65])
 {
     char path[40];

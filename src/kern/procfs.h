@@ -54,6 +54,8 @@ struct pc_asker {
  */
 int pc_proc_open_why(struct pc_asker *a, pid_t tid, struct pc_open_why *out);
 void pc_asker_close(struct pc_asker *a);
+/* Does the process run this program (an absolute path), or one that was there before an upgrade replaced it? */
+bool pc_proc_runs(pid_t pid, const char *exe);
 /* SHA-256 (hex, 65 bytes) of the program a process runs. Reads the file: never on the answering thread. */
 int pc_proc_exe_sha256(pid_t pid, char hex[65]);
 #endif

@@ -304,6 +304,20 @@ static void do_fork(struct story *s, char **w)
     n->actor = pc_judge_fork(judge(s), parent, n->pid, s->now_ns);
 }
 
+static void do_serve(struct story *s, char **w)
+{
+    need(s, w, 2);
+    pid_t pid = process(s, w[1])->pid;
+    struct named *n = find(s, w[2]);
+    if (!n) {
+        n = add_name(s, w[2]);
+        n->pid = -n->pid; /* a client is no process */
+    }
+    n->actor = pc_judge_serve(judge(s), pid, n->pid, s->now_ns);
+    if (!n->actor)
+        fail(s, "%s serves nobody", w[1]);
+}
+
 static void do_exit(struct story *s, char **w)
 {
     need(s, w, 1);
@@ -482,7 +496,7 @@ static const struct {
                   {"spare", do_spare},   {"wait", do_wait},       {"absolve", do_absolve}, {"modify", do_modify},
                   {"replace", do_modify}, {"create", do_create},  {"delete", do_delete},   {"rename", do_touch},
                   {"meta", do_touch},    {"decoy", do_touch},     {"vault", do_touch},     {"policy", do_policy},
-                  {"expect", do_expect}};
+                  {"serve", do_serve},   {"expect", do_expect}};
 
 /* --- reading and running ------------------------------------------------------------------------------------------ */
 

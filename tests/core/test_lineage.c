@@ -129,7 +129,7 @@ static void random_deed(struct world *w, uint64_t now)
         return;
     case 4:
         if (there)
-            pc_lineage_adopt(l, s, pc_lineage_by_pid(l, (pid_t)(1 + roll(500))));
+            (roll(2) ? pc_lineage_adopt : pc_lineage_move)(l, s, pc_lineage_by_pid(l, (pid_t)(1 + roll(500))));
         return;
     case 5:
         pc_ledger_expire(&w->ledger, now, 5000);

@@ -113,10 +113,10 @@ static void a_cut_off_trace_is_replayed_as_far_as_it_goes(void **state)
 static void every_record_survives_writing_and_reading(void **state)
 {
     (void)state;
-    for (uint8_t type = PC_TRACE_POLICY; type <= PC_TRACE_NAME; type++) {
+    for (uint8_t type = PC_TRACE_POLICY; type <= PC_TRACE_SERVE; type++) {
         _buf_free_ struct pc_buf b;
         struct pc_cur c;
-        struct pc_trace_rec in = {.type = type, .now_ns = 77, .pid = 5, .parent = 4, .actor = 99}, out;
+        struct pc_trace_rec in = {.type = type, .now_ns = 77, .pid = 5, .parent = type == PC_TRACE_SERVE ? -4 : 4, .actor = 99}, out;
         strcpy(in.name, "openssl");
         in.act = (struct pc_act){.now_ns = 77, .pid = 5, .op = PC_OP_REPLACE, .file = UINT64_MAX, .folder = 2,
                                  .name_hash = 3, .size_before = 4, .size_after = 1ULL << 50, .creator = 6,
@@ -142,6 +142,7 @@ static void every_record_survives_writing_and_reading(void **state)
             assert_int_equal(out.actor, 99);
         } else {
             assert_int_equal(out.pid, 5);
+            assert_int_equal(out.parent, in.parent);
             assert_int_equal(out.now_ns, 77);
         }
         assert_int_equal(pc_trace_next(&c, &out), 0);
