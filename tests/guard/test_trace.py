@@ -20,7 +20,7 @@ def replays_to_the_same_verdict(bench):
     guard.wait_incident()
     actor.kill()
     guard.stop()
-    binary = os.path.join(os.environ["PC_BUILD"], "portcullis")
+    binary = os.path.join(rig.host.BUILD, "portcullis")
     out = subprocess.run([binary, "replay", trace, "--json"], capture_output=True, text=True, timeout=30, check=False)
     check(out.returncode == 0, "replay: %s", out.stderr)
     replay = json.loads(out.stdout)
