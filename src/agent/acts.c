@@ -55,6 +55,7 @@ static void new_content(struct pc_guard *g, struct deed *d, const struct stat *s
     pc_acts_ask(g, d, &o);
     if (o.gate)
         pc_gate_evidence(g, d->v);
+    pc_gate_unhold(g);
     if (o.finding.score || (o.facts.have & PC_HAVE_AFTER && o.facts.after.opaque >= 50)) {
         /* On record as ciphertext: a rollback sets it aside however early it was made. */
         o.finding.evidence |= PC_EV_OPAQUE_TWIN;

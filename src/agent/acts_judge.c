@@ -10,8 +10,12 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/uio.h>
+
+#define PROBE_BYTES 4096
 
 /* ---- what the judge says ---- */
 
@@ -33,9 +37,21 @@ bool pc_acts_has_content(const struct pc_known *k, uint8_t op)
            (k->how == PC_HOW_CLONE || k->how == PC_HOW_COPY || (k->how == PC_HOW_LINK && op != PC_OP_MODIFY));
 }
 
+/*
+ * A pre-image that is not in memory takes milliseconds to read: on a busy machine, long enough for hundreds of files. So
+ * whoever wants to change another one meanwhile waits for the judgement.
+ */
+static void hold_if_slow(struct pc_guard *g, const struct deed *d, int fd)
+{
+    struct iovec head = {g->acts->before, PROBE_BYTES};
+    if (!d->v->gate_down && preadv2(fd, &head, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN)
+        pc_gate_hold(g, d->v);
+}
+
 static void read_before(struct pc_guard *g, const struct deed *d)
 {
     _close_ int fd = pc_store_open_version(g->store, d->before);
+    hold_if_slow(g, d, fd);
     pc_acts_read_windows(fd, &g->acts->content_before, g->acts->before);
 }
 
@@ -65,6 +81,7 @@ static bool fetch_pair(struct pc_guard *g, const struct deed *d, const struct pc
     _close_ int after = asked->heir && pc_fh_hash(heir) != asked->heir ? -1 : open_live(d, heir);
     if (before < 0 || after < 0 || fstat(before, &old) < 0 || fstat(after, &new) < 0)
         return false;
+    hold_if_slow(g, d, before);
     pc_content_plan((uint64_t)old.st_size, (uint64_t)new.st_size, pc_guard_random(g), &a->content_before, &a->content_after);
     pc_acts_read_windows(before, &a->content_before, a->before);
     pc_acts_read_windows(after, &a->content_after, a->after);
@@ -221,6 +238,7 @@ void pc_acts_judge(struct pc_guard *g, const struct deed *d)
     pc_acts_ask(g, d, &o);
     if (o.gate)
         pc_gate_evidence(g, d->v); /* before the bookkeeping: every microsecond lets the attacker go on */
+    pc_gate_unhold(g);
     pc_acts_clear(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh, &o);
     pc_acts_record(g, d, &o);
     pc_gate_judged(g, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh);

@@ -54,6 +54,7 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
     struct pc_act act = {.size_before = known->size, .size_after = d.size_after};
     struct pc_facts facts;
     pc_acts_fetch(g, &d, PC_NEED_BOTH, &act, &facts);
+    pc_gate_unhold(g); /* nobody was seen doing it: there is nobody to hold */
     struct pc_outcome o = {0};
     pc_content_compare(act.before, act.after, &o.finding);
     if (same && o.finding.score == 0)

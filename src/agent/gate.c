@@ -200,16 +200,19 @@ void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v)
 
 static void bring_down(struct pc_guard *g, struct pc_volume *v, uint64_t for_ns)
 {
-    uint64_t until = pc_mono_ns() + for_ns;
+    uint64_t now = pc_mono_ns(), until = now + for_ns;
+    bool was_down = v->gate_down && now < v->gate_until_ns; /* not only held */
     if (until > v->gate_until_ns)
         v->gate_until_ns = until;
-    if (v->gate_down || !g->settings.gate)
+    if (!g->settings.gate)
+        return;
+    g->n.gate_downs += for_ns && !was_down;
+    if (v->gate_down)
         return;
     atomic_store(&g->gate->alert, true); /* first: what the mark brings is not to be answered as in calm times */
     if (pc_fan_gate_down(g->gate->gate_group, v->tree_fd) < 0)
         return; /* alert ends with the next tick */
     v->gate_down = true;
-    g->n.gate_downs++;
 }
 
 void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
@@ -221,6 +224,22 @@ void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
 void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v)
 {
     bring_down(g, v, GLANCE_NS);
+}
+
+void pc_gate_hold(struct pc_guard *g, struct pc_volume *v)
+{
+    if (v->gate_down)
+        return;
+    bring_down(g, v, 0);
+    g->gate->holds |= v->gate_down;
+}
+
+void pc_gate_unhold(struct pc_guard *g)
+{
+    if (!g->gate->holds)
+        return;
+    g->gate->holds = false;
+    pc_gate_relax(g, pc_mono_ns());
 }
 
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)

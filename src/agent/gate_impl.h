@@ -85,6 +85,7 @@ struct pc_gate {
 
     /* main thread only */
     uint64_t told_ns;
+    bool holds; /* some gate is down for no longer than a judgement takes */
     struct grant grant[GRANTS_MAX];
     uint32_t grants;
 };
