@@ -40,7 +40,9 @@ void pc_host_usage(FILE *f)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(roles); i++)
         fprintf(f, "%s portcullisd %s %s\n           %s\n", i ? "      " : "usage:", roles[i].name, roles[i].words, roles[i].brief);
-    fputs("\nAll take --config FILE, --state DIR (the guard's folder, default " PC_STATE_DEFAULT ") and --fleet-state DIR (default DIR/fleet).\n", f);
+    fputs("\nAll take --config FILE, --state DIR (the guard's folder, default " PC_STATE_DEFAULT ") and --fleet-state DIR (default DIR/fleet).\n"
+          "Exit status: 0 ended when asked to, 1 failed, 2 wrong usage, 64 a newer program waits for its trial (runner), 78 bad settings.\n",
+          f);
 }
 
 enum { CONFIG = 256, STATE, FLEET, SERVER, CA, TRUST, TRUST_SIG, NAME, TOKEN, AGAIN, NO_GUARD, PROTECT, PATH, WATCHED, TRIAL };
