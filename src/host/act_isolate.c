@@ -43,9 +43,12 @@ static int look_up(const char *host, json_t *list)
     return 0;
 }
 
-/* "HOST:PORT:ADDR,ADDR" of one name, as libcurl takes it. */
+/* "HOST:PORT:ADDR,ADDR" of one name, as libcurl takes it. An address is found without. */
 static void add_line(struct pc_buf *b, const char *host, uint16_t port)
 {
+    unsigned char binary[16];
+    if (inet_pton(AF_INET, host, binary) == 1 || inet_pton(AF_INET6, host, binary) == 1)
+        return;
     json_t *list = json_array();
     const json_t *one;
     size_t i;
@@ -58,26 +61,46 @@ static void add_line(struct pc_buf *b, const char *host, uint16_t port)
     json_decref(list);
 }
 
-/* Where we must still be able to connect to: the proxy if there is one, else the server, by both of its ports' names. */
+/* "SCHEME://[USER:PASSWORD@]HOST[:PORT][/...]", with libcurl's port where none is given. */
+static int split_proxy(const char *url, char *host, size_t cap, uint16_t *port)
+{
+    char text[512];
+    const char *at = strstr(url, "://") + 3, *user = strrchr(at, '@');
+    at = user ? user + 1 : at;
+    size_t n = strcspn(at, "/?#");
+    const char *colon = memrchr(at, ':', n), *bracket = memrchr(at, ']', n);
+    bool named = colon && (!bracket || colon > bracket);
+    snprintf(text, sizeof text, "%.*s%s", (int)n, at, named ? "" : strncmp(url, "https:", 6) == 0 ? ":443" : ":1080");
+    return pc_split_address(text, host, cap, port);
+}
+
+/* Adds a place that we must still be able to connect to, and what the link needs to find it when no resolver answers. */
+static int keep_place(const char *host, uint16_t port, json_t *list, struct pc_buf *lines)
+{
+    int e = look_up(host, list);
+    add_line(lines, host, port);
+    return e;
+}
+
+/* Only the proxy if there is one (it looks the server up); else the server, by both of its ports' names. */
 static int find_server(const struct pc_runner *r, json_t *list, struct pc_buf *lines)
 {
     struct pc_link_facts f;
     char host[300], link_host[300];
     uint16_t port, link_port;
-    const char *url = strcmp(r->settings.proxy, "none") == 0 ? NULL : strstr(r->settings.proxy, "://") + 3;
+    if (strcmp(r->settings.proxy, "none") != 0) {
+        int p = split_proxy(r->settings.proxy, host, sizeof host, &port);
+        return p < 0 ? p : keep_place(host, port, list, lines);
+    }
     int e = pc_link_facts_read(r->dir.fd, &f);
     if (e == 0)
         e = pc_split_address(f.address, link_host, sizeof link_host, &link_port);
     if (e == 0)
-        e = pc_split_address(url ? (strrchr(url, '@') ? strrchr(url, '@') + 1 : url) : strstr(f.url, "://") + 3, host, sizeof host, &port);
+        e = pc_split_address(strstr(f.url, "://") + 3, host, sizeof host, &port);
     if (e < 0)
         return e;
-    e = look_up(host, list);
-    if (url)
-        return e;
-    int x = look_up(link_host, list);
-    add_line(lines, link_host, link_port);
-    add_line(lines, host, port);
+    e = keep_place(link_host, link_port, list, lines);
+    int x = keep_place(host, port, list, lines);
     return e < 0 ? e : x;
 }
 
@@ -103,7 +126,7 @@ static int work(void *arg)
     char why[512] = "";
     json_t *server = json_array();
     _buf_free_ struct pc_buf lines;
-    pc_buf_init(&lines, 4096);
+    pc_buf_init(&lines, PC_ADDRESSES_MAX);
     int e = find_server(t->r, server, &lines);
     if (e < 0)
         fprintf(stderr, "the server's address is not known (%s): the host is isolated all the same\n", pc_strerror(e));
@@ -147,7 +170,7 @@ static int again(struct pc_runner *r, const struct pc_kept_timer *t, const json_
     const json_t *known = json_object_get(data, "server");
     json_t *server = known ? json_deep_copy(known) : json_array();
     _buf_free_ struct pc_buf lines;
-    pc_buf_init(&lines, 4096);
+    pc_buf_init(&lines, PC_ADDRESSES_MAX);
     if (!known)
         (void)find_server(r, server, &lines); /* none found: isolated all the same, until the timer ends it */
     int e = apply(r, server, json_object_get(data, "allow"), why, sizeof why);

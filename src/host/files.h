@@ -14,7 +14,8 @@
 #define PC_FILE_LINK_CERT "link.crt"     /* PEM, self-signed */
 #define PC_FILE_CA "ca.pem"              /* the pinned CA */
 #define PC_FILE_LINK "link.json"         /* where to connect; see struct pc_link_facts */
-#define PC_FILE_ADDRESSES "link.addresses" /* while isolated: addresses of the server, because no resolver can be reached then */
+#define PC_FILE_ADDRESSES "link.addresses" /* while isolated: addresses of server or proxy, because no resolver can be reached then (pc_web.addresses) */
+#define PC_ADDRESSES_MAX 4096
 #define PC_FILE_MEMORY "fleet.db"
 #define PC_FILE_SOCKET "runner.sock"
 #define PC_FILE_LOCK "runner.lock"

@@ -39,7 +39,7 @@ static void read_addresses(struct pc_link *l, int dir_fd)
     size_t len;
     l->addresses[0] = 0;
     if (pc_fleet_read(dir_fd, PC_FILE_ADDRESSES, sizeof l->addresses - 1, &text, &len) == 0)
-        snprintf(l->addresses, sizeof l->addresses, "%.*s", (int)strcspn(text, "\n"), text);
+        snprintf(l->addresses, sizeof l->addresses, "%s", text);
 }
 
 struct loop {

@@ -15,7 +15,7 @@ struct pc_link {
     struct pc_events *log;
     struct pc_link_facts facts;
     const char *proxy;     /* NULL: none */
-    char addresses[1024];  /* for CURLOPT_RESOLVE while isolated; "" none */
+    char addresses[PC_ADDRESSES_MAX]; /* pc_web.addresses, while isolated; "" none */
     char why[256];         /* why the last session ended */
 };
 /* Runs one session until it ends. Works in the fleet folder (the current directory). *lived_s: seconds it was up. */

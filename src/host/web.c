@@ -5,9 +5,24 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "host/files.h"
 
 #include <errno.h>
 #include <string.h>
+
+/* One item a line; what there is no memory for is looked up, or not found. */
+static struct curl_slist *lines_of(const struct pc_curl *curl, const char *text)
+{
+    struct curl_slist *list = NULL;
+    char line[PC_ADDRESSES_MAX];
+    for (; *text; text += strspn(text, "\n")) {
+        size_t n = strcspn(text, "\n");
+        struct curl_slist *longer = snprintf(line, sizeof line, "%.*s", (int)n, text) < (int)sizeof line ? curl->slist_append(list, line) : NULL;
+        list = longer ? longer : list;
+        text += n;
+    }
+    return list;
+}
 
 CURL *pc_web_handle(const struct pc_web *w, const char *url, struct curl_slist **list)
 {
@@ -35,7 +50,7 @@ CURL *pc_web_handle(const struct pc_web *w, const char *url, struct curl_slist *
     SET(CURLOPT_CONNECTTIMEOUT, w->connect_s);
     SET(CURLOPT_TIMEOUT, w->total_s);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    if (w->addresses && (*list = curl->slist_append(NULL, w->addresses)))
+    if (w->addresses && (*list = lines_of(curl, w->addresses)))
         SET(CURLOPT_RESOLVE, *list);
 #undef SET
     if (bad) {

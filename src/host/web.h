@@ -14,7 +14,7 @@ struct pc_web {
     const char *ca;        /* path of the pinned CA, or NULL: the certificate is not checked (server statements only) */
     const char *cert, *key; /* paths of the client's, or NULL */
     const char *proxy;     /* NULL: none, also not from the environment */
-    const char *addresses; /* "HOST:PORT:ADDR[,ADDR]" instead of asking a resolver, or NULL */
+    const char *addresses; /* lines "HOST:PORT:ADDR[,ADDR]" of servers and proxies, instead of asking a resolver; or NULL */
     long connect_s, total_s; /* time limits; total 0: none */
 };
 /* A handle with all of it set, or NULL. To be freed with curl_easy_cleanup, *list with curl_slist_free_all. */
