@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MESON_ARGS ?=
 SUMMARY ?= tests/check/summary
 
-.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-proxy test-attack test-benign bench bench-fleet install clean help
+.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-packages test-proxy test-attack test-benign bench bench-fleet install clean help
 
 all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -34,6 +34,9 @@ test: setup all ## the everyday tests
 
 test-systemd: all ## a host whose init is systemd, in namespaces (needs root): units, services, scopes, restarts, upgrades
 	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_systemd.py
+
+test-packages: all ## package.update with real apt and dpkg, in namespaces (needs root)
+	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_packages.py
 
 test-proxy: all ## a host behind an HTTP proxy that also hangs and lies (needs root and tinyproxy)
 	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_proxy.py

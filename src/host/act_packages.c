@@ -1,6 +1,7 @@
 /*
  * Owns `package.update` with apt: the same selection first as a dry run, then for real. Security only means what comes from an origin that calls itself
- * security (Debian-Security, Ubuntu's *-security): apt's dry run names the origin of each package, and just those are given to the real run by name.
+ * security (Debian-Security, Ubuntu's *-security): apt's dry run names the origin of each package, and just those are given to the real run by name. What is
+ * about to change is printed first, so that it is in the result whatever comes after it.
  */
 #include "host/collect.h"
 #include "host/runner.h"
@@ -8,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 
 #define APT "/usr/bin/apt-get"
 #define PACKAGES_MAX 4096
+#define LOCK_WAIT_MAX_S 300 /* for somebody else's apt to end; never so long that the order's own time is over before it says who that is */
 
 struct apt {
     char **argv;
@@ -30,15 +33,18 @@ static void word(struct apt *a, const char *text)
 }
 
 /* Questions have answers: keep the configuration file that the administrator changed. */
-static void begin(struct apt *a, const char *mode)
+static void begin(struct apt *a, const char *mode, const json_t *params)
 {
+    json_int_t half = json_integer_value(json_object_get(params, "timeout")) / 2;
+    char lock[64];
     static const char *const words[] = {"-q", "-y", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-                                        "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Get::Allow-Downgrades=false"};
+                                        "-o", "APT::Get::Allow-Downgrades=false", "-o"};
     word(a, APT);
-    if (mode)
-        word(a, mode);
+    word(a, mode);
     for (size_t i = 0; i < PC_ARRAY_SIZE(words); i++)
         word(a, words[i]);
+    snprintf(lock, sizeof lock, "DPkg::Lock::Timeout=%d", (int)(half < LOCK_WAIT_MAX_S ? half : LOCK_WAIT_MAX_S));
+    word(a, lock);
 }
 
 static void finish(struct apt *a)
@@ -49,33 +55,62 @@ static void finish(struct apt *a)
     *a = (struct apt){0};
 }
 
-/* "Inst NAME [OLD] (NEW ORIGIN...)": what the dry run would install. */
-static bool install_line(char *line, char **name, bool *security)
+/* "Inst NAME [OLD] (NEW ORIGIN...)": what the dry run would install. what: "[OLD] (NEW ORIGIN...)"; a version may call itself anything, so only origins count. */
+static bool install_line(char *line, char **name, char **what, bool *security)
 {
     if (strncmp(line, "Inst ", 5) != 0)
         return false;
     *name = line + 5;
-    char *end = strchr(*name, ' '), *origin = end ? strchr(end, '(') : NULL;
+    char *end = strchr(*name, ' '), *fresh = end ? strchr(end, '(') : NULL, *origin = fresh ? strchr(fresh, ' ') : NULL;
     if (!origin)
         return false;
     *end = 0;
+    *what = end + 1;
     *security = strstr(origin, "-security") || strstr(origin, "-Security") || strstr(origin, "Security:");
     return true;
 }
 
-static int update_lists(void)
+static int update_lists(const json_t *params)
 {
     struct apt a = {0};
     _free_ char *text = NULL;
     size_t len;
     int status = 0;
-    begin(&a, "update");
+    begin(&a, "update", params);
     int r = a.error ? a.error : pc_collect_run(a.argv, 1u << 20, &text, &len, &status);
     if (r == 0 && status != 0) {
         printf("apt-get update failed; what is known from before is used:\n%.4000s\n", text);
         fflush(stdout);
     }
     finish(&a);
+    return r;
+}
+
+/* dpkg's journal of a run that was cut off (a time limit, a power cut): numbered files, here as apt looks for them. */
+static bool was_interrupted(void)
+{
+    _closedir_ DIR *d = opendir("/var/lib/dpkg/updates");
+    const struct dirent *e;
+    bool found = false;
+    while (d && (e = readdir(d)))
+        found |= e->d_name[0] && strspn(e->d_name, "0123456789") == strlen(e->d_name);
+    return found;
+}
+
+/* Else apt would refuse every further update until somebody comes with a shell. What cannot be finished is told, and apt says the rest. */
+static int finish_interrupted(void)
+{
+    char *argv[] = {(char[]){"/usr/bin/dpkg"}, (char[]){"--force-confdef"}, (char[]){"--force-confold"}, (char[]){"--configure"}, (char[]){"-a"}, NULL};
+    _free_ char *text = NULL;
+    size_t len;
+    int status = 0;
+    if (!was_interrupted())
+        return 0;
+    puts("an update before was cut off: dpkg --configure -a first");
+    fflush(stdout);
+    int r = pc_collect_run(argv, 1u << 20, &text, &len, &status);
+    if (r == 0)
+        printf("%.16000s", text);
     return r;
 }
 
@@ -88,7 +123,7 @@ static int dry_run(const json_t *params, char ***names, uint32_t *n)
     _free_ char *text = NULL;
     size_t len, i;
     int status = 0;
-    begin(&a, "-s");
+    begin(&a, "-s", params);
     word(&a, packages ? "install" : "upgrade");
     word(&a, packages ? "--only-upgrade" : "--with-new-pkgs");
     json_array_foreach(packages, i, package)
@@ -103,10 +138,11 @@ static int dry_run(const json_t *params, char ***names, uint32_t *n)
     }
     char *save;
     for (char *line = strtok_r(text, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save)) {
-        char *name;
+        char *name, *what;
         bool from_security;
-        if (!install_line(line, &name, &from_security) || (security && !from_security))
+        if (!install_line(line, &name, &what, &from_security) || (security && !from_security))
             continue;
+        printf("%s %s\n", name, what);
         r = *n == PACKAGES_MAX ? PC_E_LIMIT : pc_task_arg(names, name);
         *n += r == 0;
     }
@@ -124,7 +160,9 @@ static int update(void *arg)
         return 1;
     }
     setenv("DEBIAN_FRONTEND", "noninteractive", 1);
-    int r = update_lists();
+    int r = finish_interrupted();
+    if (r == 0)
+        r = update_lists(t->params);
     if (r == 0)
         r = dry_run(t->params, &names, &n);
     if (r < 0) {
@@ -135,7 +173,7 @@ static int update(void *arg)
     fflush(stdout);
     if (n == 0)
         return 0;
-    begin(&a, "install");
+    begin(&a, "install", t->params);
     word(&a, "--only-upgrade");
     word(&a, "--");
     for (uint32_t i = 0; i < n; i++)

@@ -120,12 +120,13 @@ class Server:
 
 class Connection:
     """A host's link, from the server's side."""
+    heartbeat = 1
 
     def __init__(self, tls):
         self.tls, self.buffer = tls, b""
         self.subject = tls.getpeercert(True)
         self.hello = self.read("hello")
-        self.send("welcome", {"protocol": 1, "time": moment(time.time()), "heartbeat": 1})
+        self.send("welcome", {"protocol": 1, "time": moment(time.time()), "heartbeat": self.heartbeat})
 
     def send(self, kind, body):
         data = json.dumps(body).encode() if body is not None else b""

@@ -25,6 +25,9 @@ BROKEN = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo the disk is on fir
 FLEET = "/var/lib/portcullis/fleet"
 
 
+test_link.Connection.heartbeat = 30  # the server of these tests says nothing while an order runs
+
+
 class Case(test_link.Case):
     """One machine for all tests of a class; a server, an enrolment and a started unit for each."""
 
