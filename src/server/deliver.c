@@ -80,15 +80,7 @@ struct mark_job {
 static int mark_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
     struct mark_job *j = (struct mark_job *)job;
-    for (uint32_t i = 0; i < j->n; i++) {
-        struct pc_store_order_host now;
-        int ret = s->ops->order_host_get(s, j->host[i].sha256, j->host[i].host_id, &now);
-        if (ret == 0 && strcmp(now.state, "queued") == 0)
-            ret = s->ops->order_host_set(s, &j->host[i]);
-        if (ret < 0 && ret != PC_E_NOTFOUND)
-            return ret;
-    }
-    return 0;
+    return s->ops->order_hosts_advance(s, j->host, j->n, false);
 }
 
 static void mark_done(struct pc_job *job, int result)

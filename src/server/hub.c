@@ -72,17 +72,7 @@ struct seen_job {
 static int seen_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
     struct seen_job *j = (struct seen_job *)job;
-    for (uint32_t i = 0; i < j->n; i++) {
-        struct pc_store_host now;
-        /* It may be linked to another process by now: that one's word counts. */
-        if (!j->host[i].online && s->ops->host_by_id(s, j->host[i].id, &now) == 0 && now.online &&
-            strcmp(now.server, j->host[i].server) != 0)
-            continue;
-        int ret = s->ops->host_seen(s, &j->host[i]);
-        if (ret < 0 && ret != PC_E_NOTFOUND)
-            return ret;
-    }
-    return 0;
+    return s->ops->hosts_seen(s, j->host, j->n);
 }
 
 static void seen_done(struct pc_job *job, int result)

@@ -131,11 +131,11 @@ static int add_approvals(const struct order_job *j, struct pc_store *s)
 }
 
 /* Other processes deliver it to their hosts; the name tells this one that it was its own word. */
-static int tell_ready(const struct order_job *j, struct pc_store *s)
+static int tell_ready(const struct order_job *j, struct pc_log_batch *log)
 {
     char what[PC_SHA256_HEX + 1 + sizeof j->server->name];
     snprintf(what, sizeof what, "%s %s", j->e.sha256, j->server->name);
-    return pc_server_tell(s, "ready", what);
+    return pc_log_tell(log, "ready", what);
 }
 
 /* The quorum is complete: into the log, and ready. */
@@ -153,7 +153,7 @@ static int make_ready(struct order_job *j, struct pc_store *s, struct pc_log_bat
     if (ret == 0 && !stop)
         ret = raise_sequence(s, PC_KEY_SEQUENCE_LOGGED, j->order.sequence);
     if (ret == 0)
-        ret = tell_ready(j, s);
+        ret = tell_ready(j, log);
     if (ret == 0) {
         snprintf(j->state, sizeof j->state, "ready");
         j->ready = true;
@@ -414,7 +414,7 @@ static int owners_run(struct pc_job *job, struct pc_store *s, struct pc_log_batc
         ret = pc_entry_owners(j->server->state->settings.tenant, j->entry, &j->e, pc_log_time(log), &entry, &len);
     if (ret == 0)
         ret = pc_log_add(log, entry, len, NULL, NULL, &index);
-    return ret < 0 ? ret : pc_server_tell(s, "policy", j->entry);
+    return ret < 0 ? ret : pc_log_tell(log, "policy", j->entry);
 }
 
 static void owners_done(struct pc_job *job, int result)

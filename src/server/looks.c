@@ -141,7 +141,7 @@ struct tell_job {
 
 static int tell_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
-    return pc_server_tell(s, "look", ((struct tell_job *)job)->text);
+    return pc_log_tell(log, "look", ((struct tell_job *)job)->text);
 }
 
 static void tell_done(struct pc_job *job, int result)

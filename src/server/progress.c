@@ -89,12 +89,14 @@ struct count {
     uint32_t all, begun, over;
 };
 
-static int count_part(void *ctx, const struct pc_store_order_host *h)
+static int count_state(void *ctx, const char *state, uint32_t n)
 {
     struct count *c = ctx;
-    c->all++;
-    c->over += pc_rings_part_over(h->state);
-    c->begun += strcmp(h->state, "queued") != 0 && strcmp(h->state, "delivered") != 0;
+    c->all += n;
+    if (pc_rings_part_over(state))
+        c->over += n;
+    if (strcmp(state, "queued") != 0 && strcmp(state, "delivered") != 0)
+        c->begun += n;
     return 0;
 }
 
@@ -138,7 +140,7 @@ static void look_at(struct pc_server *s, const char *sha256)
         forget_live(s->progress, sha256);
         return;
     }
-    if (s->store->ops->order_hosts(s->store, sha256, count_part, &c) < 0)
+    if (s->store->ops->order_states(s->store, sha256, count_state, &c) < 0)
         return;
     bool standing = strcmp(row.class_, "B") == 0;
     if (c.over == c.all && !standing)

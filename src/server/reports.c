@@ -21,43 +21,30 @@ static struct pc_report *report_of(struct pc_job *job)
     return (struct pc_report *)((char *)job - offsetof(struct pc_report, job));
 }
 
-/* How far a host is with an order; a report never takes it back. */
-static unsigned rank(const char *state)
+/* What they change of orders: acks first, then results, of which a standing order has many: the newest counts. A host
+ * that an order of another server's time, or handed over by file, names is nowhere here, and passed over. */
+static int advance(struct pc_job **jobs, size_t n, struct pc_store *s, bool results)
 {
-    static const char *const order[] = {"queued", "delivered", "accepted", "running"};
-    for (unsigned i = 0; i < PC_ARRAY_SIZE(order); i++)
-        if (strcmp(order[i], state) == 0)
-            return i;
-    return PC_ARRAY_SIZE(order);
+    _free_ struct pc_store_order_host *rows = calloc(n, sizeof *rows);
+    size_t used = 0;
+    if (!rows)
+        return -ENOMEM;
+    for (size_t i = n; i-- > 0;) {
+        const struct pc_report *r = report_of(jobs[i]);
+        bool have = !r->fresh || !*r->state.sha256 || (r->type == PC_REPORT_RESULT) != results;
+        for (size_t k = 0; k < used && !have; k++)
+            have = strcmp(rows[k].host_id, r->state.host_id) == 0 && strcmp(rows[k].sha256, r->state.sha256) == 0;
+        if (!have)
+            rows[used++] = r->state;
+    }
+    return s->ops->order_hosts_advance(s, rows, used, results);
 }
 
-static int set_state(struct pc_report *r, struct pc_store *s)
+/* The newest answers to looks, entries of the log, words to other processes. */
+static int note_one(struct pc_report *r, struct pc_store *s, struct pc_log_batch *log)
 {
-    struct pc_store_order_host now;
-    if (!*r->state.sha256)
-        return 0;
-    int ret = s->ops->order_host_get(s, r->state.sha256, r->host.id, &now);
-    if (ret < 0)
-        return ret == PC_E_NOTFOUND
-                   ? 0
-                   : ret; /* an order of another server's time, or handed over by file: kept all the same */
-    bool again = strcmp(r->kind, "result") == 0; /* a standing order has many results: the newest counts */
-    if (rank(now.state) > rank(r->state.state) || (!again && rank(now.state) == rank(r->state.state)))
-        return 0;
-    return s->ops->order_host_set(s, &r->state);
-}
-
-static int report_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
-{
-    struct pc_report *r = report_of(job);
     struct pc_store_blob blob = {r->json, r->len};
-    int ret = s->ops->report_add(s, r->kind, r->key, r->host.id, r->e.sha256, r->time, blob);
-    r->fresh = ret == 1;
-    if (ret <= 0)
-        return ret;
-    ret = set_state(r, s);
-    if (ret == 0 && *r->action)
-        ret = s->ops->latest(s, r->host.id, r->action, &blob, NULL, NULL);
+    int ret = *r->action ? s->ops->latest(s, r->host.id, r->action, &blob, NULL, NULL) : 0;
     if (ret == 0 && r->entry) {
         _free_ char *entry = NULL;
         size_t len;
@@ -67,8 +54,48 @@ static int report_run(struct pc_job *job, struct pc_store *s, struct pc_log_batc
             ret = pc_log_add(log, entry, len, NULL, NULL, &index);
     }
     if (ret == 0 && *r->state.sha256)
-        ret = pc_server_tell(s, "order", r->key);
+        ret = pc_log_tell(log, "order", r->key);
     return ret;
+}
+
+static int add_all(struct pc_job **jobs, size_t n, struct pc_store *s)
+{
+    _free_ struct pc_store_report *rows = calloc(n, sizeof *rows);
+    if (!rows)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct pc_report *r = report_of(jobs[i]);
+        rows[i] = (struct pc_store_report){.kind = r->kind,
+                                           .key = r->key,
+                                           .host_id = r->host.id,
+                                           .sha256 = r->e.sha256,
+                                           .time = r->time,
+                                           .envelope = {r->json, r->len}};
+    }
+    int ret = s->ops->reports_add(s, rows, n);
+    for (size_t i = 0; i < n; i++)
+        report_of(jobs[i])->fresh = rows[i].added;
+    return ret;
+}
+
+static int reports_run(struct pc_job **jobs, size_t n, struct pc_store *s, struct pc_log_batch *log)
+{
+    int ret = add_all(jobs, n, s);
+    if (ret == 0)
+        ret = advance(jobs, n, s, false);
+    if (ret == 0)
+        ret = advance(jobs, n, s, true);
+    for (size_t i = 0; i < n && ret == 0; i++) {
+        jobs[i]->result = 0;
+        if (report_of(jobs[i])->fresh)
+            ret = note_one(report_of(jobs[i]), s, log);
+    }
+    return ret;
+}
+
+static int report_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    return reports_run(&job, 1, s, log);
 }
 
 static void say_got(const struct pc_report *r)
@@ -114,7 +141,7 @@ static void report_done(struct pc_job *job, int result)
 
 void pc_report_store(struct pc_report *r)
 {
-    r->job = (struct pc_job){.run = report_run, .done = report_done};
+    r->job = (struct pc_job){.run = report_run, .run_many = reports_run, .done = report_done};
     if (pc_writer_submit(r->server->writer, &r->job) < 0) {
         pc_server_reports_unstored++;
         pc_report_free(r); /* no `got`: it comes again */

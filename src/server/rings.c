@@ -195,7 +195,7 @@ static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_ba
         ret = pc_log_add(log, entry, len, j->sha256, "continue", &index);
     if (ret == 0)
         ret = keep(s, j, index);
-    return ret < 0 ? ret : pc_server_tell(s, "ring", j->sha256);
+    return ret < 0 ? ret : pc_log_tell(log, "ring", j->sha256);
 }
 
 struct send {
@@ -356,7 +356,7 @@ static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
         ret = pc_log_add(log, entry, len, j->sha256, "start", &index);
     if (ret == 0)
         ret = keep(s, j, index);
-    return ret < 0 ? ret : pc_server_tell(s, "ring", j->sha256);
+    return ret < 0 ? ret : pc_log_tell(log, "ring", j->sha256);
 }
 
 void pc_server_take_start(struct pc_server *s, struct pc_http_request *r)

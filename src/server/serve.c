@@ -58,13 +58,6 @@ void pc_server_log(const char *area, const char *fmt, ...)
     fprintf(stderr, "%s portcullis-server: %s: %s\n", when, area, text);
 }
 
-int pc_server_tell(struct pc_store *store, const char *word, const char *what)
-{
-    char text[7999];
-    int len = snprintf(text, sizeof text, "%s %s", word, what);
-    return len < (int)sizeof text ? store->ops->notify(store, text) : PC_E_LIMIT;
-}
-
 /* --- what the owners said
  * ------------------------------------------------------------------------------------------------ */
 

@@ -60,9 +60,6 @@ int64_t pc_server_now(void); /* unix seconds */
 void pc_server_log(const char *area, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The owners' documents changed: makes a new snapshot, tells logview, pushes to hosts. */
 void pc_server_policy_changed(struct pc_server *s);
-/* Tells other processes (if any) inside a job; "ready SHA PROCESS", "order SHA", "policy", "look N ID", "log", "ring
- * SHA". */
-int pc_server_tell(struct pc_store *store, const char *word, const char *what);
 
 /* --- hub.c: the hosts that are connected
  * ------------------------------------------------------------------------------- */

@@ -35,6 +35,8 @@ struct pc_log_batch {
     struct pc_merkle_frontier edge;
     struct pc_store_node *nodes;
     size_t n_nodes, cap_nodes;
+    char *told[PC_GROUP_MAX];
+    size_t n_told;
 };
 
 struct queue {
@@ -67,6 +69,8 @@ struct pc_writer {
     /* the thread's own */
     struct pc_log_batch batch;
     bool edge_known;
+    bool one_by_one;                       /* the group at hand: run_many had a complaint about one of them */
+    struct pc_job *side_by_side[PC_GROUP_MAX];
     bool joined; /* the loop's: the thread has ended */
 };
 
@@ -78,6 +82,19 @@ static void push(struct queue *q, struct pc_job *job)
     else
         q->first = job;
     q->last = job;
+    q->n++;
+}
+
+/* Behind the urgent ones that are there. */
+static void push_urgent(struct queue *q, struct pc_job *job)
+{
+    struct pc_job **at = &q->first;
+    while (*at && (*at)->urgent)
+        at = &(*at)->next;
+    job->next = *at;
+    *at = job;
+    if (!job->next)
+        q->last = job;
     q->n++;
 }
 
@@ -121,11 +138,37 @@ int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const ch
     return 0;
 }
 
+int pc_log_tell(struct pc_log_batch *log, const char *word, const char *what)
+{
+    char text[PC_STORE_NOTIFY_MAX + 1];
+    int len = snprintf(text, sizeof text, "%s %s", word, what);
+    if (len >= (int)sizeof text || log->n_told >= PC_ARRAY_SIZE(log->told))
+        return PC_E_LIMIT;
+    for (size_t i = 0; i < log->n_told; i++)
+        if (strcmp(log->told[i], text) == 0)
+            return 0;
+    char *copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    log->told[log->n_told++] = copy;
+    return 0;
+}
+
+static int tell(struct pc_writer *w)
+{
+    int ret = 0;
+    for (size_t i = 0; i < w->batch.n_told && ret == 0; i++)
+        ret = w->store->ops->notify(w->store, w->batch.told[i]);
+    return ret;
+}
+
 static void empty_batch(struct pc_log_batch *b)
 {
     for (size_t i = 0; i < b->n; i++)
         free((void *)(uintptr_t)b->entry[i].data);
-    b->n = b->bytes = b->n_nodes = 0;
+    for (size_t i = 0; i < b->n_told; i++)
+        free(b->told[i]);
+    b->n = b->bytes = b->n_nodes = b->n_told = 0;
 }
 
 static int keep_node(void *ctx, unsigned level, uint64_t index, const uint8_t hash[PC_HASH_LEN])
@@ -204,16 +247,55 @@ static int append(struct pc_writer *w, struct pc_buf *note)
 /* --- groups
  * ------------------------------------------------------------------------------------------------------------ */
 
-/* What is wrong with the database or the moment is everybody's; anything else is this job's own, and the group goes on
- * without it. */
+/* What is wrong with the database or the moment is everybody's. */
+static bool everybodys(int err)
+{
+    static const int all[] = {-EIO, -ENOSPC, -EAGAIN, -EBUSY, -ENOMEM, -EROFS, -EDQUOT};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++)
+        if (err == all[i])
+            return true;
+    return false;
+}
+
+/* Anything else is this job's own, and the group goes on without it. */
 static int spoil(struct pc_job *job)
 {
-    static const int everybodys[] = {-EIO, -ENOSPC, -EAGAIN, -EBUSY, -ENOMEM, -EROFS, -EDQUOT};
-    for (size_t i = 0; i < PC_ARRAY_SIZE(everybodys); i++)
-        if (job->result == everybodys[i])
-            return job->result;
+    if (everybodys(job->result))
+        return job->result;
     job->spoilt = true;
     return PC_E_CHANGED; /* roll back and do the others again */
+}
+
+static int run_one(struct pc_writer *w, struct pc_job *job)
+{
+    job->result = job->run ? job->run(job, w->store, &w->batch) : 0;
+    /* Our own answers refuse one job; the database's failures (-EIO, -ENOSPC, ...) spoil the transaction. */
+    return job->result < 0 && job->result >= -4095 ? spoil(job) : 0;
+}
+
+static int run_side_by_side(struct pc_writer *w, size_t n)
+{
+    struct pc_job **jobs = w->side_by_side;
+    int ret = jobs[0]->run_many(jobs, n, w->store, &w->batch);
+    if (ret >= 0 || everybodys(ret))
+        return ret < 0 ? ret : 0;
+    w->one_by_one = true;
+    return PC_E_CHANGED;
+}
+
+/* This job, and those after it that can run together with it; *next: the one after them. */
+static int run_some(struct pc_writer *w, struct pc_job *job, struct pc_job **next)
+{
+    size_t n = 0;
+    struct pc_job *at = job;
+    for (; at && !at->spoilt && at->run_many && at->run_many == job->run_many; at = at->next)
+        w->side_by_side[n++] = at;
+    if (n < 2 || w->one_by_one) {
+        *next = job->next;
+        return job->spoilt ? 0 : run_one(w, job);
+    }
+    *next = at;
+    return run_side_by_side(w, n);
 }
 
 static int run_group(struct pc_writer *w, const struct queue *group, bool always_sign, struct pc_buf *note)
@@ -225,14 +307,10 @@ static int run_group(struct pc_writer *w, const struct queue *group, bool always
     if (ret < 0)
         return ret;
     ret = load_edge(w);
-    for (struct pc_job *job = group->first; job && ret == 0; job = job->next) {
-        if (job->spoilt)
-            continue;
-        job->result = job->run ? job->run(job, s, &w->batch) : 0;
-        /* Our own answers refuse one job; the database's failures (-EIO, -ENOSPC, ...) spoil the transaction. */
-        if (job->result < 0 && job->result >= -4095)
-            ret = spoil(job);
-    }
+    for (struct pc_job *job = group->first, *next; job && ret == 0; job = next)
+        ret = run_some(w, job, &next);
+    if (ret == 0)
+        ret = tell(w);
     if (ret == 0 && (w->batch.n || always_sign))
         ret = append(w, note);
     if (ret == 0)
@@ -249,6 +327,7 @@ static int commit_group(struct pc_writer *w, const struct queue *group, bool alw
                         uint64_t *retries)
 {
     int ret = PC_E_CHANGED;
+    w->one_by_one = false;
     for (uint32_t i = 0; i < ATTEMPTS + group->n; i++) {
         pc_buf_reset(note);
         ret = run_group(w, group, always_sign, note);
@@ -367,7 +446,10 @@ int pc_writer_submit(struct pc_writer *w, struct pc_job *job)
     pthread_mutex_lock(&w->lock);
     int ret = w->waiting.n >= PC_JOBS_MAX ? PC_E_LIMIT : w->stop ? PC_E_STATE : 0;
     if (ret == 0) {
-        push(&w->waiting, job);
+        if (job->urgent)
+            push_urgent(&w->waiting, job);
+        else
+            push(&w->waiting, job);
         w->counters.waiting = w->waiting.n;
         if (w->waiting.n == 1 || w->waiting.n >= PC_GROUP_MAX)
             pthread_cond_signal(&w->more);

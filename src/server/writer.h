@@ -28,12 +28,19 @@ struct pc_job {
      * NULL: nothing to do but to wait for the group.
      */
     int (*run)(struct pc_job *job, struct pc_store *store, struct pc_log_batch *log);
+    /*
+     * Optional. The same for jobs that stand side by side in a group and have this function in common: a database
+     * takes many rows at once for little more than one. Sets `result` of each. A negative answer that is not the
+     * database's own makes them run one by one.
+     */
+    int (*run_many)(struct pc_job **jobs, size_t n, struct pc_store *store, struct pc_log_batch *log);
     /* On the loop's thread, once, after commit (what run answered) or failure (-EIO, -ENOSPC ...). Owns the job from
      * here on. */
     void (*done)(struct pc_job *job, int result);
     /* the writer's own */
     struct pc_job *next;
     int result;
+    bool urgent; /* the submitter's: ahead of all that are not */
     bool spoilt; /* it fails whatever it is grouped with */
 };
 
@@ -42,6 +49,9 @@ struct pc_job {
  * group is full (it never is with up to two entries a job). */
 int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const char *order_sha256, const char *type,
                uint64_t *index);
+/* Tells other server processes (if any) at the commit, each text once a group: "WORD WHAT". For run() only, once a job.
+ * "ready SHA PROCESS", "stop SHA PROCESS", "order SHA", "policy", "look N ID", "ring SHA". -ENOMEM, PC_E_LIMIT. */
+int pc_log_tell(struct pc_log_batch *log, const char *word, const char *what);
 /* Seconds since 1970 of this group, for `time` in entries. */
 int64_t pc_log_time(const struct pc_log_batch *log);
 

@@ -23,6 +23,12 @@ int pc_store_get(struct pc_store *s, const char *key, void **value, size_t *len)
     return 0;
 }
 
+int pc_store_drop(struct pc_store *s, const char *key)
+{
+    int r = pc_run(s, PC_SQL_SETTING_DROP, PC_VALUES(pc_text(key)), NULL, NULL);
+    return r < 0 ? r : 0;
+}
+
 int pc_store_token_add(struct pc_store *s, const char *sha256, const char *kind, const char *name, int64_t expires)
 {
     int r = pc_run(s, PC_SQL_TOKEN_ADD, PC_VALUES(pc_text(sha256), pc_text(kind), pc_text(name), pc_int(expires)), NULL,

@@ -3,6 +3,7 @@
 #include "store/ops.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* --- hosts -------------------------------------------------------------------------------------------------------- */
 
@@ -65,6 +66,38 @@ int pc_store_host_seen(struct pc_store *s, const struct pc_store_host *h)
     return r < 0 ? r : r == 0 ? PC_E_NOTFOUND : 0;
 }
 
+/* Rows that one statement is given: what is on the stack for them. */
+#define ROWS_AT_ONCE 256
+#define SEEN_VALUES 8
+
+static int some_seen(struct pc_store *s, const struct pc_store_host *h, size_t n)
+{
+    struct pc_value values[ROWS_AT_ONCE * SEEN_VALUES];
+    for (size_t i = 0; i < n; i++) {
+        struct pc_value *v = values + i * SEEN_VALUES;
+        v[0] = pc_text(h[i].id);
+        v[1] = pc_text(h[i].agent);
+        v[2] = pc_text(h[i].address);
+        v[3] = pc_int(h[i].last_seen);
+        v[4] = pc_int(h[i].online);
+        v[5] = pc_text(h[i].server);
+        v[6] = pc_int((int64_t)h[i].sequence);
+        v[7] = pc_int((int64_t)h[i].checkpoint_size);
+    }
+    return pc_run_many(s, PC_SQL_HOSTS_SEEN, values, SEEN_VALUES, n);
+}
+
+int pc_store_hosts_seen(struct pc_store *s, const struct pc_store_host *h, size_t n)
+{
+    bool mine;
+    int r = pc_scope_begin(s, &mine);
+    if (r < 0)
+        return r;
+    for (size_t done = 0; done < n && r == 0; done += ROWS_AT_ONCE)
+        r = some_seen(s, h + done, n - done < ROWS_AT_ONCE ? n - done : ROWS_AT_ONCE);
+    return pc_scope_end(s, mine, r);
+}
+
 struct host_list {
     int (*each)(void *ctx, const struct pc_store_host *h);
     void *ctx;
@@ -95,6 +128,63 @@ int pc_store_report_add(struct pc_store *s, const char *kind, const char *key, c
                   PC_VALUES(pc_text(kind), pc_text(key), pc_text(host_id), pc_text(sha256), pc_int(time),
                             pc_blob(envelope.data, envelope.len)),
                   NULL, NULL);
+}
+
+/* Envelopes that one statement carries at most, unless one alone is larger. */
+#define REPORTS_BYTES (8u << 20)
+#define REPORT_VALUES 6
+
+struct adding {
+    struct pc_store_report *r;
+    size_t n;
+};
+
+/* A row that is new: which of those that were given. */
+static int note_added(void *ctx, const struct pc_row *row)
+{
+    const struct adding *a = ctx;
+    char host_id[33], sha256[65];
+    pc_row_text(row, 0, host_id, sizeof host_id);
+    pc_row_text(row, 1, sha256, sizeof sha256);
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->r[i].sha256, sha256) == 0 && strcmp(a->r[i].host_id, host_id) == 0) {
+            a->r[i].added = true;
+            break;
+        }
+    return 0;
+}
+
+static int add_some(struct pc_store *s, struct pc_store_report *r, size_t n)
+{
+    struct pc_value values[ROWS_AT_ONCE * REPORT_VALUES];
+    struct adding a = {r, n};
+    for (size_t i = 0; i < n; i++) {
+        struct pc_value *v = values + i * REPORT_VALUES;
+        v[0] = pc_text(r[i].kind);
+        v[1] = pc_text(r[i].key);
+        v[2] = pc_text(r[i].host_id);
+        v[3] = pc_text(r[i].sha256);
+        v[4] = pc_int(r[i].time);
+        v[5] = pc_blob(r[i].envelope.data, r[i].envelope.len);
+        r[i].added = false;
+    }
+    return pc_run_rows(s, PC_SQL_REPORTS_ADD, values, REPORT_VALUES, n, note_added, &a);
+}
+
+int pc_store_reports_add(struct pc_store *s, struct pc_store_report *r, size_t n)
+{
+    bool mine;
+    int ret = pc_scope_begin(s, &mine);
+    if (ret < 0)
+        return ret;
+    for (size_t done = 0, now; done < n && ret == 0; done += now) {
+        size_t bytes = r[done].envelope.len;
+        for (now = 1; now < ROWS_AT_ONCE && done + now < n; now++)
+            if ((bytes += r[done + now].envelope.len) > REPORTS_BYTES)
+                break;
+        ret = add_some(s, r + done, now);
+    }
+    return pc_scope_end(s, mine, ret);
 }
 
 /* Reports may be half a megabyte each, of thousands of hosts: so many are in memory at a time. */

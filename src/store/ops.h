@@ -26,6 +26,9 @@ int pc_run(struct pc_store *s, enum pc_sql which, const struct pc_value *values,
            void *ctx);
 /* Runs it for n_rows sets of n values, without answers. 0, or a negative error. */
 int pc_run_many(struct pc_store *s, enum pc_sql which, const struct pc_value *values, size_t n, size_t n_rows);
+/* The same with answers: the rows of all of them go to each, in no order. */
+int pc_run_rows(struct pc_store *s, enum pc_sql which, const struct pc_value *values, size_t n, size_t n_rows,
+                pc_each_row *each, void *ctx);
 /* A statement whose answer is one row: PC_E_NOTFOUND when there is none. 0, or a negative error. */
 int pc_run_one(struct pc_store *s, enum pc_sql which, const struct pc_value *values, size_t n, pc_each_row *each,
                void *ctx);
@@ -60,6 +63,7 @@ int pc_lock(struct pc_store *s);
 /* The operations of store.h, by the file that has them. */
 int pc_store_put(struct pc_store *s, const char *key, struct pc_store_blob value); /* basics.c */
 int pc_store_get(struct pc_store *s, const char *key, void **value, size_t *len);
+int pc_store_drop(struct pc_store *s, const char *key);
 int pc_store_token_add(struct pc_store *s, const char *sha256, const char *kind, const char *name, int64_t expires);
 int pc_store_token_use(struct pc_store *s, const char *sha256, const char *kind, int64_t now);
 int pc_store_token_check(struct pc_store *s, const char *sha256, int64_t now, char kind[16]);
@@ -69,10 +73,12 @@ int pc_store_host_by_id(struct pc_store *s, const char *id, struct pc_store_host
 int pc_store_host_by_name(struct pc_store *s, const char *name, struct pc_store_host *out);
 int pc_store_host_by_link_key(struct pc_store *s, const uint8_t key[32], struct pc_store_host *out);
 int pc_store_host_seen(struct pc_store *s, const struct pc_store_host *h);
+int pc_store_hosts_seen(struct pc_store *s, const struct pc_store_host *h, size_t n);
 int pc_store_hosts(struct pc_store *s, const char *after_name, uint32_t max,
                    int (*each)(void *ctx, const struct pc_store_host *h), void *ctx);
 int pc_store_report_add(struct pc_store *s, const char *kind, const char *key, const char *host_id, const char *sha256,
                         int64_t time, struct pc_store_blob envelope);
+int pc_store_reports_add(struct pc_store *s, struct pc_store_report *r, size_t n);
 int pc_store_reports(struct pc_store *s, const char *kind, const char *key,
                      int (*each)(void *ctx, const char *host_id, struct pc_store_blob envelope), void *ctx);
 int pc_store_report_get(struct pc_store *s, const char *sha256, const char *host_id, void **envelope, size_t *len);
@@ -98,6 +104,9 @@ int pc_store_order_hosts(struct pc_store *s, const char *sha256,
 int pc_store_order_host_get(struct pc_store *s, const char *sha256, const char *host_id,
                             struct pc_store_order_host *out);
 int pc_store_order_host_set(struct pc_store *s, const struct pc_store_order_host *h);
+int pc_store_order_hosts_advance(struct pc_store *s, const struct pc_store_order_host *h, size_t n, bool again);
+int pc_store_order_states(struct pc_store *s, const char *sha256,
+                          int (*each)(void *ctx, const char *state, uint32_t n), void *ctx);
 int pc_store_pending(struct pc_store *s, const char *host_id, int64_t now,
                      int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* --- orders ------------------------------------------------------------------------------------------------------- */
 
@@ -254,4 +255,65 @@ int pc_store_order_host_set(struct pc_store *s, const struct pc_store_order_host
                              pc_text(h->outcome), pc_int(h->exit), pc_int(h->changed)),
                    NULL, NULL);
     return r < 0 ? r : r == 0 ? PC_E_NOTFOUND : 0;
+}
+
+/* How far a host is with an order; ORDER_HOSTS_ADVANCE has the same list. */
+static int64_t place_of(const char *state)
+{
+    static const char *const order[] = {"queued", "delivered", "accepted", "running"};
+    int64_t i = 0;
+    while (i < (int64_t)(sizeof order / sizeof order[0]) && strcmp(order[i], state) != 0)
+        i++;
+    return i;
+}
+
+#define ADVANCE_VALUES 8
+
+static int advance_some(struct pc_store *s, const struct pc_store_order_host *h, size_t n, bool again)
+{
+    struct pc_value values[HOSTS_AT_ONCE * ADVANCE_VALUES];
+    for (size_t i = 0; i < n; i++) {
+        struct pc_value *v = values + i * ADVANCE_VALUES;
+        v[0] = pc_text(h[i].sha256);
+        v[1] = pc_text(h[i].host_id);
+        v[2] = pc_text(h[i].state);
+        v[3] = pc_text(h[i].why);
+        v[4] = pc_text(h[i].outcome);
+        v[5] = pc_int(h[i].exit);
+        v[6] = pc_int(h[i].changed);
+        v[7] = pc_int(place_of(h[i].state) + again);
+    }
+    return pc_run_many(s, PC_SQL_ORDER_HOSTS_ADVANCE, values, ADVANCE_VALUES, n);
+}
+
+int pc_store_order_hosts_advance(struct pc_store *s, const struct pc_store_order_host *h, size_t n, bool again)
+{
+    bool mine;
+    int r = pc_scope_begin(s, &mine);
+    if (r < 0)
+        return r;
+    for (size_t done = 0; done < n && r == 0; done += HOSTS_AT_ONCE)
+        r = advance_some(s, h + done, n - done < HOSTS_AT_ONCE ? n - done : HOSTS_AT_ONCE, again);
+    return pc_scope_end(s, mine, r);
+}
+
+struct state_list {
+    int (*each)(void *ctx, const char *state, uint32_t n);
+    void *ctx;
+};
+
+static int list_state(void *ctx, const struct pc_row *row)
+{
+    const struct state_list *l = ctx;
+    char state[16];
+    pc_row_text(row, 0, state, sizeof state);
+    return l->each(l->ctx, state, (uint32_t)pc_row_number(row, 1));
+}
+
+int pc_store_order_states(struct pc_store *s, const char *sha256,
+                          int (*each)(void *ctx, const char *state, uint32_t n), void *ctx)
+{
+    struct state_list l = {each, ctx};
+    int r = pc_run(s, PC_SQL_ORDER_STATES, PC_VALUES(pc_text(sha256)), list_state, &l);
+    return r < 0 ? r : 0;
 }

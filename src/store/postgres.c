@@ -254,24 +254,61 @@ static int run_once(struct postgres *p, const char *name, const struct params *p
  */
 enum { MANY_ROWS = 512, COLUMN_MAX = 64 << 20 };
 
-/*
- * "INSERT ... VALUES($1,$2)" as "INSERT ... SELECT * FROM unnest($1::int8[],$2::text[])". false: the statement does not
- * end in just these parameters, and has no such form.
- */
-static bool many_text(const char *sql, const struct pc_value *values, size_t n, struct pc_buf *out)
+/* unnest($1::int8[],$2::text[],...): the rows. */
+static void add_rows(struct pc_buf *out, const struct pc_value *values, size_t n)
 {
-    char end[16 + PARAMS_MAX * 4] = "";
-    size_t len = (size_t)snprintf(end, sizeof end, " VALUES(");
-    for (size_t i = 0; i < n; i++)
-        len += (size_t)snprintf(end + len, sizeof end - len, "$%zu%c", i + 1, i + 1 < n ? ',' : ')');
-    size_t whole = strlen(sql);
-    if (strncmp(sql, "INSERT ", 7) != 0 || whole < len || strcmp(sql + whole - len, end) != 0)
-        return false;
-    pc_buf_add(out, sql, whole - len);
-    pc_buf_addf(out, " SELECT * FROM unnest(");
+    pc_buf_addf(out, "unnest(");
     for (size_t i = 0; i < n; i++)
         pc_buf_addf(out, "$%zu::%s[]%c", i + 1, kinds[values[i].type].name, i + 1 < n ? ',' : ')');
-    return !out->failed;
+}
+
+/* "INSERT ... VALUES($1,$2) ..." as "INSERT ... SELECT * FROM unnest($1::int8[],$2::text[]) ...". */
+static bool many_inserts(const char *sql, const struct pc_value *values, size_t n, struct pc_buf *out)
+{
+    char part[16 + PARAMS_MAX * 4] = "";
+    size_t len = (size_t)snprintf(part, sizeof part, " VALUES(");
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(part + len, sizeof part - len, "$%zu%c", i + 1, i + 1 < n ? ',' : ')');
+    const char *at = strstr(sql, part);
+    if (!at || strstr(at, " DO UPDATE ")) /* which may not change a row twice */
+        return false;
+    pc_buf_add(out, sql, (size_t)(at - sql));
+    pc_buf_addf(out, " SELECT * FROM ");
+    add_rows(out, values, n);
+    pc_buf_add(out, at + len, strlen(at + len));
+    return true;
+}
+
+/* The SQL with v.p1 for $1. */
+static void add_columns(struct pc_buf *out, const char *sql, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        pc_buf_add(out, sql[i] == '$' ? "v.p" : sql + i, sql[i] == '$' ? 3 : 1);
+}
+
+/* "UPDATE t SET a=$2 WHERE b=$1" as "UPDATE t SET a=v.p2 FROM unnest($1::text[],$2::int8[]) AS v(p1,p2) WHERE b=v.p1". */
+static bool many_updates(const char *sql, const struct pc_value *values, size_t n, struct pc_buf *out)
+{
+    const char *at = strstr(sql, " WHERE ");
+    if (!at)
+        return false;
+    add_columns(out, sql, (size_t)(at - sql));
+    pc_buf_addf(out, " FROM ");
+    add_rows(out, values, n);
+    pc_buf_addf(out, " AS v(");
+    for (size_t i = 0; i < n; i++)
+        pc_buf_addf(out, "p%zu%c", i + 1, i + 1 < n ? ',' : ')');
+    add_columns(out, at, strlen(at));
+    return true;
+}
+
+/* The statement's form for many rows, which come as one array a column. false: it has none. */
+static bool many_text(const char *sql, const struct pc_value *values, size_t n, struct pc_buf *out)
+{
+    bool has = strncmp(sql, "INSERT ", 7) == 0   ? many_inserts(sql, values, n, out)
+               : strncmp(sql, "UPDATE ", 7) == 0 ? many_updates(sql, values, n, out)
+                                                 : false;
+    return has && !out->failed;
 }
 
 static int put_u32(struct pc_buf *b, uint32_t v)
@@ -322,7 +359,7 @@ static int set_arrays(struct params *to, struct pc_buf *columns, const struct pc
 }
 
 static int run_arrays(struct postgres *p, enum pc_sql which, const char *sql, const struct pc_value *values, size_t n,
-                      size_t n_rows)
+                      size_t n_rows, pc_each_row *each, void *ctx)
 {
     struct params params;
     struct pc_buf columns[PARAMS_MAX];
@@ -334,7 +371,7 @@ static int run_arrays(struct postgres *p, enum pc_sql which, const char *sql, co
     if (r == 0)
         r = prepare(p, &p->prepared_many[which], name, sql, &params, n);
     if (r == 0)
-        r = run_once(p, name, &params, n, NULL, NULL);
+        r = run_once(p, name, &params, n, each, ctx);
     for (size_t i = 0; i < n; i++)
         pc_buf_free(&columns[i]);
     return r;
@@ -361,12 +398,12 @@ static int run_many(struct postgres *p, enum pc_sql which, const struct pc_value
 {
     _buf_free_ struct pc_buf sql;
     pc_buf_init(&sql, 4096);
-    bool arrays = !each && n > 0 && n <= PARAMS_MAX && many_text(pc_sql_text(which), values, n, &sql);
+    bool arrays = n > 0 && n <= PARAMS_MAX && many_text(pc_sql_text(which), values, n, &sql);
     size_t step = arrays ? MANY_ROWS : 1;
     int total = 0;
     for (size_t done = 0; done < n_rows; done += step) {
         size_t now = n_rows - done < step ? n_rows - done : step;
-        int r = arrays ? run_arrays(p, which, sql.data, values + done * n, n, now)
+        int r = arrays ? run_arrays(p, which, sql.data, values + done * n, n, now, each, ctx)
                        : run_one(p, which, values + done * n, n, each, ctx);
         if (r < 0)
             return r;

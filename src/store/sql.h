@@ -7,8 +7,8 @@
  * log_index -1 is "not logged". A statement that may be refused changes no row then (ON CONFLICT DO NOTHING, WHERE):
  * one that fails would end PostgreSQL's transaction.
  *
- * What is run for many rows ends in VALUES with just its parameters, in their order: PostgreSQL gets all rows of such a
- * statement at once (postgres.c).
+ * What is run for many rows is an INSERT with VALUES of just its parameters, in their order, or an UPDATE of one table
+ * with one WHERE: PostgreSQL gets all rows of such a statement at once (postgres.c).
  */
 #define PC_SQL_HOST "name,id,key,link_key,agent,address,enrolled,last_seen,online,server,sequence,checkpoint_size"
 #define PC_SQL_ORDER                                                                                                   \
@@ -19,6 +19,7 @@
 #define PC_SQL_TABLE(X)                                                                                                \
     X(SETTING_PUT, "INSERT INTO setting(key,value) VALUES($1,$2) ON CONFLICT(key) DO UPDATE SET value=excluded.value") \
     X(SETTING_GET, "SELECT value FROM setting WHERE key=$1")                                                           \
+    X(SETTING_DROP, "DELETE FROM setting WHERE key=$1")                                                                \
     X(TOKEN_ADD, "INSERT INTO token(sha256,kind,name,expires,spent) VALUES($1,$2,$3,$4,0) ON CONFLICT DO NOTHING")     \
     X(TOKEN_SPEND, "UPDATE token SET spent=CASE WHEN kind='enroll' THEN 1 ELSE 0 END "                                 \
                    "WHERE sha256=$1 AND kind=$2 AND spent=0 AND (expires=0 OR expires>$3)")                            \
@@ -31,6 +32,9 @@
     X(HOST_SEEN,                                                                                                       \
       "UPDATE host SET agent=$2,address=$3,last_seen=$4,online=$5,server=$6,sequence=$7,checkpoint_size=$8 "           \
       "WHERE id=$1")                                                                                                   \
+    X(HOSTS_SEEN,                                                                                                      \
+      "UPDATE host SET agent=$2,address=$3,last_seen=$4,online=$5,server=$6,sequence=$7,checkpoint_size=$8 "           \
+      "WHERE id=$1 AND ($5=1 OR online=0 OR server=$6)")                                                               \
     X(HOSTS, "SELECT " PC_SQL_HOST " FROM host WHERE name>$1 ORDER BY name LIMIT $2")                                  \
     X(ORDER_ADD,                                                                                                       \
       "INSERT INTO orders(sha256,id,action,class,state,sequence,log_index,created,expires,needed,hosts,document) "     \
@@ -51,11 +55,19 @@
     X(ORDER_HOST_GET, "SELECT " PC_SQL_ORDER_HOST " FROM order_host WHERE order_sha256=$1 AND host_id=$2")             \
     X(ORDER_HOST_SET,                                                                                                  \
       "UPDATE order_host SET state=$3,why=$4,outcome=$5,exit=$6,changed=$7 WHERE order_sha256=$1 AND host_id=$2")      \
+    X(ORDER_HOSTS_ADVANCE,                                                                                             \
+      "UPDATE order_host SET state=$3,why=$4,outcome=$5,exit=$6,changed=$7 WHERE order_sha256=$1 AND host_id=$2 AND "  \
+      "CASE state WHEN 'queued' THEN 0 WHEN 'delivered' THEN 1 WHEN 'accepted' THEN 2 WHEN 'running' THEN 3 "          \
+      "ELSE 4 END<$8")                                                                                                 \
+    X(ORDER_STATES, "SELECT state,count(*) FROM order_host WHERE order_sha256=$1 GROUP BY state")                      \
     X(PENDING,                                                                                                         \
       "SELECT " PC_SQL_ORDER " FROM order_host h JOIN orders o ON o.sha256=h.order_sha256 WHERE h.host_id=$1 "         \
       "AND h.state IN ('queued','delivered') AND o.log_index<>-1 AND o.expires>$2 ORDER BY o.sequence,o.sha256")       \
     X(REPORT_ADD,                                                                                                      \
       "INSERT INTO report(kind,key,host_id,sha256,time,envelope) VALUES($1,$2,$3,$4,$5,$6) ON CONFLICT DO NOTHING")    \
+    X(REPORTS_ADD,                                                                                                     \
+      "INSERT INTO report(kind,key,host_id,sha256,time,envelope) VALUES($1,$2,$3,$4,$5,$6) ON CONFLICT DO NOTHING "    \
+      "RETURNING host_id,sha256")                                                                                      \
     X(REPORTS, "SELECT n,host_id,envelope FROM report WHERE kind=$1 AND key=$2 AND n>$3 ORDER BY n LIMIT $4")          \
     X(REPORT_GET, "SELECT envelope FROM report WHERE sha256=$1 AND ($2='' OR host_id=$2) ORDER BY n LIMIT 1")          \
     X(LATEST_SET, "INSERT INTO latest(host_id,action,envelope) VALUES($1,$2,$3) "                                      \

@@ -73,6 +73,13 @@ int pc_run_many(struct pc_store *s, enum pc_sql which, const struct pc_value *va
     return r < 0 ? r : 0;
 }
 
+int pc_run_rows(struct pc_store *s, enum pc_sql which, const struct pc_value *values, size_t n, size_t n_rows,
+                pc_each_row *each, void *ctx)
+{
+    int r = run(s, which, values, n, n_rows, each, ctx);
+    return r < 0 ? r : 0;
+}
+
 int pc_run_one(struct pc_store *s, enum pc_sql which, const struct pc_value *values, size_t n, pc_each_row *each,
                void *ctx)
 {
@@ -247,6 +254,7 @@ static const struct pc_store_ops operations = {
     .backup = store_backup,
     .put = pc_store_put,
     .get = pc_store_get,
+    .drop = pc_store_drop,
     .token_add = pc_store_token_add,
     .token_use = pc_store_token_use,
     .token_check = pc_store_token_check,
@@ -255,6 +263,7 @@ static const struct pc_store_ops operations = {
     .host_by_name = pc_store_host_by_name,
     .host_by_link_key = pc_store_host_by_link_key,
     .host_seen = pc_store_host_seen,
+    .hosts_seen = pc_store_hosts_seen,
     .hosts = pc_store_hosts,
     .order_add = pc_store_order_add,
     .order_approval = pc_store_order_approval,
@@ -265,8 +274,11 @@ static const struct pc_store_ops operations = {
     .order_hosts = pc_store_order_hosts,
     .order_host_get = pc_store_order_host_get,
     .order_host_set = pc_store_order_host_set,
+    .order_hosts_advance = pc_store_order_hosts_advance,
+    .order_states = pc_store_order_states,
     .pending = pc_store_pending,
     .report_add = pc_store_report_add,
+    .reports_add = pc_store_reports_add,
     .reports = pc_store_reports,
     .report_get = pc_store_report_get,
     .latest = pc_store_latest,

@@ -46,6 +46,13 @@ struct pc_store_blob {
     const void *data;
     size_t len;
 };
+/* A host's envelope, as report_add has it. */
+struct pc_store_report {
+    const char *kind, *key, *host_id, *sha256;
+    int64_t time;
+    struct pc_store_blob envelope;
+    bool added;
+};
 /* A node of the log's Merkle tree. */
 struct pc_store_node {
     uint8_t level;
@@ -75,6 +82,7 @@ struct pc_store_ops {
     /* Small settings and counters of the server (CA serial, statement, trust document ...). */
     int (*put)(struct pc_store *s, const char *key, struct pc_store_blob value);
     int (*get)(struct pc_store *s, const char *key, void **value, size_t *len); /* malloc'd, a NUL after the end */
+    int (*drop)(struct pc_store *s, const char *key);                           /* none is fine */
 
     /*
      * Tokens: only their SHA-256 is kept. kind "enroll" (used once) or "look"/"operate"; expires 0: never.
@@ -91,6 +99,9 @@ struct pc_store_ops {
     int (*host_by_link_key)(struct pc_store *s, const uint8_t key[32], struct pc_store_host *out);
     /* Sets agent, address, last_seen, online, server, sequence, checkpoint_size of the host with this id. */
     int (*host_seen)(struct pc_store *s, const struct pc_store_host *h);
+    /* The same for many, none of them twice. Unknown ones, and those that are to be offline but are linked to another
+     * server by now, stay as they are. */
+    int (*hosts_seen)(struct pc_store *s, const struct pc_store_host *h, size_t n);
     /* By name, from the one after after_name ("": the first) on. */
     int (*hosts)(struct pc_store *s, const char *after_name, uint32_t max,
                  int (*each)(void *ctx, const struct pc_store_host *h), void *ctx);
@@ -116,6 +127,14 @@ struct pc_store_ops {
     int (*order_host_get)(struct pc_store *s, const char *sha256, const char *host_id, struct pc_store_order_host *out);
     /* Sets state, why, outcome, exit, changed. */
     int (*order_host_set)(struct pc_store *s, const struct pc_store_order_host *h);
+    /*
+     * The same for many, none of them twice, but only forward: "queued", "delivered", "accepted", "running", then all
+     * others. With `again` also from one of these places to the same. Unknown ones are passed over.
+     */
+    int (*order_hosts_advance)(struct pc_store *s, const struct pc_store_order_host *h, size_t n, bool again);
+    /* How many hosts of an order are in each state. */
+    int (*order_states)(struct pc_store *s, const char *sha256, int (*each)(void *ctx, const char *state, uint32_t n),
+                        void *ctx);
     /* What is still to be delivered to a host, by sequence: logged, not expired, host state "queued" or "delivered". */
     int (*pending)(struct pc_store *s, const char *host_id, int64_t now,
                    int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
@@ -126,6 +145,8 @@ struct pc_store_ops {
      */
     int (*report_add)(struct pc_store *s, const char *kind, const char *key, const char *host_id, const char *sha256,
                       int64_t time, struct pc_store_blob envelope);
+    /* Many at once; sets `added` of each, true for one of those that are the same. */
+    int (*reports_add)(struct pc_store *s, struct pc_store_report *r, size_t n);
     int (*reports)(struct pc_store *s, const char *kind, const char *key,
                    int (*each)(void *ctx, const char *host_id, struct pc_store_blob envelope), void *ctx);
     /* One of them, by its document's sha256: the host's, or with host_id NULL whoever's came first. malloc'd. */

@@ -35,7 +35,7 @@ static inline struct pc_store_blob rig_blob(const char *text)
 /* Calls an operation of a store. */
 #define OP(s, name, ...) ((s)->ops->name((s)__VA_OPT__(, ) __VA_ARGS__))
 
-extern const struct CMUnitTest basic_tests[], order_tests[], log_tests[], shared_tests[];
-extern const size_t basic_tests_n, order_tests_n, log_tests_n, shared_tests_n;
+extern const struct CMUnitTest basic_tests[], order_tests[], log_tests[], shared_tests[], many_tests[];
+extern const size_t basic_tests_n, order_tests_n, log_tests_n, shared_tests_n, many_tests_n;
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 #endif

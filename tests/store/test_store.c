@@ -396,6 +396,7 @@ int main(int argc, char **argv)
     }
     int bad = _cmocka_run_group_tests("basics", basic_tests, basic_tests_n, NULL, NULL);
     bad += _cmocka_run_group_tests("orders", order_tests, order_tests_n, NULL, NULL);
+    bad += _cmocka_run_group_tests("many", many_tests, many_tests_n, NULL, NULL);
     bad += _cmocka_run_group_tests("log", log_tests, log_tests_n, NULL, NULL);
     bad += _cmocka_run_group_tests("shared", shared_tests, shared_tests_n, NULL, NULL);
     return bad ? 1 : 0;
