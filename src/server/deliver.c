@@ -215,10 +215,11 @@ void pc_deliver_checkpoint(struct pc_link *l)
 /* --- orders
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static int send_bundle(struct pc_delivery *d, struct pc_parcel *p, struct pc_link *l)
+/* position: of the host in the order. */
+static int send_bundle(struct pc_delivery *d, struct pc_parcel *p, int64_t position, struct pc_link *l)
 {
     struct pc_frame *f;
-    int ret = pc_parcel_bundle(p, d->server->log, &l->ref, &f);
+    int ret = pc_parcel_bundle(p, d->server->log, position, &f);
     if (ret < 0)
         return ret;
     bring_up_to_date(l);
@@ -238,10 +239,12 @@ static void wait_for_publication(struct pc_delivery *d, const char *sha256)
         snprintf(d->wait[d->waiting++], sizeof d->wait[0], "%s", sha256);
 }
 
-void pc_deliver_order(struct pc_server *s, const char *order_sha256)
+void pc_deliver_order(struct pc_server *s, const char *order_sha256, uint64_t after)
 {
     struct pc_delivery *d = s->delivery;
     struct pc_parcel *p;
+    if (pc_hub_links(s->hub) <= after)
+        return; /* nobody is new */
     int ret = pc_parcel_get(&d->parcels, s->store, order_sha256, &p);
     if (ret < 0) {
         pc_server_log("deliver", "order %.16s: %s", order_sha256, pc_strerror(ret));
@@ -254,8 +257,8 @@ void pc_deliver_order(struct pc_server *s, const char *order_sha256)
     const struct pc_host_ref *hosts = pc_parcel_hosts(p);
     for (uint32_t i = 0; i < p->order.hosts; i++) {
         struct pc_link *l = pc_hub_find(s->hub, hosts[i].id);
-        if (l)
-            send_bundle(d, p, l); /* a peer that cannot take it was dropped, and gets it when it is back */
+        if (l && l->serial > after)
+            send_bundle(d, p, i, l); /* a peer that cannot take it was dropped, and gets it when it is back */
     }
     mark_later(d, order_sha256);
 }
@@ -272,7 +275,7 @@ static int pending_one(void *ctx, const struct pc_store_order *o)
     struct pc_parcel *p;
     int ret = pc_parcel_get(&d->parcels, w->l->server->store, o->sha256, &p);
     if (ret == 0)
-        ret = send_bundle(d, p, w->l);
+        ret = send_bundle(d, p, p->tree ? pc_parcel_position(p, &w->l->ref) : 0, w->l);
     if (ret == PC_E_RANGE)
         wait_for_publication(d, o->sha256);
     else if (ret == 0)
@@ -316,7 +319,7 @@ void pc_delivery_published(struct pc_delivery *d)
     if (all)
         pc_hub_each(d->server->hub, all_pending, NULL);
     for (uint32_t i = 0; i < n; i++)
-        pc_deliver_order(d->server, list[i]);
+        pc_deliver_order(d->server, list[i], 0);
 }
 
 /* --- stops

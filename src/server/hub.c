@@ -54,6 +54,11 @@ uint32_t pc_hub_online(const struct pc_hub *h)
     return h->online;
 }
 
+uint64_t pc_hub_links(const struct pc_hub *h)
+{
+    return h->links;
+}
+
 const struct pc_conn_counters *pc_hub_counters(const struct pc_hub *h)
 {
     return pc_conn_set_counters(h->set);

@@ -27,10 +27,9 @@ struct order_job {
     struct pc_server *server;
     struct pc_http_request *request;
     struct pc_server_policy *policy;
-    struct pc_envelope e;
-    struct pc_order order;
-    struct pc_host_ref *hosts; /* all, in their order */
-    uint32_t n;
+    struct pc_order_body b;
+    bool stop;      /* a stop that its quorum signed, and so was sent at once */
+    uint64_t links; /* it was sent over all links up to this one */
     /* what run found */
     enum pc_check refused;
     char why[256];
@@ -42,9 +41,7 @@ struct order_job {
 static void free_order_job(struct order_job *j)
 {
     pc_server_policy_unref(j->policy);
-    pc_envelope_clear(&j->e);
-    pc_order_clear(&j->order);
-    free(j->hosts);
+    pc_order_body_clear(&j->b);
     free(j);
 }
 
@@ -83,49 +80,49 @@ static int collect(void *ctx, struct pc_store_blob text)
 /* The envelope with every approval that is kept and those that came now. */
 static int all_approvals(const struct order_job *j, struct pc_store *s, struct pc_envelope *out)
 {
-    int ret = pc_envelope_make(j->e.document, j->e.len, out);
+    int ret = pc_envelope_make(j->b.e.document, j->b.e.len, out);
     if (ret == 0)
-        ret = s->ops->order_approvals(s, j->e.sha256, collect, out);
-    for (uint32_t i = 0; i < j->e.signatures && ret == 0; i++)
-        ret = pc_envelope_add(out, j->e.signature[i].text, j->e.signature[i].len);
+        ret = s->ops->order_approvals(s, j->b.e.sha256, collect, out);
+    for (uint32_t i = 0; i < j->b.e.signatures && ret == 0; i++)
+        ret = pc_envelope_add(out, j->b.e.signature[i].text, j->b.e.signature[i].len);
     return ret;
 }
 
 static int add_order(struct order_job *j, struct pc_store *s, int64_t now)
 {
-    struct pc_store_order row = {.sequence = j->order.sequence,
+    struct pc_store_order row = {.sequence = j->b.order.sequence,
                                  .log_index = UINT64_MAX,
                                  .created = now,
-                                 .expires = j->order.expires,
+                                 .expires = j->b.order.expires,
                                  .needed = j->needed,
-                                 .hosts = j->n};
-    memcpy(row.sha256, j->e.sha256, sizeof row.sha256);
-    memcpy(row.id, j->order.id, sizeof row.id);
-    snprintf(row.action, sizeof row.action, "%s", j->order.action);
-    snprintf(row.class_, sizeof row.class_, "%s", pc_class_letter(j->order.class_));
+                                 .hosts = j->b.n};
+    memcpy(row.sha256, j->b.e.sha256, sizeof row.sha256);
+    memcpy(row.id, j->b.order.id, sizeof row.id);
+    snprintf(row.action, sizeof row.action, "%s", j->b.order.action);
+    snprintf(row.class_, sizeof row.class_, "%s", pc_class_letter(j->b.order.class_));
     snprintf(row.state, sizeof row.state, "waiting");
-    _free_ struct pc_store_order_host *hosts = calloc(j->n, sizeof *hosts);
+    _free_ struct pc_store_order_host *hosts = calloc(j->b.n, sizeof *hosts);
     if (!hosts)
         return -ENOMEM;
-    for (uint32_t i = 0; i < j->n; i++) {
+    for (uint32_t i = 0; i < j->b.n; i++) {
         struct pc_store_order_host *h = &hosts[i];
-        *h = (struct pc_store_order_host){.ring = pc_order_ring_of(&j->order, i), .exit = -1, .changed = now};
+        *h = (struct pc_store_order_host){.ring = pc_order_ring_of(&j->b.order, i), .exit = -1, .changed = now};
         memcpy(h->sha256, row.sha256, sizeof h->sha256);
-        memcpy(h->host_id, j->hosts[i].id, sizeof h->host_id);
-        memcpy(h->host, j->hosts[i].name, sizeof h->host);
+        memcpy(h->host_id, j->b.hosts[i].id, sizeof h->host_id);
+        memcpy(h->host, j->b.hosts[i].name, sizeof h->host);
         snprintf(h->state, sizeof h->state, "queued");
     }
-    return s->ops->order_add(s, &row, (struct pc_store_blob){j->e.document, j->e.len}, hosts);
+    return s->ops->order_add(s, &row, (struct pc_store_blob){j->b.e.document, j->b.e.len}, hosts);
 }
 
 static int add_approvals(const struct order_job *j, struct pc_store *s)
 {
     int ret = 0;
-    for (uint32_t i = 0; i < j->e.signatures && ret >= 0; i++) {
+    for (uint32_t i = 0; i < j->b.e.signatures && ret >= 0; i++) {
         char sha[PC_SHA256_HEX + 1];
-        pc_sha256_text(j->e.signature[i].text, j->e.signature[i].len, sha);
-        ret = s->ops->order_approval(s, j->e.sha256, sha,
-                                     (struct pc_store_blob){j->e.signature[i].text, j->e.signature[i].len});
+        pc_sha256_text(j->b.e.signature[i].text, j->b.e.signature[i].len, sha);
+        ret = s->ops->order_approval(s, j->b.e.sha256, sha,
+                                     (struct pc_store_blob){j->b.e.signature[i].text, j->b.e.signature[i].len});
     }
     return ret < 0 ? ret : 0;
 }
@@ -134,24 +131,24 @@ static int add_approvals(const struct order_job *j, struct pc_store *s)
 static int tell_ready(const struct order_job *j, struct pc_log_batch *log)
 {
     char what[PC_SHA256_HEX + 1 + sizeof j->server->name];
-    snprintf(what, sizeof what, "%s %s", j->e.sha256, j->server->name);
+    snprintf(what, sizeof what, "%s %s", j->b.e.sha256, j->server->name);
     return pc_log_tell(log, "ready", what);
 }
 
 /* The quorum is complete: into the log, and ready. */
 static int make_ready(struct order_job *j, struct pc_store *s, struct pc_log_batch *log, const struct pc_envelope *all)
 {
-    bool stop = j->order.class_ == PC_CLASS_S;
+    bool stop = j->b.order.class_ == PC_CLASS_S;
     _free_ char *entry = NULL;
     size_t len;
     uint64_t index;
-    int ret = pc_entry_order(&j->order, all, pc_log_time(log), &entry, &len);
+    int ret = pc_entry_order(&j->b.order, all, pc_log_time(log), &entry, &len);
     if (ret == 0)
-        ret = pc_log_add(log, entry, len, j->e.sha256, stop ? "stop" : "order", &index);
+        ret = pc_log_add(log, entry, len, j->b.e.sha256, stop ? "stop" : "order", &index);
     if (ret == 0)
-        ret = s->ops->order_state(s, j->e.sha256, "waiting", "ready", index);
+        ret = s->ops->order_state(s, j->b.e.sha256, "waiting", "ready", index);
     if (ret == 0 && !stop)
-        ret = raise_sequence(s, PC_KEY_SEQUENCE_LOGGED, j->order.sequence);
+        ret = raise_sequence(s, PC_KEY_SEQUENCE_LOGGED, j->b.order.sequence);
     if (ret == 0)
         ret = tell_ready(j, log);
     if (ret == 0) {
@@ -173,7 +170,7 @@ static int refuse(struct order_job *j, enum pc_check check, const char *why)
 static int known_order(struct order_job *j, struct pc_store *s, bool *known)
 {
     struct pc_store_order row;
-    int ret = s->ops->order_get(s, j->e.sha256, &row, NULL, NULL);
+    int ret = s->ops->order_get(s, j->b.e.sha256, &row, NULL, NULL);
     *known = ret == 0;
     if (ret == 0) {
         snprintf(j->state, sizeof j->state, "%s", row.state);
@@ -201,12 +198,12 @@ static int order_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     if (ret == 0)
         ret = all_approvals(j, s, &all);
     if (ret == 0) {
-        enum pc_check check = pc_server_policy_check_order(j->policy, &j->order, &all, highest, pc_log_time(log),
+        enum pc_check check = pc_server_policy_check_order(j->policy, &j->b.order, &all, highest, pc_log_time(log),
                                                            &approvers, j->why, sizeof j->why);
         if (check != PC_CHECK_OK)
             ret = refuse(j, check, NULL);
     }
-    j->needed = j->policy->trust.threshold[j->order.class_];
+    j->needed = j->policy->trust.threshold[j->b.order.class_];
     if (ret == 0)
         j->approvals = approvers.n;
     if (ret == 0 && !known)
@@ -216,7 +213,7 @@ static int order_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     if (ret == 0)
         ret = add_approvals(j, s);
     if (ret == 0)
-        ret = raise_sequence(s, PC_KEY_SEQUENCE, j->order.sequence);
+        ret = raise_sequence(s, PC_KEY_SEQUENCE, j->b.order.sequence);
     if (ret == 0 && approvers.n >= j->needed)
         ret = make_ready(j, s, log, &all);
     pc_envelope_clear(&all);
@@ -226,20 +223,22 @@ static int order_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
 static void order_done(struct pc_job *job, int result)
 {
     struct order_job *j = (struct order_job *)job;
+    if (j->stop)
+        pc_stop_forget(j->server, j->b.e.sha256);
     if (j->refused != PC_CHECK_OK) {
         pc_api_error(j->request, 422, pc_check_word(j->refused), "%s", j->why);
     } else if (result < 0) {
         pc_api_failed(j->request, result);
     } else {
         pc_api_json(j->request, 200,
-                    json_pack("{s:s,s:s,s:s,s:i,s:i}", "id", j->order.id, "order_sha256", j->e.sha256, "state",
+                    json_pack("{s:s,s:s,s:s,s:i,s:i}", "id", j->b.order.id, "order_sha256", j->b.e.sha256, "state",
                               j->state, "approvals", (int)j->approvals, "needed", (int)j->needed));
-        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"%s\"}", j->e.sha256, j->order.id,
+        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"%s\"}", j->b.e.sha256, j->b.order.id,
                      j->state);
-        if (j->ready && j->order.class_ != PC_CLASS_S)
-            pc_deliver_order(j->server, j->e.sha256);
         if (j->ready)
-            pc_progress_dirty(j->server, j->e.sha256);
+            pc_deliver_order(j->server, j->b.e.sha256, j->stop ? j->links : 0);
+        if (j->ready)
+            pc_progress_dirty(j->server, j->b.e.sha256);
     }
     free_order_job(j);
 }
@@ -264,23 +263,23 @@ static int parse_hosts(const json_t *list, struct pc_host_ref **out, uint32_t *n
 }
 
 /* A rooted order comes with its hosts beside the envelope; they must lead to the root. */
-static int take_hosts(struct order_job *j, const json_t *list)
+static int take_hosts(struct pc_order_body *b, const json_t *list)
 {
-    if (!j->order.rooted) {
-        j->hosts = malloc(j->order.hosts * sizeof *j->hosts);
-        if (!j->hosts)
+    if (!b->order.rooted) {
+        b->hosts = malloc(b->order.hosts * sizeof *b->hosts);
+        if (!b->hosts)
             return -ENOMEM;
-        memcpy(j->hosts, j->order.host, j->order.hosts * sizeof *j->hosts);
-        j->n = j->order.hosts;
+        memcpy(b->hosts, b->order.host, b->order.hosts * sizeof *b->hosts);
+        b->n = b->order.hosts;
         return 0;
     }
     struct pc_host_tree *tree = NULL;
-    int ret = list ? parse_hosts(list, &j->hosts, &j->n) : PC_E_SYNTAX;
-    if (ret == 0 && j->n != j->order.hosts)
+    int ret = list ? parse_hosts(list, &b->hosts, &b->n) : PC_E_SYNTAX;
+    if (ret == 0 && b->n != b->order.hosts)
         ret = PC_E_SYNTAX;
     if (ret == 0)
-        ret = pc_host_tree_new(j->hosts, j->n, &tree);
-    if (ret == 0 && memcmp(pc_host_tree_root(tree), j->order.root, 32) != 0)
+        ret = pc_host_tree_new(b->hosts, b->n, &tree);
+    if (ret == 0 && memcmp(pc_host_tree_root(tree), b->order.root, 32) != 0)
         ret = PC_E_SYNTAX;
     pc_host_tree_free(tree);
     return ret;
@@ -293,32 +292,56 @@ static int take_envelope(json_t *body, struct pc_envelope *out)
     return text ? pc_envelope_parse(text, strlen(text), out) : -ENOMEM;
 }
 
-static enum pc_check take_order(struct order_job *j, json_t *body)
+enum pc_check pc_order_body_read(json_t *body, struct pc_order_body *out, char *why, size_t why_len)
 {
     json_t *hosts = json_incref(json_object_get(body, "hosts"));
     json_object_del(body, "hosts");
     enum pc_check check = PC_CHECK_SYNTAX;
-    if (take_envelope(body, &j->e) == 0)
-        check = pc_order_parse(j->e.document, j->e.len, &j->order, j->why, sizeof j->why);
-    if (check == PC_CHECK_OK && take_hosts(j, hosts) < 0) {
+    if (take_envelope(body, &out->e) == 0)
+        check = pc_order_parse(out->e.document, out->e.len, &out->order, why, why_len);
+    if (check == PC_CHECK_OK && take_hosts(out, hosts) < 0) {
         check = PC_CHECK_COUNT;
-        snprintf(j->why, sizeof j->why, "the hosts that came with the order are not those of its hosts_root");
+        snprintf(why, why_len, "the hosts that came with the order are not those of its hosts_root");
     }
     json_decref(hosts);
     return check;
 }
 
-/* A stop with a good signature goes out now; the log gets it as soon as it can. */
-static void stop_at_once(struct order_job *j)
+void pc_order_body_clear(struct pc_order_body *b)
 {
-    struct pc_approvers approvers;
-    char why[256];
-    enum pc_check check = pc_server_policy_check_order(j->policy, &j->order, &j->e, 0, pc_server_now(), &approvers, why,
-                                                       sizeof why);
-    if (check != PC_CHECK_OK || approvers.n < j->policy->trust.threshold[PC_CLASS_S])
-        return;
-    uint32_t sent = pc_deliver_stop(j->server, &j->order, &j->e, j->hosts, j->n);
-    pc_server_log("stop", "%s %.16s: sent to %u of %u hosts", j->order.action, j->e.sha256, sent, j->n);
+    pc_envelope_clear(&b->e);
+    pc_order_clear(&b->order);
+    free(b->hosts);
+}
+
+/* Into store and log, and then answered. */
+static void submit_order(struct order_job *j)
+{
+    int ret = pc_writer_submit(j->server->writer, &j->job);
+    if (ret < 0) {
+        pc_api_failed(j->request, ret);
+        free_order_job(j);
+    }
+}
+
+static void order_announced(void *ctx)
+{
+    submit_order(ctx);
+}
+
+/*
+ * A stop waits for nothing: it leaves at once over the links that are here, then other processes hear of it, then the
+ * log gets it, ahead of whatever else is to be written.
+ */
+static void take_stop(struct order_job *j)
+{
+    size_t len;
+    const char *text = pc_http_body(j->request, &len);
+    j->job.urgent = true;
+    j->links = pc_hub_links(j->server->hub);
+    j->stop = pc_stop_send(j->server, &j->b);
+    if (!j->stop || pc_stop_announce(j->server, j->b.e.sha256, text, len, order_announced, j) < 0)
+        submit_order(j);
 }
 
 void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
@@ -339,20 +362,17 @@ void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
                             .request = r,
                             .policy = pc_server_policy_ref(s->policy),
                             .job = {.run = order_run, .done = order_done}};
-    enum pc_check check = take_order(j, body);
+    enum pc_check check = pc_order_body_read(body, &j->b, j->why, sizeof j->why);
     json_decref(body);
     if (check != PC_CHECK_OK) {
         pc_api_error(r, 422, pc_check_word(check), "%s", *j->why ? j->why : pc_check_text(check));
         free_order_job(j);
         return;
     }
-    if (j->order.class_ == PC_CLASS_S)
-        stop_at_once(j);
-    int ret = pc_writer_submit(s->writer, &j->job);
-    if (ret < 0) {
-        pc_api_failed(r, ret);
-        free_order_job(j);
-    }
+    if (j->b.order.class_ == PC_CLASS_S)
+        take_stop(j);
+    else
+        submit_order(j);
 }
 
 struct host_list {

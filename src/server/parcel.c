@@ -211,14 +211,12 @@ static int make_bundle(const struct pc_parcel *p, struct pc_logview *log, int64_
     return *out ? 0 : -ENOMEM;
 }
 
-int pc_parcel_bundle(struct pc_parcel *p, struct pc_logview *log, const struct pc_host_ref *host, struct pc_frame **out)
+int pc_parcel_bundle(struct pc_parcel *p, struct pc_logview *log, int64_t position, struct pc_frame **out)
 {
     if (p->index >= pc_logview_size(log))
         return PC_E_RANGE;
-    if (p->tree) {
-        int64_t position = pc_parcel_position(p, host);
+    if (p->tree)
         return position < 0 ? PC_E_NOTFOUND : make_bundle(p, log, position, out);
-    }
     uint64_t generation = pc_logview_generation(log);
     if (!p->frame || p->frame_generation != generation) {
         struct pc_frame *made;

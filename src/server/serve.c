@@ -134,7 +134,7 @@ static void ready_told(struct pc_server *s, const char *what)
     if (strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
         return;
     snprintf(sha256, sizeof sha256, "%s", what);
-    pc_deliver_order(s, sha256);
+    pc_deliver_order(s, sha256, pc_stop_links(s, sha256));
     pc_progress_dirty(s, sha256);
 }
 
@@ -152,12 +152,13 @@ static const struct {
     const char *word;
     void (*told)(struct pc_server *s, const char *what);
 } words[] = {{"ready", ready_told},
+             {"stop", pc_stop_told},
              {"order", order_told},
              {"ring", pc_rings_told},
              {"policy", policy_told},
              {"look", pc_looks_notified}};
 
-/* Our own come back too; for all but "ready", doing it again changes nothing. */
+/* Our own come back too; for all but "ready" and "stop", which name who said it, doing it again changes nothing. */
 static int on_text(void *ctx, const char *text)
 {
     struct pc_server *s = ctx;

@@ -51,6 +51,11 @@ struct pc_server {
     struct event *tick, *notify;
     int notify_fd;
     bool stopping;
+    struct {
+        char sha256[PC_SHA256_HEX + 1];
+        uint64_t links;
+    } stop[8]; /* the newest that other processes told of (stops.c) */
+    uint32_t stops;
     char *policy_mark; /* PC_KEY_POLICY as it was when policy was read */
     int64_t started;
 };
@@ -88,6 +93,8 @@ void pc_hub_certificate(struct pc_hub *h, SSL_CTX *ctx);
 struct pc_link *pc_hub_find(struct pc_hub *h, const char *host_id);
 void pc_hub_each(struct pc_hub *h, void (*each)(struct pc_link *l, void *ctx), void *ctx);
 uint32_t pc_hub_online(const struct pc_hub *h);
+/* The serial of the newest link. */
+uint64_t pc_hub_links(const struct pc_hub *h);
 const struct pc_conn_counters *pc_hub_counters(const struct pc_hub *h);
 void pc_hub_tick(struct pc_hub *h, int64_t now);
 
@@ -112,8 +119,9 @@ void pc_inspection_facts(const struct pc_inspection *in, uint32_t *checking, uin
 int pc_delivery_new(struct pc_server *s, struct pc_delivery **out);
 void pc_delivery_free(struct pc_delivery *d);
 struct pc_parcels *pc_delivery_parcels(struct pc_delivery *d);
-/* A logged order: to every host of it that is connected here (or when the checkpoint with it is published). */
-void pc_deliver_order(struct pc_server *s, const char *order_sha256);
+/* A logged order: to every host of it that is connected here (or when the checkpoint with it is published). after: only
+ * over links with a serial above this, because the others had it as a stop; 0: all. */
+void pc_deliver_order(struct pc_server *s, const char *order_sha256, uint64_t after);
 /* A stop, before it is logged. hosts: its hosts (n). Returns how many were sent to. */
 uint32_t pc_deliver_stop(struct pc_server *s, const struct pc_order *o, const struct pc_envelope *e,
                          const struct pc_host_ref *hosts, uint32_t n);
@@ -151,6 +159,10 @@ void pc_server_take_revoke(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_statement(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_start(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_enroll(struct pc_server *s, struct pc_http_request *r);
+/* Another process took a stop: "SHA256 PROCESS" (stops.c). */
+void pc_stop_told(struct pc_server *s, const char *what);
+/* Over which links up to which it was sent when it was told; 0: it was not. */
+uint64_t pc_stop_links(struct pc_server *s, const char *sha256);
 /* The hosts of an order in ring order: the list of the document, or what was handed in with it. malloc'd. */
 int pc_server_order_hosts(struct pc_store *s, const char *order_sha256, struct pc_host_ref **out, uint32_t *n);
 

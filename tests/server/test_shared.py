@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Two server processes over one PostgreSQL: what one is told, the hosts of the other get. Run by tests/store/with_postgres.sh (PC_POSTGRES)."""
+import hashlib
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import unittest
 
@@ -55,11 +58,13 @@ class Shared(unittest.TestCase):
         # So does a stop, and a look.
         stop, _ = self.f.order([self.b], owners=self.f.owners[:1], action="host.isolate", params={"allow": [], "seconds": 60}, order_class="S")
         self.assertEqual(self.b.bundle()[0], stop)
+        stops = self.b.frames.count("bundle")
         look = self.one.post("/v1/looks", {"hosts": ["*"], "action": "metrics", "params": {}}, role="look")["look"]
         for host in (self.a, self.b):
             self.assertEqual(host.wait("look")["look"], look)
             host.result(look=look, data={"x": 1})
         self.assertEqual(len(self.one.get("/v1/looks/" + look)["results"]), 2)
+        self.assertEqual(self.b.frames.count("bundle"), stops)  # told ahead of the log, or with it: sent once
         # And the owners' documents.
         new = fleet.trust_document(self.f.owners, self.one.vkey, version=2)
         self.one.post("/v1/trust", fleet.envelope(new, self.f.owners[:2], "trust@portcullis"))
@@ -73,6 +78,39 @@ class Shared(unittest.TestCase):
         self.a.ring(rings, 0)
         self.assertEqual(self.b.check_logged(self.b.wait("continue"))["type"], "continue")
         until(lambda: self.one.log() == self.two.log())
+
+    def announce(self, body, sha):
+        """As a third server that took a stop and has not logged it yet."""
+        value = json.dumps(body).encode().hex()
+        sql = f"INSERT INTO setting VALUES('stop/{sha}', decode('{value}','hex')); SELECT pg_notify('portcullis', 'stop {sha} third');"
+        subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", os.environ["PC_POSTGRES"]], input=sql.encode(), stdout=subprocess.DEVNULL, check=True)
+
+    def test_a_stop_is_told_ahead_of_the_log(self):
+        def stop(owners):
+            document = fleet.order_document([self.b.ref], 1, action="host.isolate", params={"allow": [], "seconds": 60}, order_class="S")
+            return fleet.envelope(document, owners), hashlib.sha256(document).hexdigest()
+        forged, forged_sha = stop([])
+        self.announce(forged, forged_sha)
+        swapped, _ = stop(self.f.owners[:1])
+        self.announce(swapped, "0" * 64)
+        good, sha = stop(self.f.owners[:1])
+        self.announce(good, sha)
+        self.assertEqual(self.b.bundle()[0], sha)  # nothing before it
+        self.assertNotIn(sha, [e["body"].get("order_sha256") for e in self.one.log()])
+        # Handed in, it is logged, and a host that had it has no second one.
+        bundles = self.b.frames.count("bundle")
+        self.one.post("/v1/orders", good)
+        until(lambda: sha in [e["body"].get("order_sha256") for e in self.two.log()])
+        self.b.ack(sha)
+        self.assertLessEqual(self.b.frames.count("bundle"), bundles + 1)
+        # One that comes later gets it too.
+        late, late_sha = stop(self.f.owners[1:2])
+        self.b.close()
+        self.one.post("/v1/orders", late)
+        self.b.connect()
+        while self.b.bundle()[0] != late_sha:
+            pass
+        self.b.ack(late_sha)
 
     def test_one_dies_its_host_goes_to_the_other(self):
         sha, _ = self.f.order([self.b])
