@@ -32,11 +32,6 @@ void pc_acts_mute(struct pc_guard *g, const struct deed *d)
     a->muted[a->muted_count++] = (struct muted){d->fh, d->v->id, d->pid, now};
 }
 
-bool pc_acts_any_muted(const struct pc_guard *g)
-{
-    return g->acts->muted_count > 0;
-}
-
 static void look_again(struct pc_guard *g, const struct muted *m)
 {
     struct pc_volume *v = pc_volume_by_id(g, m->vol);

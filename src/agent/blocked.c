@@ -130,14 +130,6 @@ uint32_t pc_blocked_release(struct pc_guard *g, uint64_t incident)
     return before - kept;
 }
 
-uint32_t pc_blocked_count(const struct pc_guard *g, uint64_t incident)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; g->blocked && i < g->blocked->n; i++)
-        n += g->blocked->entry[i].incident == incident;
-    return n;
-}
-
 void pc_blocked_each(const struct pc_guard *g, void (*fn)(void *arg, uint64_t incident, const struct pc_peer *peer), void *arg)
 {
     for (uint32_t i = 0; g->blocked && i < g->blocked->n; i++)

@@ -28,7 +28,6 @@ void pc_blocked_free(struct pc_guard *g);
 int pc_blocked_add(struct pc_guard *g, uint64_t incident, const struct pc_peer *peer, char *why, size_t cap);
 /* Lets in again what this incident keeps out. How many addresses; 0: none. */
 uint32_t pc_blocked_release(struct pc_guard *g, uint64_t incident);
-uint32_t pc_blocked_count(const struct pc_guard *g, uint64_t incident);
 /* Calls fn for each, in the order of blocking. */
 void pc_blocked_each(const struct pc_guard *g, void (*fn)(void *arg, uint64_t incident, const struct pc_peer *peer), void *arg);
 #endif

@@ -205,11 +205,6 @@ uint32_t pc_dirs_folder(const struct pc_dirs *d, pc_dir dir)
     return d->node[dir].folder;
 }
 
-uint32_t pc_dirs_count(const struct pc_dirs *d)
-{
-    return d->count;
-}
-
 /* Writes text so that it ends at *end within out; false when there is no room. */
 static bool prepend(char *out, size_t *end, const char *text, bool slash)
 {

@@ -27,5 +27,4 @@ int pc_dirs_vol(const struct pc_dirs *d, pc_dir dir);
 uint32_t pc_dirs_folder(const struct pc_dirs *d, pc_dir dir);
 /* "/srv/data/a/b" (and "/name" behind it unless name is NULL). Truncates; returns out. */
 const char *pc_dirs_path(const struct pc_dirs *d, pc_dir dir, const char *name, char *out, size_t cap);
-uint32_t pc_dirs_count(const struct pc_dirs *d);
 #endif

@@ -148,7 +148,6 @@ void pc_volumes_tell_trouble(struct pc_guard *g);
 struct pc_volume *pc_volume_by_id(struct pc_guard *g, int id);
 struct pc_volume *pc_volume_by_fsid(struct pc_guard *g, uint64_t fsid);
 struct pc_volume *pc_volume_by_dev(struct pc_guard *g, dev_t st_dev);
-bool pc_volume_guards(const struct pc_guard *g, const struct pc_volume *v);
 void pc_folder_uncovered(struct pc_guard *g, uint32_t folder, const char *path, int err);
 bool pc_excluded(const struct pc_guard *g, const char *path);
 
@@ -211,7 +210,6 @@ void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
 void pc_acts_look_at_held(struct pc_guard *g, pid_t pid);
 /* Looks again at files that are written without ever being closed. */
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
-bool pc_acts_any_muted(const struct pc_guard *g);
 /* Makes sure the index knows this process and its ancestors; returns its process id, 0 for actor 0. */
 uint64_t pc_acts_process(struct pc_guard *g, pc_actor actor);
 /* After an exec: its row is written again at its next act. */

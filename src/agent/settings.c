@@ -412,13 +412,6 @@ const struct pc_path_settings *pc_settings_for(const struct pc_settings *s, cons
     return best;
 }
 
-uint64_t pc_share_bytes(struct pc_share share, uint64_t total_bytes)
-{
-    if (share.percent == 0)
-        return share.bytes;
-    return total_bytes / 100 * share.percent + total_bytes % 100 * share.percent / 100;
-}
-
 static bool path_modes_differ(const struct pc_settings *a, const struct pc_settings *b)
 {
     for (uint32_t i = 0; i < a->paths.count; i++) {

@@ -24,8 +24,6 @@ struct pc_share {
     uint64_t bytes;
     uint32_t percent;
 };
-/* Bytes that the share means on a file system of this size. */
-uint64_t pc_share_bytes(struct pc_share share, uint64_t total_bytes);
 
 struct pc_path_list {
     uint32_t count;

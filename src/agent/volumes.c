@@ -263,14 +263,6 @@ void pc_folder_drop(struct pc_guard *g, uint32_t i)
         pc_volume_close(g, v);
 }
 
-bool pc_volume_guards(const struct pc_guard *g, const struct pc_volume *v)
-{
-    for (uint32_t i = 0; i < g->folders; i++)
-        if (g->folder[i].vol == (int)(v - g->volume))
-            return true;
-    return false;
-}
-
 static void trouble(struct pc_guard *g, struct pc_folder *f, int err)
 {
     const char *hint = err == PC_E_UNSUPPORTED ? " (this kind of file system or mount cannot be guarded)" : "";

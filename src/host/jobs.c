@@ -181,11 +181,6 @@ int pc_jobs_start(struct pc_jobs *j, const struct pc_job_spec *spec)
     return r;
 }
 
-uint32_t pc_jobs_count(const struct pc_jobs *j)
-{
-    return j->count;
-}
-
 uint32_t pc_jobs_poll(const struct pc_jobs *j, struct pollfd *out, uint32_t cap)
 {
     uint32_t n = 0;

@@ -47,7 +47,6 @@ void pc_jobs_free(struct pc_jobs *j); /* ends all that run, without calling back
 int pc_jobs_clear_old(struct pc_jobs *j);
 /* 0, PC_E_LIMIT (PC_JOBS_MAX run), -errno of the start. */
 int pc_jobs_start(struct pc_jobs *j, const struct pc_job_spec *spec);
-uint32_t pc_jobs_count(const struct pc_jobs *j);
 /* Fills in descriptors to poll (two a job at most). */
 uint32_t pc_jobs_poll(const struct pc_jobs *j, struct pollfd *out, uint32_t cap);
 /* Reads what is there, ends what is over its limits, calls back. now_ns: pc_boot_ns(). Returns true when something was done. */

@@ -173,11 +173,6 @@ void pc_memory_close(struct pc_memory_file *m)
     free(m);
 }
 
-const char *pc_memory_why(const struct pc_memory_file *m)
-{
-    return m->why;
-}
-
 int pc_memory_begin(struct pc_memory_file *m)
 {
     return pc_memory_do(m, "BEGIN IMMEDIATE", "");

@@ -5,7 +5,7 @@
  * file, revoked keys, the last checkpoint, orders and how far they are, envelopes that the server has not confirmed, running dead-man timers.
  *
  * Each call is one transaction of its own unless pc_memory_begin came before. Errors: PC_E_NOTFOUND, PC_E_STATE (is there already), PC_E_LIMIT (a
- * bound of ours), -ENOSPC (no room: nothing was changed), -EIO (the file says no), -ENOMEM. pc_memory_why tells the last one in words.
+ * bound of ours), -ENOSPC (no room: nothing was changed), -EIO (the file says no), -ENOMEM.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,6 @@
 struct pc_memory_file;
 int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size_t why_len);
 void pc_memory_close(struct pc_memory_file *m);
-const char *pc_memory_why(const struct pc_memory_file *m);
 int pc_memory_begin(struct pc_memory_file *m);
 /* Ends the transaction: commits when r is 0, else takes everything back. Returns r, or why the commit failed. */
 int pc_memory_end(struct pc_memory_file *m, int r);

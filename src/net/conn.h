@@ -86,8 +86,6 @@ void *pc_conn_set_user(const struct pc_conn_set *s);
 const struct pc_conn_counters *pc_conn_set_counters(const struct pc_conn_set *s);
 /* Another certificate for connections from now on. */
 void pc_conn_set_context(struct pc_conn_set *s, SSL_CTX *ctx);
-/* Calls each for every connection; it may close the one it is called with. */
-void pc_conn_set_each(struct pc_conn_set *s, void (*each)(struct pc_conn *c, void *ctx), void *ctx);
 
 /* Accepts connections on a listening socket (its ownership goes over). When descriptors run out, it rests a second.
  * -ENOMEM. */

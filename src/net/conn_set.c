@@ -34,11 +34,6 @@ static void walk(struct pc_conn_set *s, void (*each)(struct pc_conn *c, void *ct
     s->cursor = outer;
 }
 
-void pc_conn_set_each(struct pc_conn_set *s, void (*each)(struct pc_conn *c, void *ctx), void *ctx)
-{
-    walk(s, each, ctx);
-}
-
 static void tick_one(struct pc_conn *c, void *ctx)
 {
     pc_conn_tick(c, *(const int64_t *)ctx);

@@ -347,16 +347,6 @@ const void *pc_http_body(const struct pc_http_request *r, size_t *len)
     return r->body;
 }
 
-void pc_http_peer(const struct pc_http_request *r, char *out, size_t cap)
-{
-    char *address = NULL;
-    uint16_t port = 0;
-    struct evhttp_connection *conn = evhttp_request_get_connection(r->req);
-    if (conn)
-        evhttp_connection_get_peer(conn, &address, &port);
-    snprintf(out, cap, "%s", address ? address : "?");
-}
-
 static void head(struct evhttp_request *req, const char *type, const char *extra)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
@@ -459,13 +449,4 @@ void pc_http_stream_send(struct pc_http_stream *s, const void *data, size_t len)
     if (evbuffer_add(chunk, data, len) == 0)
         evhttp_send_reply_chunk(s->req, chunk);
     evbuffer_free(chunk);
-}
-
-void pc_http_stream_end(struct pc_http_stream *s)
-{
-    evhttp_connection_set_closecb(evhttp_request_get_connection(s->req), NULL, NULL);
-    s->http->counters.streams--;
-    answered(s->http, s->req);
-    evhttp_send_reply_end(s->req);
-    free(s);
 }

@@ -46,16 +46,16 @@ const char *pc_http_header(const struct pc_http_request *r, const char *name); /
 /* A query parameter, decoded; false: none, or longer than cap - 1. */
 bool pc_http_query(const struct pc_http_request *r, const char *name, char *out, size_t cap);
 const void *pc_http_body(const struct pc_http_request *r, size_t *len);
-void pc_http_peer(const struct pc_http_request *r, char *out, size_t cap); /* address */
 
 /* Answers (the data is copied) and ends r. extra: "Name: value" of one more header, or NULL. */
 void pc_http_answer(struct pc_http_request *r, int status, const char *type, const char *extra, const void *data,
                     size_t len);
 /* Answers 200 with len bytes of an open file, which goes over. */
 void pc_http_answer_file(struct pc_http_request *r, const char *type, int fd, size_t len);
-/* Answers with a stream (server-sent events); ends r. gone is called once when the client is gone or too slow, never
- * after pc_http_stream_end. NULL: too many streams; 503 was answered. */
+/*
+ * Answers with a stream (server-sent events), which lasts until the client goes; ends r. gone is called once, when the client is gone
+ * or too slow. NULL: too many streams; 503 was answered.
+ */
 struct pc_http_stream *pc_http_stream(struct pc_http_request *r, const char *type, void (*gone)(void *ctx), void *ctx);
 void pc_http_stream_send(struct pc_http_stream *s, const void *data, size_t len);
-void pc_http_stream_end(struct pc_http_stream *s);
 #endif

@@ -325,14 +325,6 @@ static void restart_is_asked_for_when_needed(void **state)
     }
 }
 
-static void shares_are_parts_of_the_whole(void **state)
-{
-    (void)state;
-    assert_int_equal(pc_share_bytes((struct pc_share){.bytes = 7}, 1000), 7);
-    assert_int_equal(pc_share_bytes((struct pc_share){.percent = 10}, 1009), 100);
-    assert_int_equal(pc_share_bytes((struct pc_share){.percent = 90}, UINT64_MAX), 16602069666338596453ULL);
-}
-
 static void rules_match_by_program_folder_and_time(void **state)
 {
     (void)state;
@@ -424,7 +416,6 @@ int main(void)
         cmocka_unit_test(command_line_folders_are_checked_alike),
         cmocka_unit_test(a_command_line_is_followed_or_refused),
         cmocka_unit_test(restart_is_asked_for_when_needed),
-        cmocka_unit_test(shares_are_parts_of_the_whole),
         cmocka_unit_test(rules_match_by_program_folder_and_time),
         cmocka_unit_test(remembered_rules_come_back),
         cmocka_unit_test(manual_names_every_key),

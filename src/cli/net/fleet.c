@@ -200,21 +200,6 @@ int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_b
     return status;
 }
 
-int pc_fleet_post_bytes(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, struct pc_buf *out)
-{
-    struct pc_https_answer a;
-    int status = ask(f, path, type, body, len, ERROR_MAX, &a);
-    if (status)
-        return status;
-    if (a.status != 200)
-        status = unwilling(f, path, &a);
-    if (status)
-        pc_buf_free(&a.body);
-    else
-        *out = a.body;
-    return status;
-}
-
 /* --- people ------------------------------------------------------------------------------------------------------- */
 
 int pc_fleet_put_json(const json_t *value)

@@ -32,7 +32,6 @@ int pc_fleet_post(struct pc_fleet *f, const char *path, const void *body, size_t
 int pc_fleet_post_json(struct pc_fleet *f, const char *path, json_t *body, json_t **out);
 /* GET of bytes that are no JSON; of an answer 404 *out is empty and *found false (found may be NULL: then it is an error). */
 int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_buf *out, bool *found);
-int pc_fleet_post_bytes(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, struct pc_buf *out);
 
 /*
  * The server's JSON, of any kind: strict where it matters to us (UTF-8, no duplicate keys, nothing after it) and with a bound on how

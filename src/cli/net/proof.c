@@ -105,9 +105,3 @@ enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about
         *out = report;
     return p;
 }
-
-const char *pc_proof_word(enum pc_proof p)
-{
-    static const char *const words[] = {[PC_PROOF_NONE] = "server", [PC_PROOF_GOOD] = "signed", [PC_PROOF_FORGED] = "FORGED", [PC_PROOF_MEMORY] = "unknown"};
-    return words[p];
-}

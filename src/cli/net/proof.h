@@ -23,6 +23,4 @@ struct pc_about {
 enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *about, struct pc_result *out, char *why, size_t why_len);
 enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about, struct pc_ack *out, char *why, size_t why_len);
 enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why, size_t why_len);
-/* "signed", "server", "FORGED": one word for tables. Static. */
-const char *pc_proof_word(enum pc_proof p);
 #endif
