@@ -1,9 +1,9 @@
 /*
  * Owns the answers to "may this file be executed?" while a hash is blocked. A file is hashed when it is first started, and again when it changed since (device,
  * inode, size, both times: a write through a mapping moves them too). What cannot be decided in time is let through: a host that cannot start programs is
- * worse than one that started a bad one.
+ * worse than one that started a bad one. Reads no file (block_hasher.c does, in a process of its own): whatever a disk does, this one answers, and can be killed.
  */
-#include "host/blocker.h"
+#include "host/block_hasher.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -47,6 +47,7 @@ struct blocker {
     const struct pc_blocked *list;
     int group;
     timer_t deadman;
+    struct pc_hasher hasher;
     struct entry cache[CACHE_SLOTS];
 };
 
@@ -55,24 +56,9 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-struct haste {
-    uint64_t until_ns;
-    const timer_t *deadman; /* pushed at each step; or NULL */
-};
-
-static int in_time(void *ctx)
+static int in_time(void *until_ns)
 {
-    const struct haste *h = ctx;
-    if (h->deadman)
-        (void)pc_deadman_push(*h->deadman, DEADMAN_NS);
-    return pc_mono_ns() > h->until_ns ? -ETIMEDOUT : 0;
-}
-
-/* 0 and the hash; -ETIMEDOUT when the file is too large to be hashed in time. */
-static int hash_fd(int fd, uint8_t out[32], uint64_t until_ns, const timer_t *deadman)
-{
-    struct haste h = {until_ns, deadman};
-    return pc_hash_file(fd, in_time, &h, out);
+    return pc_mono_ns() > *(const uint64_t *)until_ns ? -ETIMEDOUT : 0;
 }
 
 bool pc_blocker_spares(const uint8_t sha256[32], char *name, size_t cap)
@@ -80,7 +66,8 @@ bool pc_blocker_spares(const uint8_t sha256[32], char *name, size_t cap)
     for (size_t i = 0; i < PC_ARRAY_SIZE(spared); i++) {
         uint8_t have[32];
         _close_ int fd = open(spared[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd < 0 || hash_fd(fd, have, pc_mono_ns() + 10 * PC_NS_PER_S, NULL) < 0 || memcmp(have, sha256, 32) != 0)
+        uint64_t until = pc_mono_ns() + 10 * PC_NS_PER_S;
+        if (fd < 0 || pc_hash_file(fd, in_time, &until, have) < 0 || memcmp(have, sha256, 32) != 0)
             continue;
         snprintf(name, cap, "%s", spared[i]);
         return true;
@@ -88,21 +75,13 @@ bool pc_blocker_spares(const uint8_t sha256[32], char *name, size_t cap)
     return false;
 }
 
-static bool is_spared(const struct stat *st)
+bool pc_blocker_spares_file(const struct stat *st)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(spared); i++) {
         struct stat other;
         if (stat(spared[i], &other) == 0 && same_file(st, &other))
             return true;
     }
-    return false;
-}
-
-static bool on_list(const struct pc_blocked *list, const uint8_t sha256[32])
-{
-    for (uint32_t i = 0; i < list->n; i++)
-        if (memcmp(list->sha256[i], sha256, 32) == 0)
-            return true;
     return false;
 }
 
@@ -117,30 +96,58 @@ static bool still_true(const struct entry *e, const struct stat *st)
            memcmp(&e->ctime, &st->st_ctim, sizeof e->ctime) == 0;
 }
 
-static bool may_run(struct blocker *b, int fd)
+/* What is known of this file; true when it is. */
+static bool known(struct blocker *b, const struct stat *st, bool *blocked)
 {
-    struct stat st;
-    uint8_t sha256[32];
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return true;
-    struct entry *e = slot_of(b, &st);
-    if (still_true(e, &st))
-        return !e->blocked;
-    if (hash_fd(fd, sha256, pc_mono_ns() + HASH_DEADLINE_NS, &b->deadman) < 0)
-        return true;
-    *e = (struct entry){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .mtime = st.st_mtim, .ctime = st.st_ctim, .known = true,
-                        .blocked = on_list(b->list, sha256) && !is_spared(&st)};
-    return !e->blocked;
+    const struct entry *e = slot_of(b, st);
+    if (!still_true(e, st))
+        return false;
+    *blocked = e->blocked;
+    return true;
 }
 
+static void alive(void *deadman)
+{
+    (void)pc_deadman_push(*(timer_t *)deadman, DEADMAN_NS);
+}
+
+/* By the hasher; what it cannot say in time is let through and asked again the next time. */
+static bool find_out(struct blocker *b, int fd, const struct stat *st, uint64_t until_ns)
+{
+    int r = pc_hasher_ask(&b->hasher, fd, until_ns, alive, &b->deadman);
+    if (r == -EPIPE && pc_hasher_start(&b->hasher, b->list, b->group) == 0)
+        r = pc_hasher_ask(&b->hasher, fd, until_ns, alive, &b->deadman);
+    if (r < 0)
+        return false;
+    *slot_of(b, st) = (struct entry){.dev = st->st_dev, .ino = st->st_ino, .size = st->st_size, .mtime = st->st_mtim, .ctime = st->st_ctim, .known = true,
+                                     .blocked = r == 1};
+    return r == 1;
+}
+
+static void answer(const struct blocker *b, int fd, bool blocked)
+{
+    (void)pc_fan_answer(b->group, fd, !blocked); /* fails only for an open that was given up */
+    close(fd);
+}
+
+/* What is known goes first: programs that everybody starts do not wait for one that nobody did. All of the rest together have one second. */
 static void answer_waiting(struct blocker *b)
 {
     struct pc_fan_open waiting[EVENTS_A_READ];
-    int n = pc_fan_read_opens(b->group, waiting, EVENTS_A_READ);
+    struct stat st[EVENTS_A_READ];
+    bool blocked;
+    int unknown = 0, n = pc_fan_read_opens(b->group, waiting, EVENTS_A_READ);
     for (int i = 0; i < n; i++) {
-        (void)pc_fan_answer(b->group, waiting[i].fd, may_run(b, waiting[i].fd)); /* fails only for an open that was given up */
-        close(waiting[i].fd);
+        if (fstat(waiting[i].fd, &st[unknown]) < 0 || !S_ISREG(st[unknown].st_mode))
+            answer(b, waiting[i].fd, false);
+        else if (known(b, &st[unknown], &blocked))
+            answer(b, waiting[i].fd, blocked);
+        else
+            waiting[unknown++] = waiting[i];
     }
+    uint64_t until = pc_mono_ns() + HASH_DEADLINE_NS;
+    for (int i = 0; i < unknown; i++)
+        answer(b, waiting[i].fd, known(b, &st[i], &blocked) ? blocked : find_out(b, waiting[i].fd, &st[i], until));
 }
 
 /* Where programs come from: disks, and what lives in memory; not the kernel's own file systems, and not the network's, which may hang. */
@@ -182,6 +189,9 @@ static int start(struct blocker *b, char *why, size_t why_len)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != b->list->parent)
         return -ESRCH;
     int r = pc_deadman_arm(&b->deadman, DEADMAN_NS);
+    if (r < 0)
+        return r;
+    r = pc_hasher_start(&b->hasher, b->list, -1); /* before there is a group that it could hold */
     if (r < 0)
         return r;
     b->group = pc_fan_gate_open();

@@ -30,6 +30,14 @@ def eventually(probe, seconds=15):
         time.sleep(0.05)
 
 
+def children(pid):
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            return [int(p) for p in f.read().split()]
+    except FileNotFoundError:
+        return []
+
+
 def state_of(pid):
     try:
         with open("/proc/%d/stat" % pid) as f:
@@ -207,6 +215,54 @@ class Block(Stop):
         eventually(lambda: not self.runs(bad))
         self.assertEqual(self.act(runner, "hash.unblock", {"sha256": digest})["outcome"], "ok")
         eventually(lambda: self.runs(bad))
+
+    def parts(self, runner):
+        """The blocker and its hasher, once both are there."""
+        eventually(lambda: (lambda b: b and children(b[0]))(children(runner.process.pid)))
+        blocker = children(runner.process.pid)[0]
+        return blocker, children(blocker)[0]
+
+    def test_whatever_happens_to_it_programs_start(self):
+        """The one that reads hangs as on a dead disk, or dies; the one that answers is killed while somebody waits: nobody waits for ever."""
+        runner = self.host(config=self.config)
+        bad, good = self.program("bad", "exit 0 # bad\n"), self.program("good", "exit 0 # good\n")
+        with open(bad, "rb") as f:
+            digest = sha256(f.read())
+        self.assertEqual(self.stop(runner, "hash.block", {"sha256": digest, "seconds": 600})["outcome"], "ok")
+        self.assertFalse(self.runs(bad))
+        blocker, hasher = self.parts(runner)
+        os.kill(hasher, 19)
+        self.assertTrue(self.runs(good))  # not decided in time: let through
+        self.assertFalse(self.runs(bad))  # decided before: still blocked, and nobody is asked
+        os.kill(hasher, 18)
+        eventually(lambda: self.runs(self.program("more", "exit 0 # more\n")) and not self.runs(bad))
+        os.kill(hasher, 9)
+        copy = os.path.join(self.mount, "copy")
+        shutil.copy(bad, copy)
+        self.assertFalse(self.runs(copy))  # by another one that reads
+        hasher = self.parts(runner)[1]
+        os.kill(hasher, 19)
+        waiting = subprocess.Popen([self.program("late", "exit 0 # late\n")])
+        os.kill(blocker, 9)
+        self.assertEqual(waiting.wait(10), 0)
+        eventually(lambda: state_of(hasher) is None)  # it ends with its blocker, stopped as it is
+        eventually(lambda: not self.runs(bad))  # and the runner starts another
+
+    def test_a_flood_of_large_programs(self):
+        """Too large to be read in time, many at once: programs that are known go on starting."""
+        runner = self.host(config=self.config)
+        good = self.program("good", "exit 0 # good\n")
+        self.assertEqual(self.stop(runner, "hash.block", {"sha256": "ab" * 32, "seconds": 600})["outcome"], "ok")
+        self.assertTrue(self.runs(good))
+        large = []
+        for i in range(12):
+            path = self.program("large%d" % i, "exit 0 # %d\n" % i)
+            os.truncate(path, 8 << 30)  # sparse
+            large.append(subprocess.Popen(["/bin/sh", "-c", "exec " + path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        self.assertTrue(self.runs(good))  # it waits for one of them at most (self.runs gives up before twelve could have their second)
+        for p in large:
+            p.kill()
+            p.wait()
 
     def test_what_repairs_a_host_cannot_be_blocked(self):
         runner = self.host(config=self.config)
