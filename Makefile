@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MESON_ARGS ?=
 SUMMARY ?= tests/check/summary
 
-.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-packages test-proxy test-attack test-benign bench bench-fleet install clean help
+.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-packages test-proxy test-attack test-benign bench bench-fleet deb test-deb install clean help
 
 all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -57,6 +57,12 @@ bench: all ## none / ahead / on-open, alternated (long; needs root)
 
 bench-fleet: all ## the server with 15,000 simulated hosts (needs 16,000 descriptors)
 	@PC_BUILD=$(abspath $(BUILD)) bench/fleet
+
+deb: setup ## one Debian package of everything: dist/portcullis_VERSION_ARCH.deb
+	@tools/deb
+
+test-deb: deb ## that package, installed on a machine with systemd, in namespaces (needs root)
+	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_deb.py
 
 install: all ## programs, manual pages, unit, completion (DESTDIR is respected)
 	@meson install -C $(BUILD) --no-rebuild
