@@ -13,9 +13,10 @@ struct pc_buf {
     size_t len, cap, max;
     bool failed;
 };
-void pc_buf_init(struct pc_buf *b, size_t max);
-void pc_buf_free(struct pc_buf *b);
-void pc_buf_reset(struct pc_buf *b);
+void pc_buf_init(struct pc_buf *b, size_t max); /* allocates nothing */
+void pc_buf_free(struct pc_buf *b);             /* empty afterwards, and may be used again */
+void pc_buf_reset(struct pc_buf *b);            /* empty and not failed; keeps its memory */
+/* All appends: 0, PC_E_LIMIT beyond max and after any failure, -ENOMEM. */
 int pc_buf_add(struct pc_buf *b, const void *data, size_t len);
 int pc_buf_addf(struct pc_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int pc_buf_add_u16(struct pc_buf *b, uint16_t v); /* little endian, like all our own binary formats */

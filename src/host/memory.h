@@ -12,8 +12,10 @@
 #include <stdint.h>
 
 struct pc_memory_file;
+/* Opens dir/fleet.db, which is made (0600) when it is missing. why: SQLite's words for an error. */
 int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size_t why_len);
-void pc_memory_close(struct pc_memory_file *m);
+void pc_memory_close(struct pc_memory_file *m); /* NULL is fine */
+/* What follows is one transaction, until pc_memory_end; not nested. */
 int pc_memory_begin(struct pc_memory_file *m);
 /* Ends the transaction: commits when r is 0, else takes everything back. Returns r, or why the commit failed. */
 int pc_memory_end(struct pc_memory_file *m, int r);
@@ -45,9 +47,11 @@ struct pc_kept_order {
     uint32_t ring, soak, incidents;   /* incidents: the guard's count at the start, then those of the soak */
     bool ring_open;
 };
+/* A new order with its signed envelope (JSON text); PC_E_STATE when it is known. set changes all but what the owners signed. */
 int pc_memory_order_add(struct pc_memory_file *m, const struct pc_kept_order *o, const void *envelope, size_t len);
 int pc_memory_order_get(struct pc_memory_file *m, const char *sha256, struct pc_kept_order *out);
 int pc_memory_order_set(struct pc_memory_file *m, const struct pc_kept_order *o);
+/* The envelope it came in: *json malloc'd, NUL-terminated past len. */
 int pc_memory_order_envelope(struct pc_memory_file *m, const char *sha256, char **json, size_t *len);
 /* The signed envelope that tells the server how the order stands (ack, then result): kept with the order for a re-delivery. */
 int pc_memory_order_answer(struct pc_memory_file *m, const char *sha256, int type, const char *json, size_t len);
@@ -58,12 +62,16 @@ uint32_t pc_memory_order_count(struct pc_memory_file *m, enum pc_order_state sta
 /* Forgets orders done and expired before `before`, but not their place in the sequence. */
 int pc_memory_orders_forget(struct pc_memory_file *m, int64_t before);
 
+/* Orders that a signed halt stopped, and keys that a signed revocation took out: for good. An order that cannot be looked up counts as halted. */
 int pc_memory_halt(struct pc_memory_file *m, const char *order_sha256);
 bool pc_memory_halted(struct pc_memory_file *m, const char *order_sha256);
 int pc_memory_revoke(struct pc_memory_file *m, const char *fingerprint);
 int pc_memory_revoked(struct pc_memory_file *m, int (*each)(void *ctx, const char *fingerprint), void *ctx);
 
-/* Envelopes for the server, in order, until it says `got`. keep false: may be dropped when there are many (refusals, answers to looks). */
+/*
+ * Envelopes for the server, in order, until it says `got`. keep false: may be dropped when there are many (refusals, answers to looks); the oldest of
+ * those make room. The same one (by sha256) twice is one. PC_E_LIMIT: PC_OUTBOX_MAX wait. done: also when it is not there.
+ */
 #define PC_OUTBOX_MAX 4096
 int pc_memory_outbox_add(struct pc_memory_file *m, int type, const char *sha256, const char *json, size_t len, bool keep);
 int pc_memory_outbox_done(struct pc_memory_file *m, const char *sha256);
@@ -81,6 +89,7 @@ struct pc_kept_timer {
     char *data;          /* JSON text of the action, owned by whoever made the struct */
 };
 int pc_memory_timer_add(struct pc_memory_file *m, struct pc_kept_timer *t); /* sets number */
+/* set: boot, until_boot and data of this number; data: only that (JSON text). */
 int pc_memory_timer_set(struct pc_memory_file *m, const struct pc_kept_timer *t);
 int pc_memory_timer_data(struct pc_memory_file *m, uint64_t number, const char *data);
 int pc_memory_timer_only(struct pc_memory_file *m, const char *kind, uint64_t number); /* removes all others of the kind */

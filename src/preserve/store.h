@@ -86,7 +86,8 @@ int pc_store_each_vault_dir(struct pc_store *s, int vol, int (*fn)(void *arg, in
 /* Puts objects found in the vault that the index does not know back into the index. Returns how many, or an error. */
 int64_t pc_store_rebuild(struct pc_store *s, int vol);
 
-int pc_store_lookup(struct pc_store *s, int vol, const struct pc_fh *fh, struct pc_known *out); /* 0 / PC_E_NOTFOUND */
+/* What the index knows of a file: by its handle, by where it is, by its number in the index. 0 or PC_E_NOTFOUND. */
+int pc_store_lookup(struct pc_store *s, int vol, const struct pc_fh *fh, struct pc_known *out);
 int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, struct pc_known *out);
 int pc_store_lookup_id(struct pc_store *s, uint64_t file, struct pc_known *out);
 
