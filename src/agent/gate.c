@@ -11,6 +11,7 @@
 #include "agent/gate_impl.h"
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "kern/deadman.h"
 
 #include <errno.h>
@@ -129,6 +130,11 @@ int pc_gate_start(struct pc_guard *g)
     q->vault_group = pc_fan_first_gate_open();
     if (q->gate_group < 0 || q->ask_group < 0 || q->vault_group < 0)
         return q->gate_group < 0 ? q->gate_group : q->ask_group < 0 ? q->ask_group : q->vault_group;
+    int r = pc_fan_order(&q->ask_group, &q->vault_group);
+    if (r < 0) /* as likely as not they are in order; and only an open of the vault, at the guard's very death, meets both */
+        pc_event(g->log, PC_LEVEL_WARNING, "gate-order", NULL,
+                 "the kernel's order of permission groups is not known: keep programs out of %s (%s)", pc_vault_dir_name,
+                 pc_strerror(r));
     return start_threads(g, q);
 }
 
@@ -148,10 +154,10 @@ void pc_gate_stop(struct pc_guard *g)
         pthread_join(q->answerer, NULL);
     for (uint32_t i = 0; i < q->copiers; i++)
         pthread_join(q->copier[i], NULL);
-    /* Closing the groups lets every open through that still waits. */
+    /* Closing the groups lets every open through that still waits; the one met first goes first, see pc_fan_order. */
+    close(q->ask_group > q->vault_group ? q->ask_group : q->vault_group);
+    close(q->ask_group > q->vault_group ? q->vault_group : q->ask_group);
     close(q->gate_group);
-    close(q->ask_group);
-    close(q->vault_group);
     if (q->deadman_armed)
         pc_deadman_disarm(q->deadman);
     for (uint32_t i = 0; i < q->held_used; i++)

@@ -68,6 +68,12 @@ int pc_fan_gate_open(void);
  * the opener for ever. So: of two groups that mark the same files, the one met first has this rank and is opened last.
  */
 int pc_fan_first_gate_open(void);
+/*
+ * For two groups of one rank, opened one after the other: finds out which of them an open meets first, and lets that one
+ * have the larger number (a new descriptor), so that it is released first. Nothing may be marked in them yet. 0 or -errno:
+ * both are as they were.
+ */
+int pc_fan_order(int *a, int *b);
 /* Brings the gate down / up for the file system of tree_fd: all opens but those through tree_fd's mount wait for us. */
 int pc_fan_gate_down(int group, int tree_fd);
 int pc_fan_gate_up(int group, int tree_fd);

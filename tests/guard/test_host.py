@@ -116,6 +116,41 @@ def supervisor_killed(bench):
     kill(pid, signal.SIGTERM)
 
 
+def vault_files(bench):
+    """Some files of the vault, found before a guard closes it."""
+    found = []
+    for folder, _, names in os.walk(os.path.join(bench.mount, ".portcullis")):
+        found += [os.path.join(folder, name) for name in names]
+    return [path for path in found if os.path.isfile(path) and ("/links/" in path or "/objects/" in path)][:8]
+
+
+@rig.scenario("xfs", "ext4", seconds=120)
+def killed_while_the_vault_is_opened(bench):
+    """An open of the vault is a question, too: at whatever moment the guard is killed, it is answered by the kernel."""
+    victims(bench)
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    guard.stop()
+    paths = vault_files(bench)
+    check(paths, "the vault is empty")
+    guard = bench.start_guard("[action]\non-verdict = observe\n")
+    rounds = [os.path.join(bench.scratch, "rounds-%d" % n) for n in range(6)]
+    for words in [["--shuffle"]] * 2 + [[path, *paths] for path in rounds]:
+        subprocess.Popen([sys.executable, os.path.join(rig.HERE, "vaultprobe.py"), *words], env=bench.environment(),
+                         start_new_session=True)
+    done = lambda: [os.path.getsize(path) if os.path.exists(path) else 0 for path in rounds]  # noqa: E731
+    longest = 0
+    for _ in range(6):
+        old, before = guard.wait_worker_other_than(0)["pid"], done()
+        eventually("every opener comes round", lambda: all(n > b for n, b in zip(done(), before)))
+        kill(old, signal.SIGKILL)
+        began, before = time.monotonic(), done()
+        # Two rounds: one may have begun, and waited, before the kill.
+        eventually("every opener goes on after kill -9", lambda: all(n > b + 1 for n, b in zip(done(), before)))
+        longest = max(longest, time.monotonic() - began)
+    return "two rounds of every opener within %d ms of a kill" % (longest * 1000)
+
+
 @rig.scenario("xfs", "ext4", seconds=60)
 def waiting_opens_when_stopped(bench):
     """Stopped in the middle of an attack, with the gate down and opens waiting."""
