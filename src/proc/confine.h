@@ -1,5 +1,6 @@
 #ifndef PC_PROC_CONFINE_H
 #define PC_PROC_CONFINE_H
+#include <stdbool.h>
 
 struct pc_identity;
 /*
@@ -15,6 +16,18 @@ int pc_confine_guard(void);
  * 0 or -errno / PC_E_UNSUPPORTED (no seccomp here).
  */
 int pc_confine_link(void);
+/*
+ * For portcullis-server: only the system calls of a TLS server with a database in files of its own or behind a socket (the list in
+ * confine_server.c); everything else answers ENOSYS. It starts no program, traces nobody, has no capability, also as root. Call it after the
+ * listening sockets are open and before threads. 0 or -errno / PC_E_UNSUPPORTED (no seccomp here, or a build with a sanitizer, which needs calls
+ * that are not on the list; capabilities are gone all the same).
+ */
+int pc_confine_server(void);
+/* What of it holds for the calling thread, as the kernel says: no_new_privs, a filter of system calls, no capability. -errno. */
+struct pc_confined {
+    bool no_new_privs, seccomp, no_capabilities;
+};
+int pc_confined_get(struct pc_confined *out);
 /* Becomes another user for good: groups, user, no capabilities, no_new_privs. 0 or -errno (then the process must not go on). */
 int pc_become(const struct pc_identity *as);
 #endif

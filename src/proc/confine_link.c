@@ -4,6 +4,7 @@
  * knows that answer and falls back, where a kill would take the host off its fleet after a libc upgrade.
  */
 #include "proc/confine.h"
+#include "proc/confine_impl.h"
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -54,7 +55,7 @@ static const int plain_calls[] = {
     SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
 };
 
-static int allow_plain(scmp_filter_ctx ctx)
+int pc_confine_allow_common(scmp_filter_ctx ctx)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(plain_calls); i++) {
         int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain_calls[i], 0);
@@ -64,24 +65,28 @@ static int allow_plain(scmp_filter_ctx ctx)
     return 0;
 }
 
-static int allow_bounded(scmp_filter_ctx ctx)
+int pc_confine_allow_bounded(scmp_filter_ctx ctx)
 {
     static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}; /* netlink: getaddrinfo asks which addresses we have */
     int r = 0;
     for (size_t i = 0; r == 0 && i < PC_ARRAY_SIZE(families); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
-    /* Opening to read: no way of writing, making or truncating. */
-    if (r == 0)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE, O_RDONLY));
-    if (r == 0)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
     /* Threads, not name spaces. clone3 hides its flags behind a pointer: without it libc takes clone. */
     if (r == 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_SPACES, CLONE_THREAD));
     /* PR_SET_NAME: libc names the resolver's thread. */
     if (r == 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+    return r;
+}
+
+/* Opening to read: no way of writing, making or truncating. */
+static int allow_reading(scmp_filter_ctx ctx)
+{
+    int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC | O_TMPFILE, O_RDONLY));
+    if (r == 0)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
     return r;
 }
 
@@ -92,9 +97,11 @@ int pc_confine_link(void)
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (!ctx)
         return PC_E_UNSUPPORTED;
-    int r = allow_plain(ctx);
+    int r = pc_confine_allow_common(ctx);
     if (r == 0)
-        r = allow_bounded(ctx);
+        r = pc_confine_allow_bounded(ctx);
+    if (r == 0)
+        r = allow_reading(ctx);
     if (r == 0)
         r = seccomp_load(ctx);
     seccomp_release(ctx);

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "proc/confine.h"
 #include "server/openapi.h"
 #include "server/tokens.h"
 #include "trust/json.h"
@@ -14,6 +15,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum role { OPEN, LOOK, OPERATE };
 
@@ -77,8 +79,13 @@ json_t *pc_api_body(struct pc_http_request *r, size_t max)
 static void healthz(struct pc_server *s, struct pc_http_request *r, const char *rest)
 {
     char why[256];
+    struct pc_confined c = {0};
+    bool known = pc_confined_get(&c) == 0;
     if (pc_api_healthy(s, why, sizeof why))
-        pc_api_json(r, 200, json_pack("{s:s}", "status", "ok"));
+        pc_api_json(r, 200,
+                    json_pack("{s:s, s:{s:b, s:b, s:b, s:b}}", "status", "ok", "confined", "user",
+                              known && geteuid() != 0, "no_capabilities", c.no_capabilities, "no_new_privs",
+                              c.no_new_privs, "seccomp", c.seccomp));
     else
         pc_api_error(r, 503, "unhealthy", "%s", why);
 }

@@ -127,7 +127,7 @@ int pc_server_restore(int argc, char **argv)
     char name[100];
     unsigned mode;
     uint64_t size;
-    if (pc_server_options_read(argc, argv, PC_OPT_STATE, 1, &o) < 0 || o.n_rest != 1)
+    if (pc_server_options_read(argc, argv, PC_OPT_STATE | PC_OPT_USER, 1, &o) < 0 || o.n_rest != 1)
         return pc_server_usage(argv[0]);
     _close_ int in = open(o.rest[0], O_RDONLY | O_CLOEXEC);
     if (in < 0)
@@ -143,6 +143,8 @@ int pc_server_restore(int argc, char **argv)
     }
     if (ret == 0 && mkdirat(dir, "files", 0755) < 0)
         ret = -errno;
+    if (ret == 0 && o.user)
+        ret = pc_server_state_give(dir, o.user);
     if (ret == 0 && fsync(dir) < 0)
         ret = -errno;
     if (ret < 0)

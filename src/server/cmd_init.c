@@ -152,7 +152,7 @@ int pc_server_init(int argc, char **argv)
     struct pc_server_state state;
     char why[512] = "", vkey[PC_NOTE_KEY_TEXT_MAX];
     if (pc_server_options_read(
-            argc, argv, PC_OPT_STATE | PC_OPT_TENANT | PC_OPT_LISTEN | PC_OPT_LINK | PC_OPT_NAME | PC_OPT_DATABASE, 0,
+            argc, argv, PC_OPT_STATE | PC_OPT_TENANT | PC_OPT_LISTEN | PC_OPT_LINK | PC_OPT_NAME | PC_OPT_DATABASE | PC_OPT_USER, 0,
             &o) < 0)
         return pc_server_usage(argv[0]);
     pc_server_settings_default(&set);
@@ -173,6 +173,8 @@ int pc_server_init(int argc, char **argv)
         ret = make_log_key(&state, vkey);
     if (ret == 0)
         ret = make_database(&state, why, sizeof why);
+    if (ret == 0 && o.user && (ret = pc_server_state_give(state.dir_fd, o.user)) < 0)
+        snprintf(why, sizeof why, "cannot give it to %s: %s", o.user, pc_strerror(ret));
     pc_server_state_close(&state);
     if (ret < 0)
         return pc_server_complain("init: %s: %s", o.state, *why ? why : pc_strerror(ret));

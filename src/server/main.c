@@ -13,7 +13,7 @@ static const struct command {
     const char *args, *words;
 } commands[] = {
     {"init", pc_server_init,
-     "--state DIR --tenant T --listen HOST:PORT --link HOST:PORT [--name DNS/IP]... [--database URL]",
+     "--state DIR --tenant T --listen HOST:PORT --link HOST:PORT [--name DNS/IP]... [--database URL] [--user NAME]",
      "make a server: authority, certificate, log key, database; prints the log's key for the trust file"},
     {"run", pc_server_run, "--state DIR [--database URL] [--user NAME]",
      "serve, in the foreground; TERM and INT end it"},
@@ -27,7 +27,7 @@ static const struct command {
      "a new server certificate from the authority; a running server takes it after SIGHUP"},
     {"backup", pc_server_backup, "--state DIR FILE",
      "keys, settings and a consistent copy of the database in one file, also while the server runs"},
-    {"restore", pc_server_restore, "--state DIR FILE", "make a server from a backup, in a new folder"},
+    {"restore", pc_server_restore, "--state DIR [--user NAME] FILE", "make a server from a backup, in a new folder"},
 };
 
 static void usage(FILE *f)

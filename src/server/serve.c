@@ -10,19 +10,19 @@
 #include "base/err.h"
 #include "net/pki.h"
 #include "net/tls.h"
+#include "proc/confine.h"
+#include "proc/spawn.h"
 #include "server/options.h"
 
 #include <errno.h>
 #include <event2/thread.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -443,15 +443,44 @@ static void run_loop(struct pc_server *s)
 /* --- the command
  * --------------------------------------------------------------------------------------------------------------- */
 
-static int become(const char *user)
+/* Whom to become. Found out first: nothing is bound for a server that could not read its own keys afterwards. */
+static int find_user(const struct pc_server_state *state, const char *user, struct pc_identity *out, char *why,
+                     size_t why_len)
 {
     const struct passwd *pw = getpwnam(user);
-    if (!pw)
+    if (!pw) {
+        snprintf(why, why_len, "there is no user %s", user);
         return -ENOENT;
-    if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
-        return -errno;
-    return setuid(0) == 0 ? PC_E_REFUSED : 0; /* it must not be possible to come back */
+    }
+    if (state->uid != pw->pw_uid) {
+        snprintf(why, why_len, "%s does not belong to %s: chown -R %s: %s", state->path, user, user, state->path);
+        return PC_E_REFUSED;
+    }
+    *out = (struct pc_identity){.uid = pw->pw_uid, .gid = pw->pw_gid};
+    return 0;
+}
+
+static int become(const struct pc_identity *as, char *why, size_t why_len)
+{
+    if (geteuid() == as->uid)
+        return 0; /* as a unit with User= starts it */
+    int ret = pc_become(as);
+    if (ret == 0 && setuid(0) == 0)
+        ret = PC_E_REFUSED; /* it must not be possible to come back */
+    if (ret < 0)
+        snprintf(why, why_len, "cannot become user %u: %s", (unsigned)as->uid, pc_strerror(ret));
+    return ret;
+}
+
+/* Before any thread, and before a byte of anybody is read. */
+static int confine(char *why, size_t why_len)
+{
+    int ret = pc_confine_server();
+    if (ret == PC_E_UNSUPPORTED)
+        pc_server_log("confine", "no filter of system calls here: the server is held back by its user alone");
+    else if (ret < 0)
+        snprintf(why, why_len, "cannot give up rights: %s", pc_strerror(ret));
+    return ret == PC_E_UNSUPPORTED ? 0 : ret;
 }
 
 /* Every link is a descriptor. */
@@ -479,11 +508,20 @@ static int run_server(struct pc_server_state *state, const char *user)
     snprintf(s.name, sizeof s.name, "%s", state->settings.server);
     if (!*s.name)
         snprintf(s.name, sizeof s.name, "%.28s-%d", host, (int)getpid());
-    int ret = open_socket(state->settings.listen, &fd.api, why, sizeof why);
+    struct pc_identity as;
+    if (!user && geteuid() == 0 && state->uid != 0) {
+        pc_server_complain("%s belongs to another user than root: say --user NAME", state->path);
+        return 1;
+    }
+    int ret = user ? find_user(state, user, &as, why, sizeof why) : 0;
+    if (ret == 0)
+        ret = open_socket(state->settings.listen, &fd.api, why, sizeof why);
     if (ret == 0)
         ret = open_socket(state->settings.link, &fd.link, why, sizeof why);
-    if (ret == 0 && user && (ret = become(user)) < 0)
-        snprintf(why, sizeof why, "cannot become %s: %s", user, pc_strerror(ret));
+    if (ret == 0 && user)
+        ret = become(&as, why, sizeof why);
+    if (ret == 0)
+        ret = confine(why, sizeof why);
     if (ret == 0)
         ret = prepare(&s, &fd, why, sizeof why);
     if (ret == 0)
@@ -516,8 +554,6 @@ int pc_server_run(int argc, char **argv)
         pc_server_state_close(&state);
         return pc_server_complain("%s: another server runs on this folder", o.state);
     }
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a core file would hold the log's key */
     signal(SIGPIPE, SIG_IGN);
     mallopt(M_ARENA_MAX, 2); /* one for each thread would only hold memory back */
     raise_limit(&state.settings);

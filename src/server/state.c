@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <ini.h>
 #include <openssl/crypto.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,8 @@ static int open_dir(const char *path, struct pc_server_state *s, char *why, size
         snprintf(why, why_len, "%s: %s", path, strerror(-err));
         return err;
     }
+    s->uid = st.st_uid;
+    s->gid = st.st_gid;
     if (st.st_mode & 022) {
         snprintf(why, why_len, "%s: others may write to this folder (chmod 700): it holds the server's keys", path);
         return PC_E_REFUSED;
@@ -195,11 +198,32 @@ void pc_server_state_close(struct pc_server_state *s)
     s->dir_fd = s->lock_fd = -1;
 }
 
+static int give_all(int dir_fd, uid_t uid, gid_t gid)
+{
+    _close_ int again = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _closedir_ DIR *dir = again < 0 ? NULL : fdopendir(again);
+    if (!dir)
+        return -errno;
+    (void)TAKE_FD(again);
+    for (struct dirent *d; (d = readdir(dir)) != NULL;)
+        if (strcmp(d->d_name, "..") != 0 && fchownat(dir_fd, d->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+            return -errno;
+    return 0;
+}
+
+int pc_server_state_give(int dir_fd, const char *user)
+{
+    const struct passwd *pw = getpwnam(user);
+    return pw ? give_all(dir_fd, pw->pw_uid, pw->pw_gid) : -ENOENT;
+}
+
 int pc_server_state_lock(struct pc_server_state *s)
 {
     _close_ int fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
+    if (geteuid() == 0 && s->uid != 0 && fchown(fd, s->uid, s->gid) < 0)
+        return -errno; /* else its owner could not start it by itself */
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? PC_E_STATE : -errno;
     s->lock_fd = TAKE_FD(fd);
@@ -215,9 +239,14 @@ int pc_server_state_read(const struct pc_server_state *s, const char *name, char
     return fd < 0 ? -errno : pc_read_regular(fd, FILE_MAX, out, len);
 }
 
-static int write_file(int dir_fd, const char *name, const void *data, size_t len, unsigned mode)
+/* What root makes in a folder that is not root's must be readable by the server that runs as its owner. */
+static int write_file(const struct pc_server_state *s, const char *name, const void *data, size_t len, unsigned mode)
 {
-    int ret = pc_create_file_at(dir_fd, name, data, len, mode);
+    int dir_fd = s->dir_fd, ret = pc_create_file_at(dir_fd, name, data, len, mode);
+    if (ret == 0 && geteuid() == 0 && s->uid != 0 && fchownat(dir_fd, name, s->uid, s->gid, AT_SYMLINK_NOFOLLOW) < 0) {
+        ret = -errno;
+        unlinkat(dir_fd, name, 0);
+    }
     if (ret == 0 && fsync(dir_fd) < 0) {
         ret = -errno;
         unlinkat(dir_fd, name, 0);
@@ -228,7 +257,7 @@ static int write_file(int dir_fd, const char *name, const void *data, size_t len
 int pc_server_state_write_new(const struct pc_server_state *s, const char *name, const void *data, size_t len,
                               unsigned mode)
 {
-    return write_file(s->dir_fd, name, data, len, mode);
+    return write_file(s, name, data, len, mode);
 }
 
 int pc_server_state_replace(const struct pc_server_state *s, const char *name, const void *data, size_t len,
@@ -237,7 +266,7 @@ int pc_server_state_replace(const struct pc_server_state *s, const char *name, c
     char tmp[256];
     snprintf(tmp, sizeof tmp, "%s.new", name);
     unlinkat(s->dir_fd, tmp, 0); /* of one that was interrupted */
-    int ret = write_file(s->dir_fd, tmp, data, len, mode);
+    int ret = write_file(s, tmp, data, len, mode);
     if (ret == 0 && (renameat(s->dir_fd, tmp, s->dir_fd, name) < 0 || fsync(s->dir_fd) < 0))
         ret = -errno;
     return ret;

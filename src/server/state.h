@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define PC_SERVER_NAMES_MAX 32
 
@@ -51,6 +52,8 @@ struct pc_server_state {
     char path[512];
     int dir_fd;  /* -1: not open */
     int lock_fd; /* -1: not held */
+    uid_t uid;   /* whose the folder is: root's commands make files for them */
+    gid_t gid;
     struct pc_server_settings settings;
 };
 
@@ -60,6 +63,8 @@ int pc_server_state_open(const char *path, struct pc_server_state *out, char *wh
 int pc_server_state_create(const char *path, const struct pc_server_settings *settings, struct pc_server_state *out,
                            char *why, size_t why_len);
 void pc_server_state_close(struct pc_server_state *s);
+/* Gives the folder and all in it to a user, who then can `run`. Root only. -ENOENT: there is no such user; -errno. */
+int pc_server_state_give(int dir_fd, const char *user);
 /* One running server a folder. PC_E_STATE: another one runs. */
 int pc_server_state_lock(struct pc_server_state *s);
 void pc_server_settings_default(struct pc_server_settings *s);

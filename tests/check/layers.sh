@@ -30,7 +30,7 @@ may preserve base preserve
 may proc base proc
 may store base store
 may net base wire net
-may server base net store trust wire server
+may server base net proc store trust wire server
 may agent base core kern preserve proc agent host/options.h
 may host base trust wire kern proc agent host
 may cli/drill base cli/drill cli/drill.h

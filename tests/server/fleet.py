@@ -153,12 +153,13 @@ def envelope(document, owners, namespace="order@portcullis"):
 
 # --- the server --------------------------------------------------------------------------------------------------------------
 class Server:
-    def __init__(self, folder, database=None):
+    def __init__(self, folder, database=None, user=None, ports=None):
         self.folder, self.state = folder, os.path.join(folder, "state")
-        self.api_port, self.link_port = free_port(), free_port()
+        self.api_port, self.link_port = ports or (free_port(), free_port())
+        self.user = ["--user", user] if user else []
         self.database, self.process, self.lines = database, None, []
         args = ["init", "--state", self.state, "--tenant", TENANT, "--listen", f"127.0.0.1:{self.api_port}", "--link", f"127.0.0.1:{self.link_port}"]
-        out = self.command(*args, *(["--database", database] if database else []))
+        out = self.command(*args, *(["--database", database] if database else []), *self.user)
         self.vkey = out.strip().removeprefix("log key: ")
         self.tokens, self.trust_sha256 = {}, "0" * 64
 
@@ -175,7 +176,7 @@ class Server:
             f.writelines(lines + [f"{key} = {value}\n"])
 
     def start(self):
-        self.process = subprocess.Popen([SERVER, "run", "--state", self.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([SERVER, "run", "--state", self.state, *self.user], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if line.strip() != "portcullis-server: ready":
             raise AssertionError(f"the server did not start: {line} {self.process.stderr.read()}")
@@ -438,10 +439,12 @@ def until(what, timeout=30, step=0.1):
 class Fleet:
     """A server with trust file, three owners, and hosts."""
 
-    def __init__(self, database=None, **settings):
+    def __init__(self, database=None, user=None, ports=None, **settings):
         self.folder = tempfile.mkdtemp(prefix="pc-server-")
+        if user:
+            os.chmod(self.folder, 0o711)
         self.owners = [Owner(self.folder, n) for n in ("alice", "bob", "carol")]
-        self.server = Server(self.folder, database)
+        self.server = Server(self.folder, database, user, ports)
         for k, v in settings.items():
             self.server.set(k, v)
         self.trust = trust_document(self.owners, self.server.vkey)

@@ -27,7 +27,8 @@ stop() {
 }
 trap stop EXIT
 trap 'exit 1' INT TERM HUP
-[ -z "$as" ] || chown postgres "$dir"
+# Group root: a server that is root without capabilities comes in like any member of its group.
+[ -z "$as" ] || { chown postgres:0 "$dir" && chmod 750 "$dir"; }
 
 # The data need not survive a power cut, the connection goes over a socket in a folder that only its owner can enter.
 (cd / && $as "$bin/initdb" -D "$dir/data" -U portcullis -A trust -E UTF8 --no-locale --no-sync) >"$dir/log" 2>&1 ||
