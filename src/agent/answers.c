@@ -71,6 +71,17 @@ static json_t *volume_json(struct pc_guard *g, const struct pc_volume *v)
                      r < 0 ? json_string(pc_strerror(r)) : s.degraded ? json_string(s.why) : json_null());
 }
 
+static void tell_over_budget(struct pc_guard *g, json_t *w)
+{
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+        struct pc_store_stats s = {0};
+        if (v->id && pc_store_volume_stats(g->store, v->id, &s) == 0 && s.undecided_bytes)
+            json_array_append_new(w, json_sprintf("%s: %" PRIu64 " KiB over space-budget are kept for now: they were superseded less "
+                                                  "than judge.window ago, and a verdict may still need them",
+                                                  v->point, (s.undecided_bytes + 1023) >> 10));
+    }
+}
+
 static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
 {
     json_t *w = json_array();
@@ -105,6 +116,7 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id && v->read_only)
             json_array_append_new(w, json_sprintf("%s is read-only: nothing new is preserved", v->point));
+    tell_over_budget(g, w);
     return w;
 }
 

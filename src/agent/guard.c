@@ -226,6 +226,7 @@ static int add_folder(struct pc_guard *g, const char *path)
 static void store_opts(const struct pc_guard *g, struct pc_store_opts *o)
 {
     *o = (struct pc_store_opts){.retention_ns = g->settings.retention_ns,
+                                .undecided_ns = g->settings.window_ns,
                                 .space_budget_bytes = g->settings.space_budget.bytes,
                                 .space_budget_percent = g->settings.space_budget.percent,
                                 .reserve_bytes = g->settings.reserve.bytes,

@@ -75,7 +75,8 @@ struct pc_path_settings_list {
     X(preserve, space_budget, "space-budget", SHARE, "10%", 0, 1ULL << 60, LIVE,                                       \
       "space superseded versions may take, per file system",                                                           \
       "A size, or a part of the file system as N%. At the bound the oldest versions go first, except those of an "     \
-      "open incident; one program's flood only evicts what that program caused.")                                      \
+      "open incident; one program's flood only evicts what that program caused. What was superseded within "           \
+      "judge.window comes on top while twice the reserve is free, because a verdict may still need it.")                \
     X(preserve, reserve, "reserve", SHARE, "5%", 0, 1ULL << 60, LIVE, "space left free on every guarded file system",  \
       "A size, or a part of the file system as N%. When less is free, old versions are evicted; when that does not "   \
       "help, preservation stops and status says so. The guard never fills a disk.")                                    \

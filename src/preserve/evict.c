@@ -2,6 +2,9 @@
  * Owns retention: which versions go, when they are too old, too many, or the disk is too full. Must never take a
  * version that an open incident needs as a pre-image.
  *
+ * The budget is for what was superseded long enough ago: what a verdict may still be about waits for it (undecided_ns), as
+ * long as the disk has room. The reserve is for everything.
+ *
  * Who goes first when room is needed: what the actor with the most superseded bytes superseded, and of that, the
  * versions that came after its own first change of the file (its own making) before the files' true pre-images. Only
  * when no actor has anything left that may go does age decide over all.
@@ -18,6 +21,7 @@
 #include <sys/statvfs.h>
 
 enum { BATCH = 64 };
+#define AGED_EVERY_NS (5 * PC_NS_PER_S)
 
 struct batch {
     uint64_t id[BATCH];
@@ -103,7 +107,8 @@ static int drop_one(struct pc_store *s, struct pc_volume *v, uint64_t version, u
     return r;
 }
 
-static int victims(struct pc_store *s, const struct pc_volume *v, struct batch *out)
+/* Versions that may go now, of those superseded before this time. */
+static int victims(struct pc_store *s, const struct pc_volume *v, int64_t before_ns, struct batch *out)
 {
     int r = 0;
     uint64_t actor = 0;
@@ -111,6 +116,7 @@ static int victims(struct pc_store *s, const struct pc_volume *v, struct batch *
     if (!st)
         return r;
     sqlite3_bind_int(st, 1, v->id);
+    sqlite3_bind_int64(st, 2, before_ns);
     if ((r = pc_index_row(&s->ix, st)) > 0)
         actor = pc_column_u64(st, 0);
     sqlite3_reset(st);
@@ -121,6 +127,7 @@ static int victims(struct pc_store *s, const struct pc_volume *v, struct batch *
             return r;
         sqlite3_bind_int(st, 1, v->id);
         pc_bind_u64(st, 2, actor);
+        sqlite3_bind_int64(st, 3, before_ns);
         r = collect(s, st, out, false);
     }
     if (r < 0 || out->n)
@@ -129,19 +136,26 @@ static int victims(struct pc_store *s, const struct pc_volume *v, struct batch *
     if (!st)
         return r;
     sqlite3_bind_int(st, 1, v->id);
+    sqlite3_bind_int64(st, 2, before_ns);
     return collect(s, st, out, false);
+}
+
+static int evict(struct pc_store *s, struct pc_volume *v, uint64_t need, int64_t before_ns, uint64_t *freed)
+{
+    struct batch b = {.n = 0};
+    int r = victims(s, v, before_ns, &b);
+    *freed = 0;
+    for (int i = 0; i < b.n && r == 0 && *freed < need; i++)
+        r = drop_one(s, v, b.id[i], freed);
+    if (r < 0)
+        return r;
+    return b.n ? pc_index_maybe_commit(&s->ix) : -ENOSPC;
 }
 
 int pc_evict_for_space(struct pc_store *s, struct pc_volume *v, uint64_t need)
 {
-    struct batch b = {.n = 0};
-    uint64_t freed = 0;
-    int r = victims(s, v, &b);
-    for (int i = 0; i < b.n && r == 0 && freed < need; i++)
-        r = drop_one(s, v, b.id[i], &freed);
-    if (r < 0)
-        return r;
-    return b.n ? pc_index_maybe_commit(&s->ix) : -ENOSPC;
+    uint64_t freed;
+    return evict(s, v, need, INT64_MAX, &freed);
 }
 
 /* One batch of versions older than the retention. 1: more to look at. */
@@ -171,17 +185,65 @@ static int tend_age(struct pc_store *s, struct pc_volume *v, int64_t limit)
     return b.n == BATCH;
 }
 
+/* How much of what is superseded the budget is for, summed up now and then: what becomes older meanwhile waits for that. */
+static int count_aged(struct pc_store *s, struct pc_volume *v, int64_t before_ns)
+{
+    uint64_t now = pc_mono_ns();
+    int r = 0;
+    if (now < v->aged_due_ns)
+        return 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_RETIRED_SINCE, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, v->id);
+    sqlite3_bind_int64(st, 2, before_ns);
+    r = pc_index_row(&s->ix, st);
+    uint64_t fresh = r > 0 ? pc_column_u64(st, 0) : 0;
+    sqlite3_reset(st);
+    if (r < 0)
+        return r;
+    v->aged_bytes = v->n.superseded_bytes > fresh ? v->n.superseded_bytes - fresh : 0;
+    v->aged_due_ns = now + AGED_EVERY_NS;
+    return 0;
+}
+
+/* Before when something must have been superseded to go for the budget. */
+static int64_t budget_before(const struct pc_store *s, const struct pc_volume *v)
+{
+    uint64_t now = pc_real_ns();
+    if (!s->opts.undecided_ns || s->opts.undecided_ns > now || !pc_space_left(s, v, reserve_of(s, v)))
+        return INT64_MAX;
+    return (int64_t)(now - s->opts.undecided_ns);
+}
+
+static int tend_budget(struct pc_store *s, struct pc_volume *v)
+{
+    uint64_t budget = budget_of(s, v), over = v->n.superseded_bytes > budget ? v->n.superseded_bytes - budget : 0;
+    int64_t before_ns = budget_before(s, v);
+    v->n.undecided_bytes = 0;
+    if (over && before_ns != INT64_MAX) {
+        int r = count_aged(s, v, before_ns);
+        if (r < 0)
+            return r;
+        uint64_t due = v->aged_bytes > budget ? v->aged_bytes - budget : 0;
+        v->n.undecided_bytes = over > due ? over - due : 0;
+        over = due;
+    }
+    if (!over)
+        return 0;
+    uint64_t freed = 0;
+    int r = evict(s, v, over, before_ns, &freed);
+    v->aged_bytes -= freed < v->aged_bytes ? freed : v->aged_bytes;
+    return r == -ENOSPC ? 0 : r < 0 ? r : 1; /* over it with what open incidents need: that stays */
+}
+
 static int tend_space(struct pc_store *s, struct pc_volume *v)
 {
-    bool reserve = !pc_space_left(s, v, 0);
-    uint64_t budget = budget_of(s, v), over = v->n.superseded_bytes > budget ? v->n.superseded_bytes - budget : 0;
-    if (!reserve && !over)
-        return 0;
-    int r = pc_evict_for_space(s, v, reserve ? UINT64_MAX : over);
+    if (pc_space_left(s, v, 0))
+        return tend_budget(s, v);
+    int r = pc_evict_for_space(s, v, UINT64_MAX);
     if (r == 0)
         return 1;
-    if (r == -ENOSPC && !reserve)
-        return 0; /* over the budget with what open incidents need: that stays */
     v->n.degraded = true;
     snprintf(v->n.why, sizeof v->n.why, "less than the reserve of %llu MiB is free and nothing may be evicted",
              (unsigned long long)(reserve_of(s, v) >> 20));

@@ -82,17 +82,18 @@
     X(RETIRED_OLD,                                                                                                     \
       "SELECT id,retired FROM version WHERE vol=?1 AND retired>0 AND retired>?2 AND retired<?3 ORDER BY retired LIMIT 64")           \
     X(RETIRED_TOP,                                                                                                     \
-      "SELECT retired_by,sum(alloc) AS n FROM version WHERE vol=?1 AND retired>0 AND retired_by>0 "                    \
+      "SELECT retired_by,sum(alloc) AS n FROM version WHERE vol=?1 AND retired>0 AND retired<?2 AND retired_by>0 "     \
       "GROUP BY retired_by ORDER BY n DESC LIMIT 1")                                                                   \
     X(RETIRED_OF_ACTOR,                                                                                                \
-      "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired_by=?2 AND v.retired_by>0 AND v.retired>0 AND v.alloc>0 AND NOT EXISTS("    \
+      "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired_by=?2 AND v.retired_by>0 AND v.retired>0 AND v.retired<?3 AND v.alloc>0 AND NOT EXISTS("    \
       "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND a.before>0 AND i.state IN (1,2,3)) "            \
       "ORDER BY EXISTS(SELECT 1 FROM version o WHERE o.file=v.file AND o.id<v.id AND o.retired_by=?2) DESC,"           \
       "v.retired LIMIT 64")                                                                                            \
     X(RETIRED_ANY,                                                                                                     \
-      "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired>0 AND v.alloc>0 AND NOT EXISTS("                        \
+      "SELECT v.id FROM version v WHERE v.vol=?1 AND v.retired>0 AND v.retired<?2 AND v.alloc>0 AND NOT EXISTS("       \
       "SELECT 1 FROM act a JOIN incident i ON i.id=a.incident WHERE a.before=v.id AND a.before>0 AND i.state IN (1,2,3)) "            \
       "ORDER BY v.retired LIMIT 64")                                                                                   \
+    X(RETIRED_SINCE, "SELECT coalesce(sum(alloc),0) FROM version WHERE vol=?1 AND retired>0 AND retired>=?2")                  \
     X(GONE_PAGE,                                                                                                       \
       "SELECT v.id,v.retired,v.retired_by,f.parent,f.name,f.fh FROM version v JOIN file f ON f.id=v.file "             \
       "WHERE v.vol=?1 AND v.retired>0 AND v.retired>=?2 AND v.retired<=?3 AND NOT(v.retired=?3 AND v.id>=?4) "         \

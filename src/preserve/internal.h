@@ -25,6 +25,8 @@ struct pc_volume {
     uint64_t copy_limit_bytes;
     struct pc_store_stats n; /* running totals; saved with every flush, counted anew after a crash */
     int64_t tend_after;      /* retention has looked at everything retired up to here */
+    uint64_t aged_bytes;     /* superseded so long ago that the budget is for them; counted anew at ... */
+    uint64_t aged_due_ns;    /* ... mono */
 };
 
 struct pc_store {

@@ -168,6 +168,9 @@ void pc_store_close(struct pc_store *s)
 void pc_store_set_opts(struct pc_store *s, const struct pc_store_opts *o)
 {
     s->opts = *o;
+    for (int i = 0; i < PC_MAX_VOLUMES; i++)
+        if (s->vols[i])
+            s->vols[i]->aged_due_ns = 0;
 }
 
 void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, int fd, uint64_t ino), void *arg)

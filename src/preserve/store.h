@@ -33,6 +33,11 @@ struct pc_store_opts {
     /* The same as parts of each file system, used where not 0. Both budget forms 0: a tenth. */
     uint32_t space_budget_percent, reserve_percent;
     bool compress;               /* PC_HOW_COPY objects in ahead mode: zstd */
+    /*
+     * What was superseded less than this ago does not count towards the budget, nor go for it: a verdict may still make it
+     * a pre-image of an attack. Only while twice the reserve is free.
+     */
+    uint64_t undecided_ns;
 };
 
 struct pc_volume_opts {
@@ -45,6 +50,7 @@ struct pc_volume_opts {
 
 struct pc_store_stats {
     uint64_t files, versions, objects, object_bytes, superseded_bytes, evicted;
+    uint64_t undecided_bytes; /* kept although the budget is exceeded, because superseded a moment ago */
     bool degraded;     /* preservation is not working now ... */
     char why[128];     /* ... because */
 };
