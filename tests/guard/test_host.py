@@ -357,11 +357,18 @@ def larger_than_the_budget(bench):
 def too_many_events(bench):
     """More events than may wait are dropped: counted, and what happened is found by walking."""
     tree = os.fsencode(bench.tree)
+    os.mkdir(tree + b"/held")
+    for n in range(900):
+        files.write(tree + b"/held/%d" % n, b"number %d of many, " % n * 2000)
     guard = bench.start_guard("[limits]\nevent-backlog = 64k\n")
     guard.wait_quiet()
+    # One byte costs its writer some microseconds, and the guard a look at the file before and after: on any machine it is behind.
+    writer = "import os; [os.pwrite(fd, b'x', os.getpid() % 20000) " \
+             "for fd in [os.open('held/%d' % i, os.O_RDWR) for i in range(900)]]"
     maker = "import os, sys; os.mkdir(sys.argv[1]); " \
             "[print(i, file=open('%s/n%d' % (sys.argv[1], i), 'w')) for i in range(1, 1501)]"
-    script = "cd '%s'; rm -rf f?; for d in 1 2 3 4 5 6 7 8; do /usr/bin/python3 -c \"%s\" f$d & done; wait" % (bench.tree, maker)
+    script = "cd '%s'; rm -rf f?; for d in 1 2 3 4 5 6 7 8; do /usr/bin/python3 -c \"%s\" f$d & done; " \
+             "for n in 1 2 3; do /usr/bin/python3 -c \"%s\" & done; wait" % (bench.tree, maker, writer)
     def flood():
         check(bench.start(script, os.path.join(bench.dir, "flood.log")).wait(40) == 0, "the flood failed")
         return guard.json("status")["events"]["overflow"]

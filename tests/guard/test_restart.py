@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The worker dies at the worst moments: in the middle of an attack, of a rollback, of a walk; nothing is lost."""
 import os
+import random
 import re
 import signal
 import subprocess
@@ -191,6 +192,67 @@ def killed_after_a_verdict(bench):
     differ = rig.judge.lost({path: row for path, row in now.items() if path in before}, before)[0]
     check(not differ, "rollback: %s", differ[:8])
     return "%d of %d came back singly" % (len(unseen), len(seen))
+
+
+def opened_in_time(bench, guard, paths, wait):
+    """One attack, the guard killed within it. How many of the files were opened while it lived, and were destroyed at all."""
+    actor = subprocess.Popen([rig.sys.executable, os.path.join(rig.HERE, "clockactor.py"), *paths], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, env=bench.environment(), start_new_session=True)
+    old = guard.worker()
+    actor.stdin.write(b"go\n")
+    actor.stdin.flush()
+    first = actor.stdout.readline()
+    time.sleep(wait)
+    killed = time.monotonic()
+    os.kill(old, signal.SIGKILL)
+    actor.kill()
+    opened = [float(line) for line in [first] + actor.stdout.read().split()]
+    actor.wait(10)
+    return len([t for t in opened if t < killed]), len(opened)
+
+
+def copies_survive(bench, rounds):
+    """
+    A file whose open returned while the guard lived had been copied by then: it comes back, though the guard was killed
+    before it wrote down that there is a copy. What was opened later comes back, or is counted.
+    """
+    names = ["%d.txt" % n for n in range(60)]
+    guard, rng = bench.start_guard("[judge]\nmin-files = 1000\n[action]\ngate = no\n"), random.Random(4)
+    covered = lost = 0
+    for n in range(rounds):
+        folder = os.path.join(bench.tree, "%d" % n)
+        os.mkdir(folder)
+        paths = [os.path.join(folder, name) for name in names]
+        for k, path in enumerate(paths):
+            files.write(path, b"round %d, number %d, and more words\n" % (n, k) * 200)
+        guard.wait_quiet()
+        before = {path: open(path, "rb").read() for path in paths}
+        old = guard.worker()
+        in_time, done = opened_in_time(bench, guard, paths, rng.random() * 0.06)
+        guard.wait_worker_other_than(old)
+        guard.wait_quiet()
+        gone = []
+        for path in [p for p in paths[:done + 1] if open(p, "rb").read() != before[p]]:
+            status, _ = guard.command("restore", path)
+            if status != 0 or open(path, "rb").read() != before[path]:
+                gone.append(path)
+        early = [p for p in gone if p in paths[:in_time]]
+        check(not early, "round %d: %d of %d files that were opened before the kill are lost: %s", n, len(early), in_time,
+              early[:4])
+        counted = sum(int(k) for k in re.findall(r"(\d+) files were changed while the guard was down", guard.warnings()))
+        check(len(gone) <= counted + 1, "round %d: %d are lost, and status counts %d", n, len(gone), counted)
+        covered, lost = covered + in_time, lost + len(gone)
+    return "%d kills: %d files opened before came back, %d opened after are lost and counted" % (rounds, covered, lost)
+
+
+@rig.scenario("ext4", seconds=120)
+def killed_with_fresh_copies(bench):
+    return copies_survive(bench, 8)
+
+
+@rig.scenario("ext4", seconds=600, long=True)
+def killed_fifty_times_with_fresh_copies(bench):
+    return copies_survive(bench, 50)
 
 
 @rig.scenario("xfs", "ext4", seconds=60)
