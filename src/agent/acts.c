@@ -89,20 +89,21 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
         pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
         return;
     }
-    struct pc_known known = *d->known;
-    if (ctime_of(&st) == known.ctime_ns) {
+    /* In the deed, not here: one event may also tell of a deletion, which is judged next. */
+    d->earlier = *d->known;
+    d->known = &d->earlier;
+    if (ctime_of(&st) == d->earlier.ctime_ns) {
         /* Preserved already, perhaps with the change that this event tells of: then look at the version before. */
-        d->before = pc_capture_before(g, known.version);
-        if (!d->before) {
+        uint64_t before = pc_capture_before(g, d->earlier.version);
+        if (!before) {
             pc_gate_judged(g, &d->fh);
             return;
         }
-        known.version = d->before;
-        known.size = size_of_version(g, d->before, known.size);
+        d->earlier.version = d->before = before;
+        d->earlier.size = size_of_version(g, d->before, d->earlier.size);
     }
-    d->known = &known;
     /* Who opens it to write waits for a copy: so it was cut by path (docs/decisions/0004), or by one who held it long. */
-    g->n.cut_unkept += known.how == PC_HOW_LINK && d->size_after < known.size;
+    g->n.cut_unkept += d->earlier.how == PC_HOW_LINK && d->size_after < d->earlier.size;
     d->op = PC_OP_MODIFY;
     d->closed = closed;
     if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)

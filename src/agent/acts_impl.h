@@ -68,6 +68,7 @@ struct deed {
     pc_dir dir, new_dir;
     const char *name, *new_name;
     const struct pc_known *known; /* NULL: new to us */
+    struct pc_known earlier;      /* what known points to once pc_acts_changed went back to the version before */
     uint64_t before;              /* version to compare with and to restore */
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;

@@ -53,8 +53,9 @@ static int rename_in(int from_dir, const char *from, int to_dir, const char *to,
     int r = pc_meta_stat(from_dir, &a);
     if (r == 0)
         r = pc_meta_stat(to_dir, &b);
-    if (r == 0)
-        r = pc_meta_unlock(from_dir);
+    if (r < 0)
+        return r; /* nothing was lifted */
+    r = pc_meta_unlock(from_dir);
     if (r == 0)
         r = pc_meta_unlock(to_dir);
     if (r == 0 && renameat2(from_dir, from, to_dir, to, flags) < 0)

@@ -72,7 +72,7 @@ static int make_authority(struct pc_server_state *s, const struct names *n)
 /* The log's name has to be nobody else's: the tenant and some random digits. */
 static int make_log_key(struct pc_server_state *s, char vkey[PC_NOTE_KEY_TEXT_MAX])
 {
-    uint8_t seed[32], random[4];
+    uint8_t seed[32], random[4] = {0};
     char name[128], text[PC_NOTE_KEY_TEXT_MAX + 1];
     struct pc_skey key;
     int ret = pc_random(seed, sizeof seed);
