@@ -114,6 +114,7 @@ struct pc_guard {
     struct pc_slow_clock retention;
     uint64_t retention_kept_ns; /* mono: when it was written down */
     bool drained; /* no event waits: all that suspects did has been judged */
+    bool was_calm; /* this turn of the loop began without any event */
     bool opens_wait; /* suspects' opens wait for their turn: look again soon */
     bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;

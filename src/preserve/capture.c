@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define YOUNG_NS (60 * PC_NS_PER_S)
 enum { EVICT_STEP = 1 << 20 }; /* make a little more room than asked, so that the next file need not evict again */
 
 int pc_capture_record(struct pc_record *rec, uint8_t how, int fd, const struct pc_fh *fh, const struct pc_fh *parent,
@@ -71,7 +72,8 @@ static int make_object(struct pc_store *s, struct pc_volume *v, int fd, struct p
         _close_ int obj = room ? pc_object_new(v) : -ENOSPC;
         int r = obj < 0 ? obj : 0;
         if (r == 0 && fill)
-            r = pc_capture_fill(v, fd, obj, rec->meta.size, v->copy_limit_bytes, s->opts.compress, rec);
+            r = pc_capture_fill(v, fd, obj, rec->meta.size, v->copy_limit_bytes,
+                                s->opts.compress && v->mode == PC_MODE_AHEAD, rec);
         if (r == 0 && pc_capture_changed(fd, &rec->meta))
             return PC_E_CHANGED;
         if (r == 0)
@@ -124,6 +126,18 @@ static int make_link(struct pc_store *s, struct pc_volume *v, int fd, struct pc_
     return 0;
 }
 
+/*
+ * on-open: a link changes the file's ctime. A program that is still at work on what it wrote a moment ago takes that for
+ * somebody else's change: git then refuses to go on with a rebase. Small files get the copy at once that they would get
+ * in quiet times or from their next writer anyway. Those that were there before the guard are nobody's work just now.
+ */
+static bool is_young(struct pc_store *s, int vol, const struct pc_row *row, const struct pc_meta *now)
+{
+    int64_t age_ns = (int64_t)pc_real_ns() - now->ctime_ns;
+    return row->creator && !row->link && now->size <= s->opts.copy_young_bytes && age_ns >= 0 && age_ns < (int64_t)YOUNG_NS &&
+           pc_store_room_ahead(s, vol, now->size);
+}
+
 static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct pc_row *row, uint64_t creator,
                         uint64_t *version)
 {
@@ -134,7 +148,7 @@ static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct 
         return r;
     struct pc_ver ver = {.vol = v->id, .actor = creator};
     bool content = S_ISREG(rec.meta.mode) && rec.meta.size > 0;
-    if (content && v->mode == PC_MODE_ON_OPEN && !v->can_clone)
+    if (content && v->mode == PC_MODE_ON_OPEN && !v->can_clone && !is_young(s, v->id, row, &rec.meta))
         r = make_link(s, v, fd, row, &rec, &ver);
     else
         r = make_object(s, v, fd, &rec, content, &ver);

@@ -38,6 +38,7 @@ struct pc_store_opts {
      * a pre-image of an attack. Only while twice the reserve is free.
      */
     uint64_t undecided_ns;
+    uint64_t copy_young_bytes;   /* on-open: files with a creator, just written, no larger, are copied, not linked; 0: none */
 };
 
 struct pc_volume_opts {

@@ -239,6 +239,24 @@ def asked_again_when_linked_again(bench):
 
 
 @rig.scenario("ext4")
+def new_files_keep_their_ctime(bench):
+    """What is at work (git in a rebase) takes a changed ctime for somebody else's change, so new files are copied, not linked."""
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"plan"), b"what git wrote a moment ago\n" * 300)
+    made = os.stat(path)
+    rig.eventually("it is preserved", lambda: guard.folder()["covered"] == 1)
+    now = os.stat(path)
+    check((now.st_ctime_ns, now.st_nlink) == (made.st_ctime_ns, 1), "the guard touched it: %s, then %s", made, now)
+    before = bench.look()
+    os.unlink(path)
+    guard.wait_quiet()
+    status, text = guard.command("restore", os.fsdecode(path))
+    check(status == 0, "restore: status %d: %s", status, text[-600:])
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
 def searched_not_copied(bench):
     """grep -r reads with O_NOFOLLOW as gzip does, but minds no second name: nothing is copied for it."""
     for n in range(50):
