@@ -5,6 +5,7 @@ In most of these the guard convicts late, so that the actor destroys much before
 """
 import os
 import subprocess
+import sys
 
 import files
 import rig
@@ -98,6 +99,32 @@ def linked_name_replaced(bench):
     if not actor.finish_or_freeze(guard):
         guard.wait_quiet()
     bench.check_same(before, bring_back(bench, guard, before))
+
+@rig.scenario("xfs", "ext4", seconds=60)
+def changed_and_deleted_in_one_event(bench):
+    """Overwritten and unlinked by one, while another name is left: the kernel tells of both in one event. Both are undone."""
+    tree = os.fsencode(bench.tree)
+    names = [tree + b"/%d" % n for n in range(100)]
+    for n, name in enumerate(names):
+        files.write(name, b"line %d of many\n" % n * 500)
+        os.link(name, name + b".other")
+    before = bench.look()
+    guard = bench.start_guard(LATE)
+    guard.wait_quiet()
+    worker = guard.worker()
+    program = ("import os, sys\nfor name in sys.argv[1:]:\n    fd = os.open(name, os.O_WRONLY)\n"
+               "    os.write(fd, os.urandom(8000))\n    os.unlink(name)\n    os.close(fd)\n")
+    words = [sys.executable, "-c", program] + [os.fsdecode(name) for name in names]
+    actor = subprocess.Popen(words, env=bench.environment(), cwd=bench.scratch, start_new_session=True)
+    incident = guard.wait_incident()
+    guard.command("end", str(incident["id"]))
+    actor.wait(20)
+    guard.wait_quiet()
+    status, text = guard.command("rollback", str(incident["id"]))
+    check(status == 0, "rollback: status %d: %s", status, text[-600:])
+    check(guard.worker() == worker, "the worker was replaced")
+    bench.check_same(before, "rollback", ("links",))
+
 
 @rig.scenario("ext4", seconds=90)
 def copied_ahead(bench):
