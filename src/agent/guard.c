@@ -1,8 +1,10 @@
 /*
- * Owns the guard's life: start, the loop, reload, end. The loop does what must not wait first (file events, waiting
- * opens, commands), and in what time is left walks folders and preserves, one small step at a time.
+ * Owns the guard's life: the loop, and who is known to it. The loop does what must not wait first (file events, waiting
+ * opens, commands), and in what time is left walks folders and preserves, one small step at a time. What is opened before
+ * it and closed after it, and reload, are in guard_start.c.
  */
 #include "agent/clients.h"
+#include "agent/guard_start.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -36,8 +38,6 @@
 #define SCAN_ENTRIES 4
 /* Of the main thread while it preserves and walks: three quarters of a processor against ten busy programs. */
 #define WORK_NICE (-15)
-/* on-open, while copy-ahead is on: about 0.1 ms each. */
-#define COPY_YOUNG_BYTES (256u << 10)
 /* Preserving and walking go on this long before events and waiting opens are looked at again. */
 #define WORK_NS PC_NS_PER_MS
 /* While opens of suspects wait for their turn. */
@@ -124,9 +124,10 @@ void pc_guard_lineage(struct pc_guard *g)
     }
 }
 
-/* Nothing that contains the guard may ever be frozen, nor what starts everything else. */
-static void spare_the_host(struct pc_guard *g)
+void pc_guard_meet_all(struct pc_guard *g)
 {
+    (void)pc_proc_each(see_process, g);
+    /* Nothing that contains the guard may ever be frozen, nor what starts everything else. */
     spare(g, 1);
     struct pc_procinfo p;
     for (pid_t pid = getpid(); pid > 0 && pc_proc_brief(pid, &p) == 0; pid = p.ppid)
@@ -210,288 +211,7 @@ void pc_guard_pump(struct pc_guard *g)
     g->pumping = false;
 }
 
-/* ---- start and end ---- */
-
-static int add_folder(struct pc_guard *g, const char *path)
-{
-    for (uint32_t i = 0; i < g->folders; i++)
-        if (strcmp(g->folder[i].path, path) == 0) {
-            g->folder[i].dropped = false;
-            return 0;
-        }
-    struct pc_folder *more = reallocarray(g->folder, g->folders + 1, sizeof *more);
-    if (!more)
-        return -ENOMEM;
-    g->folder = more;
-    g->folder[g->folders] = (struct pc_folder){.vol = -1};
-    snprintf(g->folder[g->folders].path, sizeof g->folder[0].path, "%s", path);
-    g->folders++;
-    return 0;
-}
-
-static void store_opts(const struct pc_guard *g, struct pc_store_opts *o)
-{
-    *o = (struct pc_store_opts){.retention_ns = g->settings.retention_ns,
-                                .undecided_ns = g->settings.window_ns,
-                                .space_budget_bytes = g->settings.space_budget.bytes,
-                                .space_budget_percent = g->settings.space_budget.percent,
-                                .reserve_bytes = g->settings.reserve.bytes,
-                                .reserve_percent = g->settings.reserve.percent,
-                                .compress = g->settings.compress,
-                                .copy_young_bytes = g->settings.copy_ahead_ns ? COPY_YOUNG_BYTES : 0};
-}
-
-static void events_opts(const struct pc_guard *g, char *ecs, size_t cap, struct pc_events_opts *o)
-{
-    const char *file = g->settings.ecs_file;
-    if (strcmp(file, "auto") == 0)
-        snprintf(ecs, cap, "%s/events.json", g->state_dir);
-    else
-        snprintf(ecs, cap, "%s", file);
-    *o = (struct pc_events_opts){.text = true,
-                                 .journal = g->settings.journal,
-                                 .ecs_path = strcmp(file, "none") == 0 ? NULL : ecs,
-                                 .rate = g->settings.rate,
-                                 .least = PC_LEVEL_INFO};
-}
-
-static void judge_policy(const struct pc_guard *g, struct pc_judge_policy *p)
-{
-    pc_judge_policy_default(p);
-    p->convict_score = g->settings.convict_score;
-    p->min_files = g->settings.min_files;
-    p->window_ns = g->settings.window_ns;
-    p->max_actors = g->settings.actors;
-    p->note_folders = g->settings.note_folders;
-    p->bulk_files = g->settings.mass_delete;
-}
-
-static int open_memory(struct pc_guard *g)
-{
-    struct pc_judge_policy policy;
-    judge_policy(g, &policy);
-    g->event_buf = malloc(PC_EVENT_BUF);
-    int r = g->event_buf ? 0 : -ENOMEM;
-    if (r == 0)
-        r = pc_judge_new(&policy, &g->judge);
-    if (r == 0)
-        r = pc_dirs_new(&g->dirs);
-    if (r == 0)
-        r = pc_scan_new(&g->scan);
-    if (r == 0)
-        r = pc_acts_new(&g->acts);
-    if (r == 0)
-        r = pc_links_new(&g->links);
-    if (r == 0)
-        r = pc_outside_new(&g->outside);
-    if (r == 0)
-        r = pc_deletions_new(&g->deletions);
-    if (r == 0)
-        r = pc_ahead_new(&g->ahead);
-    if (r == 0)
-        r = pc_clients_new(&g->clients);
-    if (r == 0)
-        r = pc_startup_new(&g->startup);
-    if (r == 0)
-        r = pc_captures_new(g->settings.capture_queue, &g->captures);
-    return r;
-}
-
-static int open_store(struct pc_guard *g, bool *rebuild)
-{
-    struct pc_store_opts o;
-    store_opts(g, &o);
-    int r = pc_store_open(g->state_dir, &o, &g->store, rebuild);
-    return r == 0 ? pc_store_new_run(g->store, g->started_real_ns, &g->run_base) : r;
-}
-
-static int complain(const char *what, int err, const char *hint)
-{
-    fprintf(stderr, "portcullisd: %s: %s%s%s\n", what, pc_strerror(err), *hint ? "; " : "", hint);
-    return err;
-}
-
-static int open_kernel(struct pc_guard *g)
-{
-    g->watch_fd = pc_fan_watch_open();
-    if (g->watch_fd < 0)
-        return complain("fanotify", g->watch_fd, "needs root and Linux 5.17 or later with CONFIG_FANOTIFY");
-    g->cnproc_fd = pc_cnproc_open();
-    if (g->cnproc_fd < 0)
-        fprintf(stderr, "portcullisd: process connector: %s; ancestry is read from /proc and may miss short-lived processes\n",
-                pc_strerror(g->cnproc_fd));
-    g->mounts_fd = pc_mount_watch();
-    if (g->mounts_fd < 0)
-        return complain("mount table", g->mounts_fd, "");
-    (void)pc_proc_each(see_process, g);
-    spare_the_host(g);
-    int r = pc_gate_start(g);
-    if (r < 0)
-        return complain("fanotify permission events", r, "needs CONFIG_FANOTIFY_ACCESS_PERMISSIONS and CAP_SYS_ADMIN");
-    return 0;
-}
-
-static int open_trace(struct pc_guard *g)
-{
-    if (strcmp(g->settings.trace, "none") == 0)
-        return 0;
-    int r = pc_tracer_open(g, g->settings.trace);
-    if (r < 0)
-        return complain(g->settings.trace, r, "[log] trace names a file that can be written, or none");
-    pc_tracer_lineage(g, PC_TRACE_POLICY, 0, 0, pc_mono_ns());
-    return 0;
-}
-
-static void freezer_name(const struct pc_guard *g, char *out, size_t cap)
-{
-    snprintf(out, cap, "%016" PRIx64, pc_hash64(g->state_dir, strlen(g->state_dir)));
-}
-
-static void load_released(struct pc_guard *g)
-{
-    _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int skipped = dir < 0 ? -errno : pc_rules_load(dir, &g->released);
-    if (skipped > 0)
-        fprintf(stderr, "portcullisd: %s/released.rules: %d lines do not parse and were skipped\n", g->state_dir, skipped);
-}
-
-static int open_all(struct pc_guard *g)
-{
-    bool rebuild = false;
-    int r = open_memory(g);
-    if (r < 0)
-        return complain("memory", r, "");
-    r = open_store(g, &rebuild);
-    if (r < 0)
-        return complain(g->state_dir, r, "the state folder must be a private folder of root on a writable disk");
-    char ecs[PATH_MAX + 16], name[32];
-    struct pc_events_opts opts;
-    events_opts(g, ecs, sizeof ecs, &opts);
-    r = pc_events_open(&opts, &g->log);
-    if (r < 0)
-        return complain("event log", r, "");
-    r = open_trace(g);
-    if (r == 0)
-        r = open_kernel(g);
-    if (r < 0)
-        return r;
-    freezer_name(g, name, sizeof name);
-    r = pc_freezer_open(&g->freezer, name);
-    if (r < 0)
-        return complain("cgroup freezer", r, "");
-    load_released(g);
-    pc_blocked_load(g);
-    r = pc_volumes_open(g);
-    if (r < 0)
-        return complain("no folder can be guarded", r, "see the lines above");
-    for (struct pc_volume *v = g->volume; rebuild && v < g->volume + PC_VOLUMES_MAX; v++)
-        if (v->id && pc_store_rebuild(g->store, v->id) < 0)
-            fprintf(stderr, "portcullisd: the index of %s could not be rebuilt\n", v->point);
-    return pc_stop_adopt(g);
-}
-
-static void close_all(struct pc_guard *g)
-{
-    pc_control_close(g->control);
-    pc_gate_stop(g); /* first: from here on no open waits for us */
-    for (struct pc_volume *v = g->volume; g->store && v < g->volume + PC_VOLUMES_MAX; v++)
-        if (v->id) {
-            pc_store_drop_volume(g->store, v->id);
-            close(v->tree_fd);
-            close(v->mount_fd);
-        }
-    if (g->watch_fd >= 0)
-        close(g->watch_fd);
-    if (g->cnproc_fd >= 0)
-        close(g->cnproc_fd);
-    if (g->mounts_fd >= 0)
-        close(g->mounts_fd);
-    pc_stop_free(g);
-    pc_tracer_close(g);
-    pc_freezer_close(&g->freezer);
-    if (g->store)
-        pc_store_close(g->store);
-    pc_captures_free(g->captures);
-    pc_acts_free(g->acts);
-    pc_startup_free(g->startup);
-    pc_links_free(g->links);
-    pc_outside_free(g->outside);
-    pc_deletions_free(g->deletions);
-    pc_ahead_free(g->ahead);
-    pc_clients_free(g->clients);
-    pc_blocked_free(g);
-    pc_scan_free(g->scan);
-    pc_dirs_free(g->dirs);
-    if (g->judge)
-        pc_judge_free(g->judge);
-    pc_rules_free(&g->released);
-    pc_events_close(g->log);
-    free(g->decoys);
-    free(g->folder);
-    free(g->event_buf);
-}
-
 /* ---- the loop ---- */
-
-static bool wanted(const struct pc_guard *g, const struct pc_folder *f)
-{
-    for (uint32_t i = 0; i < g->settings.protect.count; i++)
-        if (strcmp(g->settings.protect.path[i], f->path) == 0)
-            return true;
-    return false;
-}
-
-/* New folders are added to what is guarded; nothing is let go before the new ones are. Returns how many there are. */
-static uint32_t reload_folders(struct pc_guard *g)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < g->settings.protect.count; i++)
-        (void)add_folder(g, g->settings.protect.path[i]); /* fails without memory: the old ones stay guarded */
-    for (uint32_t i = 0; i < g->folders; i++)
-        if (!g->folder[i].dropped && g->folder[i].vol < 0 && wanted(g, &g->folder[i]))
-            (void)pc_folder_guard(g, i); /* status says why not */
-    for (uint32_t i = 0; i < g->folders; i++) {
-        if (!g->folder[i].dropped && !wanted(g, &g->folder[i]))
-            pc_folder_drop(g, i);
-        n += !g->folder[i].dropped;
-    }
-    return n;
-}
-
-int pc_guard_reload(struct pc_guard *g)
-{
-    struct pc_settings fresh = {0};
-    char err[512];
-    int r = access(g->config_path, F_OK) == 0 ? pc_settings_load(g->config_path, &fresh, err, sizeof err)
-                                              : pc_settings_default(&fresh);
-    for (uint32_t i = 0; r == 0 && i < g->extra_protects; i++)
-        r = pc_settings_protect(&fresh, g->extra_protect[i], err, sizeof err);
-    if (r < 0) {
-        pc_event(g->log, PC_LEVEL_ERROR, "reload", NULL, "settings not reloaded, the old ones stay: %s", err);
-        pc_settings_free(&fresh);
-        return r;
-    }
-    char names[512] = "";
-    if (pc_settings_need_restart(&g->settings, &fresh, names, sizeof names))
-        pc_event(g->log, PC_LEVEL_WARNING, "reload", NULL, "these settings take effect with the next start: %s", names);
-    pc_settings_free(&g->settings);
-    g->settings = fresh;
-    struct pc_judge_policy policy;
-    judge_policy(g, &policy);
-    pc_judge_set_policy(g->judge, &policy);
-    struct pc_store_opts so;
-    store_opts(g, &so);
-    pc_store_set_opts(g->store, &so);
-    char ecs[PATH_MAX + 16];
-    struct pc_events_opts eo;
-    events_opts(g, ecs, sizeof ecs, &eo);
-    (void)pc_events_set(g->log, &eo);
-    pc_scan_forget_outside(g);
-    uint32_t folders = reload_folders(g);
-    (void)pc_decoys_set(g);
-    pc_event(g->log, PC_LEVEL_NOTICE, "reload", NULL, "settings reloaded: %u folders", folders);
-    return 0;
-}
 
 static void take_signal(struct pc_guard *g, int fd)
 {
@@ -715,28 +435,28 @@ int pc_guard_run(struct pc_guard *g)
     if (r == 0)
         r = pc_confine_guard();
     if (r < 0)
-        return complain("giving up rights", r, "the kernel needs seccomp (CONFIG_SECCOMP_FILTER), the guard root's capabilities");
+        return pc_guard_complain("giving up rights", r, "the kernel needs seccomp (CONFIG_SECCOMP_FILTER), the guard root's capabilities");
     g->self = getpid();
     g->drained = true;
     g->started_real_ns = pc_real_ns();
     g->watch_fd = g->cnproc_fd = g->mounts_fd = g->epoll_fd = -1;
     if (getrandom(&g->random_state, sizeof g->random_state, 0) != (ssize_t)sizeof g->random_state)
-        return complain("random numbers", -errno, "");
+        return pc_guard_complain("random numbers", -errno, "");
     g->random_state |= 1;
     for (uint32_t i = 0; r == 0 && i < g->settings.protect.count; i++)
-        r = add_folder(g, g->settings.protect.path[i]);
+        r = pc_guard_add_folder(g, g->settings.protect.path[i]);
     if (r == 0 && !g->folders)
-        return complain("nothing to guard", PC_E_NOTFOUND, "name a folder with --protect or [guard] protect");
+        return pc_guard_complain("nothing to guard", PC_E_NOTFOUND, "name a folder with --protect or [guard] protect");
     if (r == 0)
         r = pc_control_listen(g->state_dir, pc_guard_commands, g, &g->control);
     if (r < 0)
-        return complain(g->state_dir, r, r == -EADDRINUSE ? "another guard runs with this state folder" : "");
-    r = open_all(g);
+        return pc_guard_complain(g->state_dir, r, r == -EADDRINUSE ? "another guard runs with this state folder" : "");
+    r = pc_guard_open(g);
     int signal_fd = -1;
     if (r >= 0)
         r = prepare_loop(g, &signal_fd);
     if (r >= 0)
         r = loop(g, signal_fd);
-    close_all(g);
+    pc_guard_close(g);
     return r;
 }
