@@ -77,6 +77,22 @@ static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t o
     return fd >= 0 && fstat(fd, &st) == 0 ? (uint64_t)st.st_size : otherwise;
 }
 
+/*
+ * on-open, and no copy was made: who opens a file to write waits for one. So it was cut by path (docs/decisions/0004), or
+ * written by one who opened it while no guard ran, or whom the guard kept waiting too long. (Files that are too large to be
+ * copied are counted by their folder.)
+ */
+static void count_unkept(struct pc_guard *g, const struct deed *d, const struct pc_known *k, const struct stat *st)
+{
+    if (k->how != PC_HOW_LINK || k->size == 0)
+        return;
+    bool same = d->size_after == k->size && (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == k->mtime_ns;
+    if (d->size_after < k->size)
+        g->n.cut_unkept++;
+    else if (!same && k->size <= g->settings.copy_limit_bytes && pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
+        g->n.written_unkept++;
+}
+
 void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
 {
     struct stat st;
@@ -102,8 +118,7 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
         d->earlier.version = d->before = before;
         d->earlier.size = size_of_version(g, d->before, d->earlier.size);
     }
-    /* Who opens it to write waits for a copy: so it was cut by path (docs/decisions/0004), or by one who held it long. */
-    g->n.cut_unkept += d->earlier.how == PC_HOW_LINK && d->size_after < d->earlier.size;
+    count_unkept(g, d, &d->earlier, &st);
     d->op = PC_OP_MODIFY;
     d->closed = closed;
     if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)

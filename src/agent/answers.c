@@ -110,6 +110,9 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     if (g->n.cut_unkept)
         json_array_append_new(w, json_sprintf("%" PRIu64 " times a file was cut by truncate(2), and on-open mode kept no old content of "
                                               "it", g->n.cut_unkept));
+    if (g->n.written_unkept)
+        json_array_append_new(w, json_sprintf("%" PRIu64 " times a file was overwritten of which on-open mode had made no copy: it was "
+                                              "opened while no guard ran, or could not be copied in time", g->n.written_unkept));
     if (gs->copy_errors)
         json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved, the last because: %s",
                                               gs->copy_errors, pc_strerror(gs->copy_error)));

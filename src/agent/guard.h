@@ -58,7 +58,7 @@ struct pc_volume {
 
 struct pc_counters {
     uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs;
-    uint64_t damaged_unseen, changed_unkept, cut_unkept; /* nobody was seen; on-open: the old content was not kept */
+    uint64_t damaged_unseen, changed_unkept, cut_unkept, written_unkept; /* nobody was seen; on-open: the old content was not kept */
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */

@@ -12,6 +12,12 @@ import rig
 from rig import check
 
 
+def said_lost(guard):
+    """How many files status says were changed without a copy: while no guard ran, or opened then and written now."""
+    return sum(int(n) for n in re.findall(r"(\d+) (?:files were changed while the guard was down|times a file was overwritten)",
+                                          guard.warnings()))
+
+
 def come_back(bench, guard, before, at=None):
     """Everything an owner would do to have all files back: the incidents, then single files for what is left.
 
@@ -37,7 +43,7 @@ def come_back(bench, guard, before, at=None):
             check(status == 0, "restore %r --at %s: %s", path, at, text[-300:])
         if bench.fs == "ext4":  # half overwritten when the guard was back: what it then preserved is no whole file
             unkept.append(before.pop(path))
-    counted = sum(int(n) for n in re.findall(r"(\d+) files were changed while the guard was down", guard.warnings()))
+    counted = said_lost(guard)
     lost = {str(row.get("links", row)) for row in unkept}  # a file with two names is one
     # One more may have been opened without a guard and be written under the new one, which saw no change then.
     check(len(lost) <= counted + 1, "%d are lost, and status counts %d", len(lost), counted)
@@ -239,7 +245,7 @@ def copies_survive(bench, rounds):
         early = [p for p in gone if p in paths[:in_time]]
         check(not early, "round %d: %d of %d files that were opened before the kill are lost: %s", n, len(early), in_time,
               early[:4])
-        counted = sum(int(k) for k in re.findall(r"(\d+) files were changed while the guard was down", guard.warnings()))
+        counted = said_lost(guard)
         check(len(gone) <= counted + 1, "round %d: %d are lost, and status counts %d", n, len(gone), counted)
         covered, lost = covered + in_time, lost + len(gone)
     return "%d kills: %d files opened before came back, %d opened after are lost and counted" % (rounds, covered, lost)
