@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MESON_ARGS ?=
 SUMMARY ?= tests/check/summary
 
-.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-packages test-proxy test-attack test-benign bench bench-fleet deb test-deb install clean help
+.PHONY: all setup run demo demo-fleet own-the-server test test-systemd test-packages test-proxy test-reboot test-attack test-benign bench bench-fleet deb test-deb install clean help
 
 all: $(BUILD)/build.ninja ## build/portcullisd and build/portcullis
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -40,6 +40,9 @@ test-packages: all ## package.update with real apt and dpkg, in namespaces (need
 
 test-proxy: all ## a host behind an HTTP proxy that also hangs and lies (needs root and tinyproxy)
 	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_proxy.py
+
+test-reboot: all ## a host that is really rebooted, in QEMU (needs root, qemu-system-x86, debootstrap, Debian's archive)
+	@PC_BUILD=$(abspath $(BUILD)) tests/host/test_reboot.py
 
 test-attack: all ## every attack, on every file system (long; needs root)
 	@tools/setup.sh --full

@@ -24,7 +24,7 @@ class Authority:
         self.ca, self.cert, self.key = (os.path.join(folder, name + end) for end in (".ca.pem", ".crt", ".key"))
         ca_key, csr, ext = (os.path.join(folder, name + end) for end in (".ca.key", ".csr", ".ext"))
         with open(ext, "w") as f:
-            f.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+            f.write("subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:fleet.test\n")
         new = ["openssl", "req", "-newkey", "ed25519", "-nodes", "-subj"]
         rig.run(*new, "/CN=test CA " + name, "-x509", "-days", "30", "-keyout", ca_key, "-out", self.ca)
         rig.run(*new, "/CN=server", "-keyout", self.key, "-out", csr)
@@ -57,7 +57,7 @@ class Server:
                 key = base64.b64decode(body["statement"]["key"])
                 ref = "%s#%s" % (statement["host"], sha256(key)[:32])
                 # By name: the link has to look it up, in a thread, under its list of system calls.
-                self.reply(200, json.dumps({"host": ref, "link": "localhost:%d" % outer.link_port, "heartbeat": 1}).encode())
+                self.reply(200, json.dumps({"host": ref, "link": "%s:%d" % (outer.link_name, outer.link_port), "heartbeat": 1}).encode())
 
             def log_message(self, *unused):
                 pass
@@ -92,7 +92,7 @@ class Server:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self.client_cert)
         try:
-            plain.settimeout(20)
+            plain.settimeout(Connection.patience)
             self.hosts.append(Connection(context.wrap_socket(plain, server_side=True)))
         except (OSError, AssertionError):
             self.refused += 1
@@ -116,11 +116,12 @@ class Server:
 
     authority = None
     client_cert = None
+    link_name = "localhost"
 
 
 class Connection:
     """A host's link, from the server's side."""
-    heartbeat = 1
+    heartbeat, patience = 1, 20  # seconds
 
     def __init__(self, tls):
         self.tls, self.buffer = tls, b""
