@@ -19,8 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* on-open, while copy-ahead is on: about 0.1 ms each. */
-#define COPY_YOUNG_BYTES (256u << 10)
+/* on-open, while copy-ahead is on: 1 ms at most. */
+#define COPY_YOUNG_BYTES (1u << 20)
 
 int pc_guard_add_folder(struct pc_guard *g, const char *path)
 {

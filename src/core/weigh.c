@@ -235,12 +235,14 @@ static void weigh_ciphertext(const struct pc_weighing *w, enum pc_twin twin)
 
 /*
  * The new file is the old one with pieces made random: a good part stands where it stood. (Two strangers of the same size
- * share some zeros and spaces.)
+ * share some zeros and spaces.) Of a kind nobody knows that is not enough: an index made anew over the same objects (git's
+ * .idx) has its hashes where they stood, and other numbers between.
  */
 static bool is_damaged_copy(const struct pc_facts *f)
 {
     const struct pc_finding *d = &f->finding;
-    return d->score >= PC_DAMAGE_SCORE && d->changed_permil <= RELATED_PERMIL && !(d->evidence & PC_EV_EMPTIED);
+    return d->score >= PC_DAMAGE_SCORE && d->changed_permil <= RELATED_PERMIL && d->kind_before != PC_KIND_UNKNOWN &&
+           !(d->evidence & PC_EV_EMPTIED);
 }
 
 /* A damaged copy of a file deleted just before, under its name or beside it. */
