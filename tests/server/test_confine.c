@@ -38,7 +38,7 @@ static int confined(int (*act)(void))
         errno = 0;
         _exit(act() == 0 ? ANSWERED : errno == ENOSYS ? REFUSED : 98);
     }
-    int status;
+    int status = 0;
     assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == NO_SECCOMP) {
