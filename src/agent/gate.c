@@ -97,6 +97,9 @@ static int start_threads(struct pc_guard *g, struct pc_gate *q)
         return r;
     q->deadman_armed = true;
     r = -pthread_create(&q->answerer, NULL, pc_gate_answerer, q);
+    if (r == 0)
+        r = -pthread_create(&q->syncer, NULL, pc_gate_syncer, q);
+    q->has_syncer = r == 0;
     for (uint32_t i = 0; r == 0 && i < g->settings.copiers; i++) {
         r = -pthread_create(&q->copier[i], NULL, pc_gate_copier, q);
         if (r == 0)
@@ -123,6 +126,7 @@ int pc_gate_start(struct pc_guard *g)
         return -ENOMEM;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->work, NULL);
+    pthread_cond_init(&q->sync_work, NULL);
     pc_gate_register_own(q);
     pc_store_on_link(g->store, pc_gate_unspare, g);
     q->gate_group = pc_fan_gate_open();
@@ -149,6 +153,7 @@ void pc_gate_stop(struct pc_guard *g)
     pc_gate_wake(q->thread_event);
     pthread_mutex_lock(&q->lock);
     pthread_cond_broadcast(&q->work);
+    pthread_cond_signal(&q->sync_work);
     pthread_mutex_unlock(&q->lock);
     if (q->answerer_tid || q->deadman_armed)
         pthread_join(q->answerer, NULL);
@@ -158,6 +163,8 @@ void pc_gate_stop(struct pc_guard *g)
     close(q->ask_group > q->vault_group ? q->ask_group : q->vault_group);
     close(q->ask_group > q->vault_group ? q->vault_group : q->ask_group);
     close(q->gate_group);
+    if (q->has_syncer) /* last: a slow disk may keep it, and nobody else waits for it */
+        pthread_join(q->syncer, NULL);
     if (q->deadman_armed)
         pc_deadman_disarm(q->deadman);
     for (uint32_t i = 0; i < q->held_used; i++)
@@ -225,6 +232,10 @@ void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
 {
     pc_gate_doubt(g);
     bring_down(g, v, QUIET_NS);
+    uint64_t now = pc_mono_ns();
+    if (v->mode == PC_MODE_ON_OPEN && now >= v->durable_until_ns)
+        pc_gate_sync(g, v);
+    v->durable_until_ns = now + QUIET_NS;
 }
 
 void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v)

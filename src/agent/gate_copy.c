@@ -110,6 +110,8 @@ void *pc_gate_copier(void *arg)
     while (take_job(q, &at)) {
         struct copy_job *j = &q->job[at];
         int r = pc_vault_copy_now(q->store, j->vol, j->fd, j->how, &j->copy);
+        if (r == 0 && j->durable)
+            r = pc_vault_sync_copy(q->store, j->vol, &j->copy);
         pthread_mutex_lock(&q->lock);
         j->result = r;
         j->done = true;

@@ -99,6 +99,7 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
     if (!v || v->mode != PC_MODE_ON_OPEN || h->tries >= COPY_TRIES || !pc_gate_needs_copy(g, v, h, &st, job))
         return PASSES;
     job->vol = v->id;
+    job->durable = now < v->durable_until_ns;
     job->fd = h->fd;
     job->fh = h->fh;
     return NEEDS_COPY;

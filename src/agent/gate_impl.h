@@ -47,6 +47,7 @@ struct copy_job {
     uint32_t slot;
     int vol, fd;
     uint8_t how;
+    bool durable;   /* the gate is down: on the disk before the opener goes on */
     bool drop_link; /* the opener needs a file with one name: our link goes before it is answered */
     struct pc_fh fh;
     bool done, adopted;
@@ -56,7 +57,8 @@ struct copy_job {
 
 struct pc_gate {
     int gate_group, ask_group, vault_group, main_event, thread_event;
-    pthread_t answerer, *copier;
+    pthread_t answerer, syncer, *copier;
+    bool has_syncer;
     uint32_t copiers;
     pid_t answerer_tid;
     uint64_t deadline_ns;
@@ -80,6 +82,9 @@ struct pc_gate {
     uint32_t touches;
     struct copy_job *job; /* ring of held_max jobs */
     uint32_t job_head, job_taken, job_tail;
+    pthread_cond_t sync_work;
+    uint32_t sync_wanted; /* volumes to be written out, a bit for each of pc_guard.volume */
+    int sync_volume[PC_VOLUMES_MAX];
     struct pc_gate_stats stats;
     uint64_t waited[WAIT_BUCKETS]; /* answers by log2 of their microseconds */
 
@@ -107,6 +112,14 @@ bool pc_gate_known_clean(struct pc_gate *q, pid_t tid, uint64_t now);
 
 /* The answering thread; arg: struct pc_gate. Returns NULL once q->stop is set. */
 void *pc_gate_answerer(void *arg);
+
+/* ---- gate_sync.c ---- */
+
+_Static_assert(PC_VOLUMES_MAX <= 32, "sync_wanted has a bit for each");
+/* The thread that writes volumes out; arg: struct pc_gate. Returns NULL once q->stop is set. */
+void *pc_gate_syncer(void *arg);
+/* What was copied on this volume so far is to be on the disk soon. Waits for nothing. Main thread. */
+void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v);
 
 /* ---- gate_copy.c ---- */
 

@@ -59,7 +59,11 @@ int pc_capture_fill(const struct pc_volume *v, int in, int out, uint64_t size, u
     int flags = fcntl(in, F_GETFL);
     if (flags >= 0) /* best effort: reading must not move the live file's atime */
         (void)fcntl(in, F_SETFL, flags | O_NOATIME);
-    return pack ? pc_content_pack(in, out, size) : pc_content_copy(in, out, size);
+    if (pack)
+        return pc_content_pack(in, out, size);
+    int r = pc_content_copy(in, out, size);
+    rec->has_data = r == 0 && pc_content_data(out, size, &rec->data) == 0;
+    return r;
 }
 
 /* One object with this record; content from fd when fill says so. Evicts and tries again when the disk is full. */

@@ -10,7 +10,12 @@ int pc_content_clone(int in, int out);
 /* Copies the first `size` bytes into the empty file out, keeping holes. 0 or -errno; PC_E_CHANGED: in became shorter.
  */
 int pc_content_copy(int in, int out, uint64_t size);
-/* The same through a zstd stream. */
+/*
+ * How much of the first `size` bytes is data, not hole, as the file system tells now: of a file whose size reached the disk and
+ * whose data did not it is less than was written. 0 or -errno.
+ */
+int pc_content_data(int fd, uint64_t size, uint64_t *out);
+/* Copies as pc_content_copy does, through a zstd stream, which has a checksum. */
 int pc_content_pack(int in, int out, uint64_t size);
 /* Reverse; runs of zeros become holes. PC_E_CORRUPT when the stream is damaged or not exactly `size` bytes long. */
 int pc_content_unpack(int in, int out, uint64_t size);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Read-only view of a finished temporary file: nobody may write through what we hand out. */
 static int reopen_readonly(int fd)
@@ -78,6 +79,21 @@ static int open_length(struct pc_store *s, const struct pc_volume *v, const stru
     return prefix_of(s, v, in, ver->size);
 }
 
+/* A copy whose data had not reached the disk when the power failed: its size may be right all the same. */
+static int check_whole(const struct pc_volume *v, int fd, const struct pc_ver *ver)
+{
+    _record_free_ struct pc_record rec;
+    pc_record_init(&rec);
+    uint64_t data;
+    int r = pc_object_read_record(v, fd, PC_AREA_OBJECTS, ver->object, &rec);
+    if (r < 0 || !rec.has_data)
+        return 0; /* its record is gone: nothing to compare with */
+    r = pc_content_data(fd, ver->size, &data);
+    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0) /* whoever asked for it reads from the beginning */
+        r = -errno;
+    return r < 0 ? r : data < rec.data ? PC_E_CORRUPT : 0;
+}
+
 int pc_store_open_version(struct pc_store *s, uint64_t version)
 {
     struct pc_ver ver;
@@ -105,5 +121,7 @@ int pc_store_open_version(struct pc_store *s, uint64_t version)
         r = PC_E_NOTFOUND;
     if (r == 0 && m.size != ver.size)
         r = PC_E_CORRUPT;
+    if (r == 0 && ver.how == PC_HOW_COPY)
+        r = check_whole(v, fd, &ver);
     return r < 0 ? r : TAKE_FD(fd);
 }

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int copy_object(struct pc_store *s, const struct pc_volume *v, int fd, struct pc_record *rec, uint64_t *id)
 {
@@ -57,6 +58,28 @@ int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct p
     int r = v ? copy_now(s, v, fd, how, out) : PC_E_NOTFOUND;
     pthread_rwlock_unlock(&s->lock);
     return r;
+}
+
+int pc_vault_sync_copy(struct pc_store *s, int vol, const struct pc_vault_copy *copy)
+{
+    if (copy->how == PC_HOW_LENGTH)
+        return 0; /* no object: the content is where it was */
+    pthread_rwlock_rdlock(&s->lock);
+    const struct pc_volume *v = pc_volume_get(s, vol);
+    _close_ int fd = v ? pc_object_open(v, PC_AREA_OBJECTS, copy->object) : PC_E_NOTFOUND;
+    pthread_rwlock_unlock(&s->lock);
+    int r = fd < 0 ? fd : 0;
+    return r == 0 && fsync(fd) < 0 ? -errno : r;
+}
+
+int pc_vault_sync(struct pc_store *s, int vol)
+{
+    pthread_rwlock_rdlock(&s->lock);
+    const struct pc_volume *v = pc_volume_get(s, vol);
+    _close_ int fd = v ? fcntl(v->vault_fd, F_DUPFD_CLOEXEC, 0) : PC_E_NOTFOUND;
+    int r = !v ? PC_E_NOTFOUND : fd < 0 ? -errno : 0;
+    pthread_rwlock_unlock(&s->lock); /* not held while the disk works: a volume that goes must not wait for it */
+    return r == 0 && syncfs(fd) < 0 ? -errno : r;
 }
 
 void pc_store_copy_failed(struct pc_store *s, int vol, int err)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const char magic[4] = {'P', 'C', 'R', '1'};
-enum { FLAG_PACKED = 1 };
+enum { FLAG_PACKED = 1, FLAG_DATA = 2 };
 
 void pc_meta_init(struct pc_meta *m)
 {
@@ -172,7 +172,7 @@ static int take_text(struct pc_cur *c, char *out, size_t cap)
 
 int pc_record_encode(const struct pc_record *r, struct pc_buf *out)
 {
-    uint8_t head[2] = {r->how, r->packed ? FLAG_PACKED : 0};
+    uint8_t head[2] = {r->how, (uint8_t)((r->packed ? FLAG_PACKED : 0) | (r->has_data ? FLAG_DATA : 0))};
     pc_buf_add(out, magic, sizeof magic);
     pc_buf_add(out, head, sizeof head);
     pc_buf_add_u64(out, r->time_ns);
@@ -181,7 +181,8 @@ int pc_record_encode(const struct pc_record *r, struct pc_buf *out)
     add_fh(out, &r->parent);
     add_text(out, r->name);
     add_text(out, r->path);
-    return pc_meta_encode(&r->meta, out);
+    int e = pc_meta_encode(&r->meta, out);
+    return e == 0 && r->has_data ? pc_buf_add_u64(out, r->data) : e;
 }
 
 static int decode_places(struct pc_cur *c, struct pc_record *r)
@@ -208,12 +209,14 @@ int pc_record_decode(const void *data, size_t len, struct pc_record *r)
     r->how = pc_cur_u8(&c);
     uint8_t flags = pc_cur_u8(&c);
     r->packed = flags & FLAG_PACKED;
+    r->has_data = flags & FLAG_DATA;
     r->time_ns = pc_cur_u64(&c);
     r->actor = pc_cur_u64(&c);
-    if (c.failed || (flags & ~FLAG_PACKED) || r->how == 0 || r->how > 6)
+    if (c.failed || (flags & ~(FLAG_PACKED | FLAG_DATA)) || r->how == 0 || r->how > 6)
         return PC_E_SYNTAX;
     int e = decode_places(&c, r);
     if (e == 0)
         e = pc_meta_decode(&c, &r->meta);
+    r->data = r->has_data && e == 0 ? pc_cur_u64(&c) : 0;
     return e == 0 ? pc_cur_end(&c) : e;
 }

@@ -121,6 +121,10 @@ int pc_store_open_version(struct pc_store *s, uint64_t version);
  */
 struct pc_vault_copy { uint64_t object; uint8_t how; uint64_t size; int64_t mtime_ns, ctime_ns; };
 int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out);
+/* Waits until such a copy, with its name, is on the disk. Any thread. 0, PC_E_NOTFOUND or -errno. */
+int pc_vault_sync_copy(struct pc_store *s, int vol, const struct pc_vault_copy *copy);
+/* Waits until all that is in the volume's vault, and on its file system, is on the disk: it may take seconds. Any thread. 0 or -errno. */
+int pc_vault_sync(struct pc_store *s, int vol);
 /*
  * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on a link alone, is
  * of 1 to max_size bytes and was preserved before before_ns (CLOCK_REALTIME). 1: *out is it; 2: none among the rows looked

@@ -50,8 +50,8 @@ def check(condition, text, *words):
 class Guard(host.Guard):
     """A guard with settings of its own, and with a worker that may be replaced under us."""
 
-    def __init__(self, bench, protect, settings=None, limit=None):
-        self.bench, self.state, self.env = bench, os.path.join(bench.dir, "state"), bench.environment()
+    def __init__(self, bench, protect, settings=None, limit=None, state=None):
+        self.bench, self.state, self.env = bench, state or os.path.join(bench.dir, "state"), bench.environment()
         self.config = os.path.join(bench.dir, "portcullis.conf")
         os.makedirs(self.state, mode=0o700, exist_ok=True)
         self.configure(settings or "")

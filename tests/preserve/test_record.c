@@ -27,6 +27,8 @@ static void sample(struct pc_record *r)
     pc_record_init(r);
     r->how = 1;
     r->packed = true;
+    r->has_data = true;
+    r->data = 1ULL << 39;
     r->time_ns = 123456789;
     r->actor = 42;
     pc_fh_set(&r->fh, 0x81, "handle bytes", 12);
@@ -61,7 +63,8 @@ static void there_and_back(void **state)
     pc_record_init(&got);
     assert_int_equal(pc_record_decode(b.data, b.len, &got), 0);
     assert_int_equal(got.how, want.how);
-    assert_true(got.packed);
+    assert_true(got.packed && got.has_data);
+    assert_int_equal(got.data, want.data);
     assert_true(pc_fh_equal(&got.fh, &want.fh) && pc_fh_equal(&got.parent, &want.parent));
     assert_string_equal(got.name, want.name);
     assert_string_equal(got.path, want.path);
