@@ -44,6 +44,12 @@ class Host:
         guard.wait_quiet()
         return guard
 
+    def quiet_moment(self):
+        """All is on the disk and nothing happens: a time to go back to."""
+        os.sync()
+        time.sleep(1.1)
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
     def cut(self, guard):
         fd = os.open(self.bench.mount, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.ioctl(fd, GOINGDOWN, NO_LOG_FLUSH.to_bytes(4, "little"))
@@ -65,8 +71,11 @@ class Host:
         return child
 
 
-def come_back(bench, guard, before):
-    """Incidents are ended and rolled back; what no incident knows is restored file by file. (restored singly, paths said to be lost)"""
+def come_back(bench, guard, before, at):
+    """
+    Incidents are ended and rolled back; what no incident knows is restored file by file, as of a time before the attack where the newest version is
+    what the attacker had written already. (restored singly, paths said to be lost)
+    """
     for incident in guard.incidents():
         guard.command("end", str(incident["id"]))
         guard.command("rollback", str(incident["id"]))
@@ -79,35 +88,39 @@ def come_back(bench, guard, before):
             lost.append(path)
         single += status == 0
     now = bench.look()
+    for path in [p for p, row in before.items() if p not in lost and row.get("sha256") != now.get(p, {}).get("sha256")]:
+        status, text = guard.command("restore", os.path.join(bench.tree, path), "--at", at)
+        if status:
+            lost.append(path)
+    now = bench.look()
     wrong = [p for p, row in before.items() if p not in lost and row.get("sha256") != now.get(p, {}).get("sha256")]
     check(not wrong, "said to be back, and other content: %s", wrong)
     return single, lost
 
 
-def prepared(bench, folders):
-    paths = [p for n in range(folders) for p in files.make(os.path.join(os.fsencode(bench.tree), b"%d" % n), n)]
+def prepared(bench, name, folders):
+    """Fresh files, so that no version of them is of an earlier round; (their paths, what they are)."""
+    paths = [p for n in range(folders) for p in files.make(os.path.join(os.fsencode(bench.tree), b"%s-%d" % (name, n)), n)]
     os.sync()
-    return [p for p in paths if os.path.isfile(p)], bench.look()
+    return [p for p in paths if os.path.isfile(p)], {p: row for p, row in bench.look().items() if p.startswith(name.decode())}
 
 
 def rounds(bench, settings, seed, longest):
-    """The power fails at a random moment of an attack, some times over, each on what the time before left."""
+    """The power fails at a random moment of an attack, some times over."""
     rng, told, gone = random.Random(seed), [], 0
     host = Host(bench)
-    paths, before = prepared(bench, 6)
-    for _ in range(4):
+    for number in range(4):
+        paths, before = prepared(bench, b"round%d" % number, 6)
         guard = host.boot(settings)
-        os.sync()
+        at = host.quiet_moment()
         host.attack(paths)
         time.sleep(rng.uniform(0.02, longest))
         host.cut(guard)
         damaged = rig.judge.damage(before, bench.look())["damaged"]
         guard = host.boot()
-        single, lost = come_back(bench, guard, before)
+        single, lost = come_back(bench, guard, before, at)
         # A clone is in the journal before what is written after it. A copy is on the disk only from the first evidence on.
         check(len(lost) <= (0 if bench.fs == "xfs" else 3), "%d of %d damaged files are lost: %s", len(lost), damaged, lost[:5])
-        for path in lost:
-            before.pop(path)
         gone += len(lost)
         guard.stop()
         told.append("%d damaged, %d restored singly, %d lost" % (damaged, single, len(lost)))
@@ -130,9 +143,9 @@ def in_an_attack_that_nothing_stops(bench):
 def in_a_rollback(bench):
     """The incident may be forgotten or half rolled back: everything still comes back."""
     host = Host(bench)
-    paths, before = prepared(bench, 6)
+    paths, before = prepared(bench, b"rollback", 6)
     guard = host.boot("[judge]\nmin-files = 40\nconvict-score = 50\n[action]\ngate = no\n")
-    os.sync()
+    at = host.quiet_moment()
     host.attack(paths)
     incident = guard.wait_incident()
     guard.command("end", str(incident["id"]))
@@ -142,7 +155,7 @@ def in_a_rollback(bench):
     host.cut(guard)
     rollback.wait(20)
     guard = host.boot()
-    single, lost = come_back(bench, guard, before)
+    single, lost = come_back(bench, guard, before, at)
     check(not lost, "lost: %s", lost)
     return "%d restored singly" % single
 

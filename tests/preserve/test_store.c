@@ -606,13 +606,8 @@ static int all_tests(void)
         T(change_has_an_author), T(process_numbers_are_used_once),
         T(what_a_process_did_in_an_earlier_run),
         T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
-<<<<<<< HEAD
         T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(undecided_versions_outlive_the_budget), T(history_lists_versions),
-        T(vault_is_closed_to_others), T(read_only_is_said_not_fatal),
-=======
-        T(open_incidents_pin_their_pre_images), T(a_flood_evicts_its_own_first), T(history_lists_versions),
         T(vault_is_closed_to_others), T(a_copy_without_its_data_is_no_version), T(read_only_is_said_not_fatal),
->>>>>>> 0ba4489 (preserve, agent: copies survive a power failure in an attack, and half ones are told)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
