@@ -33,6 +33,7 @@ class Package(unittest.TestCase):
         cls.addClassCleanup(cls.image.close)
         cls.image.truncate(IMAGE_BYTES)
         subprocess.run(["mkfs.xfs", "-q", cls.image.name], check=True)
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         # From outside: the machine has no loop devices. The mount is in its namespace alone and ends with it.
         os.makedirs(cls.machine.path("/srv/files"))
         cls.outside("mount", "-o", "loop", cls.image.name, os.path.join(cls.machine.dir, "root/srv/files"))
@@ -83,14 +84,29 @@ class Package(unittest.TestCase):
         self.machine.must("portcullis", "rollback", number)
         self.machine.must("portcullis", "drill", "--report", "/run/drill", "--verify")
 
-    def test_3_upgrade_goes_on_guarding(self):
+    def test_3_server_under_its_unit(self):
+        """Made by root for its user, on loopback; the unit's own confinement and the program's together still let it serve."""
+        self.machine.must("portcullis-server", "init", "--state", "/var/lib/portcullis-server", "--tenant", "city", "--listen", "127.0.0.1:7443", "--link",
+                          "127.0.0.1:7444", "--name", "127.0.0.1", "--user", "portcullis-server")
+        self.machine.must("systemctl", "start", "portcullis-server")
+        self.eventually("it serves", lambda: self.health().get("status") == "ok")
+        self.assertTrue(all(self.health()["confined"].values()), self.health())
+        self.assertEqual(self.machine.must("ps", "-o", "user:20=", "-C", "portcullis-serve").split(), ["portcullis-server"])
+        self.machine.must("portcullis-server", "enroll-token", "--state", "/var/lib/portcullis-server")
+        self.assertEqual(self.unit("portcullis-server", "NRestarts"), "0")
+
+    def health(self):
+        done = self.machine.run("curl", "-s", "--cacert", "/var/lib/portcullis-server/ca.pem", "https://127.0.0.1:7443/healthz")
+        return json.loads(done.stdout) if done.stdout.startswith("{") else {}
+
+    def test_4_upgrade_goes_on_guarding(self):
         before = self.unit("portcullisd", "MainPID")
         self.machine.must("dpkg", "-i", self.deb)
         self.eventually("it guards again", lambda: (self.status() or {}).get("active"))
         self.assertNotEqual(self.unit("portcullisd", "MainPID"), before)
         self.assertEqual(self.unit("portcullis-host", "ActiveState"), "inactive")
 
-    def test_4_removal_leaves_what_was_preserved(self):
+    def test_5_removal_leaves_what_was_preserved(self):
         self.machine.must("dpkg", "--purge", "portcullis")
         self.assertEqual(self.machine.run("systemctl", "is-active", "portcullisd").returncode != 0, True)
         self.assertEqual(self.machine.run("pgrep", "-x", "portcullisd").stdout, "")

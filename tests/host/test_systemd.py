@@ -103,7 +103,7 @@ class Case(test_link.Case):
 
 class Units(Case):
     def test_they_are_what_systemd_wants(self):
-        for unit in ("portcullisd.service", "portcullis-host.service"):
+        for unit in ("portcullisd.service", "portcullis-host.service", "portcullis-server.service"):
             done = self.machine.run("systemd-analyze", "verify", "--man=no", self.unit(unit, "FragmentPath"))
             said = [line for line in done.stderr.splitlines() if "portcullis" in line]
             self.assertEqual((done.returncode, said), (0, []))
