@@ -17,7 +17,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "host"))
-from fleet import Fleet, HostKey, b64, moment, sha256  # noqa: E402
+from fleet import Fleet, HostKey, Log, b64, moment, sha256  # noqa: E402,F401
 
 TOKEN = "pct_test-token"
 
