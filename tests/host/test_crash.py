@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """The runner is killed at any moment, its disk fills up, its clock is wrong: nothing runs twice, nothing accepted is lost, nothing is said that is not so."""
-import base64
 import os
 import random
-import shutil
 import subprocess
 import time
 import unittest

@@ -4,7 +4,6 @@ import base64
 import ctypes
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time

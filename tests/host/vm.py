@@ -7,7 +7,6 @@ import glob
 import os
 import shutil
 import subprocess
-import time
 
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "udev", "kmod", "nftables", "iproute2", "procps", "python3-minimal", "openssh-client", "libjansson4", "libcurl4",
             "libsqlite3-0", "libseccomp2", "libinih1", "libzstd1", "libcap-ng0", "libsystemd0", "libssl3", "libnftables1", "zlib1g", "liblzma5")

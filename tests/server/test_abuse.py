@@ -8,7 +8,6 @@ import socket
 import ssl
 import struct
 import sys
-import time
 import unittest
 
 import fleet
