@@ -4,6 +4,7 @@
  */
 #include "agent/clients.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
@@ -37,26 +38,19 @@ static int apply(const struct pc_blocked *b, char *why, size_t cap)
     return pc_nft_block(list, b->n, why, cap);
 }
 
-static int write_lines(int fd, const struct pc_blocked *b)
-{
-    int r = 0;
-    for (uint32_t i = 0; r == 0 && i < b->n; i++) {
-        char line[LINE_MAX_BYTES];
-        int n = snprintf(line, sizeof line, "%" PRIu64 " %s %u\n", b->entry[i].incident, b->entry[i].peer.address, b->entry[i].peer.port);
-        r = pc_write_all(fd, line, (size_t)n);
-    }
-    return r == 0 && fsync(fd) < 0 ? -errno : r;
-}
-
 static int save(const struct pc_guard *g)
 {
+    const struct pc_blocked *b = g->blocked;
+    _buf_free_ struct pc_buf text;
+    pc_buf_init(&text, PC_NFT_BLOCK_MAX * LINE_MAX_BYTES);
+    for (uint32_t i = 0; i < b->n; i++) /* a failed append shows in text.failed */
+        (void)pc_buf_addf(&text, "%" PRIu64 " %s %u\n", b->entry[i].incident, b->entry[i].peer.address, b->entry[i].peer.port);
+    if (text.failed)
+        return -ENOMEM;
     _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || (unlinkat(dir, FILE_NEW, 0) < 0 && errno != ENOENT))
         return -errno;
-    _close_ int fd = openat(dir, FILE_NEW, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    int r = write_lines(fd, g->blocked);
+    int r = pc_create_file_at(dir, FILE_NEW, text.data, text.len, 0600);
     if (r == 0 && (renameat(dir, FILE_NEW, dir, FILE_NAME) < 0 || fsync(dir) < 0))
         r = -errno;
     return r;
@@ -99,16 +93,18 @@ void pc_blocked_free(struct pc_guard *g)
     g->blocked = NULL;
 }
 
-int pc_blocked_add(struct pc_guard *g, uint64_t incident, const struct pc_peer *peer, char *why, size_t cap)
+int pc_blocked_add(struct pc_guard *g, uint64_t incident, const struct pc_peer *peers, uint32_t n, char *why, size_t cap)
 {
     struct pc_blocked *b = g->blocked;
-    snprintf(why, cap, "%u addresses are kept out already", (unsigned)PC_NFT_BLOCK_MAX);
-    if (!b || b->n == PC_NFT_BLOCK_MAX)
+    snprintf(why, cap, "%u addresses are the most that can be kept out", (unsigned)PC_NFT_BLOCK_MAX);
+    if (!b || n > PC_NFT_BLOCK_MAX - b->n)
         return PC_E_LIMIT;
-    b->entry[b->n++] = (struct entry){incident, *peer};
+    for (uint32_t i = 0; i < n; i++)
+        b->entry[b->n + i] = (struct entry){incident, peers[i]};
+    b->n += n;
     int r = enforce(g, why, cap);
     if (r < 0) { /* not in the kernel: then nowhere */
-        b->n--;
+        b->n -= n;
         (void)save(g); /* a failure was told */
     }
     return r;

@@ -2,8 +2,8 @@
  * Owns what is known of the clients of this host's file server (smbd): which process serves which address. The judge then counts what a client
  * does as the client's (core/judge.h: pc_judge_serve). Must not decide what becomes of one (stop.c, blocked.c).
  *
- * Looked at before the first act of a process is judged; and, once a process is known to be a file server, at each of its forks, so that a
- * connection that is over before its events are read has been seen.
+ * Who is a file server is looked at as the guard starts and at each exec; its children as soon as they are met (at their fork, or without a process
+ * connector as their first event is read), so that a connection that is over before its acts are judged has been seen; and before the first act.
  */
 #include "agent/clients.h"
 
@@ -74,7 +74,7 @@ static bool is_server(const struct pc_clients *c, pc_actor actor)
 {
     for (uint32_t i = 0; i < SERVERS_MAX; i++)
         if (c->server[i] == actor)
-            return actor != 0;
+            return actor != 0; /* 0: nobody, and an empty place */
     return false;
 }
 
@@ -89,7 +89,14 @@ static bool runs_server(const struct pc_guard *g, pid_t pid)
     return pid > 0 && strcmp(g->settings.share_server, "none") != 0 && pc_proc_runs(pid, g->settings.share_server);
 }
 
-/* False: it may still become known whom it serves. */
+/* The one that waits for clients: it runs the file server, its parent does not. One that became a daemon is a child of it. */
+static void meet_server(struct pc_guard *g, pc_actor actor, pid_t pid)
+{
+    if (runs_server(g, pid) && !runs_server(g, pc_judge_pid(g->judge, pc_judge_parent(g->judge, actor))))
+        remember_server(g->clients, actor);
+}
+
+/* False: its connection was not seen, and may be when it acts. */
 static bool look(struct pc_guard *g, pc_actor actor, pid_t pid)
 {
     struct pc_clients *c = g->clients;
@@ -114,18 +121,37 @@ static bool look(struct pc_guard *g, pc_actor actor, pid_t pid)
     return true;
 }
 
-void pc_clients_know(struct pc_guard *g, pid_t pid)
+/* At most twice for one process, at its fork and at its first act: a table of many connections is long to read, and each act would wait for it. */
+static void know(struct pc_guard *g, pid_t pid, bool acts)
 {
     pc_actor actor = pc_judge_actor_of(g->judge, pid);
     pc_actor *slot = &g->clients->looked[actor % LOOKED_SLOTS];
-    if (actor && *slot != actor && look(g, actor, pid))
+    if (!actor || *slot == actor)
+        return;
+    bool known = look(g, actor, pid);
+    if (known || acts)
         *slot = actor;
+    if (!known && acts)
+        pc_judge_lose(g->judge, pid);
+}
+
+void pc_clients_know(struct pc_guard *g, pid_t pid)
+{
+    know(g, pid, true);
+}
+
+void pc_clients_met(struct pc_guard *g, pid_t pid)
+{
+    meet_server(g, pc_judge_actor_of(g->judge, pid), pid);
+    if (g->clients->servers)
+        know(g, pid, false);
 }
 
 void pc_clients_forked(struct pc_guard *g, pid_t parent, pid_t child)
 {
-    if (g->clients->servers && is_server(g->clients, pc_judge_actor_of(g->judge, parent)))
-        pc_clients_know(g, child);
+    pc_actor actor = g->clients->servers ? pc_judge_actor_of(g->judge, parent) : 0;
+    if (is_server(g->clients, actor) || (actor && is_server(g->clients, pc_judge_parent(g->judge, actor))))
+        know(g, child, false);
 }
 
 const char *pc_clients_address(struct pc_guard *g, pid_t number)

@@ -79,6 +79,10 @@ static void identify(struct pc_guard *g, struct held *h)
 {
     pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
     h->pid = known_pid > 0 ? known_pid : h->tid;
+    if (!pc_judge_actor_of(g->judge, h->pid)) { /* it waits, so it lives: the best moment to learn whose child it is */
+        pc_guard_lineage(g);
+        pc_guard_know(g, h->pid);
+    }
     h->actor = pc_judge_actor_of(g->judge, h->pid);
     h->state = HELD_WAITING;
 }

@@ -84,6 +84,8 @@ static int see_process(void *arg, pid_t pid)
         seen(g, pid, p.ppid);
         if (p.kernel_thread)
             spare(g, pid);
+        else
+            pc_clients_met(g, pid);
     }
     return 0;
 }
@@ -102,6 +104,7 @@ static void lineage_event(void *arg, const struct pc_proc_event *e)
         pc_judge_exec(g->judge, e->pid, now);
         pc_tracer_lineage(g, PC_TRACE_EXEC, 0, e->pid, now);
         pc_acts_forget_process(g, pc_judge_actor_of(g->judge, e->pid));
+        pc_clients_met(g, e->pid);
         break;
     case PC_PROC_EXIT:
         pc_judge_exit(g->judge, e->pid, now);
@@ -150,11 +153,13 @@ static void beat(struct pc_guard *g)
     }
 }
 
-static void know_process(struct pc_guard *g, pid_t pid)
+void pc_guard_know(struct pc_guard *g, pid_t pid)
 {
     struct pc_procinfo p;
-    if (pid > 0 && !pc_judge_actor_of(g->judge, pid) && pc_proc_brief(pid, &p) == 0)
-        seen(g, pid, p.ppid);
+    if (pid <= 0 || pc_judge_actor_of(g->judge, pid) || pc_proc_brief(pid, &p) < 0)
+        return;
+    seen(g, pid, p.ppid);
+    pc_clients_met(g, pid);
 }
 
 static void handle_batch(struct pc_guard *g, size_t len)
@@ -163,7 +168,7 @@ static void handle_batch(struct pc_guard *g, size_t len)
     struct pc_fan_event e;
     pc_fan_iter_init(&it, g->event_buf, len);
     while (pc_fan_next(&it, &e)) {
-        know_process(g, e.pid);
+        pc_guard_know(g, e.pid);
         pc_acts_event(g, &e);
         beat(g);
     }

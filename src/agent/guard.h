@@ -131,6 +131,8 @@ void pc_guard_pump(struct pc_guard *g);
 void pc_guard_drain(struct pc_guard *g);
 /* Reads forks, execs and exits that wait. */
 void pc_guard_lineage(struct pc_guard *g);
+/* A process that no fork told of (there may be no process connector): its parent from /proc, while it lives. */
+void pc_guard_know(struct pc_guard *g, pid_t pid);
 /*
  * Urgent (a real-time priority) while looking at events, so that 256 busy attackers cannot keep the guard off the
  * processor; ordinary while preserving and walking, so that the guard does not keep others off it.

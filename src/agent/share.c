@@ -20,20 +20,20 @@ bool pc_share_is_client(const struct pc_guard *g, pc_actor root)
     return pc_judge_pid(g->judge, root) < 0;
 }
 
-static bool add_peer(struct pc_peer *list, int *n, const struct pc_peer *p)
+/* Once. At the bound the rest is not blocked, and each new connection of it is ended. */
+static void add_peer(struct pc_peer *list, uint32_t *n, const struct pc_peer *p)
 {
-    for (int i = 0; i < *n; i++)
+    for (uint32_t i = 0; i < *n; i++)
         if (list[i].port == p->port && strcmp(list[i].address, p->address) == 0)
-            return false;
+            return;
     if (*n < PEERS_MAX)
         list[(*n)++] = *p;
-    return true;
 }
 
 /* Where it came from, and from where else its open connections come (SMB's multichannel); here: all of it can be blocked. */
-static int peers_of(struct pc_guard *g, const struct pc_stopped *s, pc_actor root, struct pc_peer *list, bool *here)
+static uint32_t peers_of(struct pc_guard *g, const struct pc_stopped *s, pc_actor root, struct pc_peer *list, bool *here)
 {
-    int n = 0;
+    uint32_t n = 0;
     struct pc_peer found[PEERS_MAX];
     bool is_here = false;
     *here = pc_clients_find(g, pc_judge_pid(g->judge, root), &found[0], &is_here) && is_here;
@@ -53,7 +53,7 @@ static void keep_out(struct pc_guard *g, struct pc_stopped *s, pc_actor root)
 {
     struct pc_peer list[PEERS_MAX];
     bool here;
-    int n = peers_of(g, s, root, list, &here);
+    uint32_t n = peers_of(g, s, root, list, &here);
     char text[256], why[160] = "";
     if (!g->settings.share_block || !here) {
         snprintf(text, sizeof text, "%s: not blocked (%s); each new connection of it is ended instead", pc_clients_address(g, pc_judge_pid(g->judge, root)),
@@ -61,8 +61,8 @@ static void keep_out(struct pc_guard *g, struct pc_stopped *s, pc_actor root)
         pc_stopped_note(g, s->inc.id, text);
         return;
     }
-    for (int i = 0; i < n; i++) {
-        int r = pc_blocked_add(g, s->inc.id, &list[i], why, sizeof why);
+    int r = pc_blocked_add(g, s->inc.id, list, n, why, sizeof why);
+    for (uint32_t i = 0; i < n; i++) {
         if (r < 0)
             snprintf(text, sizeof text, "%s could not be kept from TCP port %u: %s; each new connection of it is ended instead", list[i].address,
                      list[i].port, why[0] ? why : pc_strerror(r));

@@ -409,6 +409,7 @@ void pc_stop_carry_out(struct pc_guard *g, struct pc_stopped *s, const char *fir
                  observe ? "observe mode" : "allow rule");
         return;
     }
+    pc_adopt_strays(g, s);
     pc_share_stop(g, s);
     if (pc_share_is_client(g, s->root[0]))
         pc_stopped_note(g, s->inc.id, "stopped: what served it has ended");

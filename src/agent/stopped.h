@@ -39,4 +39,6 @@ void pc_stop_carry_out(struct pc_guard *g, struct pc_stopped *s, const char *fir
 
 /* adopt.c: what a guard that was killed had recorded of its processes becomes the incident's. */
 void pc_adopt_earlier_acts(struct pc_guard *g, struct pc_stopped *s);
+/* The same with what was destroyed meanwhile by processes that nobody met before they ended. */
+void pc_adopt_strays(struct pc_guard *g, struct pc_stopped *s);
 #endif

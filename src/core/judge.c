@@ -108,6 +108,8 @@ pc_actor pc_judge_seen(struct pc_judge *j, pid_t pid, pid_t parent, uint64_t now
         s = pc_lineage_add(&j->lin, pid, up);
     else
         pc_lineage_adopt(&j->lin, s, up);
+    if (s)
+        j->lin.node[s].stray = false;
     return name_of(j, s);
 }
 
@@ -358,11 +360,22 @@ static enum pc_answer ask_for(uint8_t want)
     return want == PC_HAVE_FINDING ? PC_NEED_BOTH : want == PC_HAVE_BEFORE ? PC_NEED_BEFORE : PC_NEED_AFTER;
 }
 
+/* Who acts; when nobody has met it, it is a stray. */
+static uint32_t acting_slot(struct pc_judge *j, pid_t pid)
+{
+    uint32_t s = pc_lineage_by_pid(&j->lin, pid);
+    if (s)
+        return s;
+    s = pc_lineage_add(&j->lin, pid, 0);
+    j->lin.node[s].stray = pid > 0;
+    return s;
+}
+
 enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct pc_outcome *out)
 {
     pc_ledger_expire(&j->ledger, act->now_ns, j->policy.window_ns);
     pc_twins_expire(&j->twins, act->now_ns, j->policy.window_ns);
-    uint32_t actor = actor_slot(j, act->pid);
+    uint32_t actor = acting_slot(j, act->pid);
     struct pc_outcome o = {.actor = name_of(j, actor)};
     uint8_t want = wanted(j, act, actor, &o);
     if (want && act->facts)
@@ -403,6 +416,31 @@ uint32_t pc_judge_suspicion(const struct pc_judge *j, pc_actor actor)
 pc_actor pc_judge_suspect_root(const struct pc_judge *j, pc_actor actor)
 {
     return name_of(j, suspect(j, actor));
+}
+
+void pc_judge_lose(struct pc_judge *j, pid_t pid)
+{
+    uint32_t s = pc_lineage_by_pid(&j->lin, pid);
+    if (s)
+        j->lin.node[s].stray = true;
+}
+
+uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, uint64_t *since_ns)
+{
+    uint32_t n = 0;
+    uint64_t first = UINT64_MAX;
+    for (uint32_t s = 1; s <= j->lin.used && n < max; s++) {
+        struct pc_node *node = &j->lin.node[s];
+        if (!node->id || !node->stray || node->convicted || node->score < PC_DAMAGE_SCORE)
+            continue;
+        uint64_t since = pc_ledger_since(&j->ledger, s);
+        first = since < first ? since : first;
+        node->convicted = true;
+        out[n++] = node->id;
+    }
+    if (n)
+        *since_ns = first;
+    return n;
 }
 
 void pc_judge_absolve(struct pc_judge *j, pc_actor root)

@@ -148,6 +148,14 @@ enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct
 uint32_t pc_judge_suspicion(const struct pc_judge *j, pc_actor actor);
 /* The group (subtree root) that suspicion belongs to, so that co-operating workers share one allowance. */
 pc_actor pc_judge_suspect_root(const struct pc_judge *j, pc_actor actor);
+/* What this process is part of was not learnt in time (whom a file server's process served): from now on it is a stray. Nothing if it is not known. */
+void pc_judge_lose(struct pc_judge *j, pid_t pid);
+/*
+ * Strays that destroyed files within the window: processes that had ended before they could be looked up (never forked, never seen), as happens
+ * where there is no process connector; and those of pc_judge_lose. No verdict can name them; what they did at the time of an attack belongs to it.
+ * Each is told once. Up to max, and since when (as pc_act.now_ns; untouched when there is none). Returns how many.
+ */
+uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, uint64_t *since_ns);
 /* Forget the evidence of a subtree (after a release, or when a rolled-back incident is closed). */
 void pc_judge_absolve(struct pc_judge *j, pc_actor root);
 #endif

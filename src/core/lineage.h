@@ -31,6 +31,7 @@ struct pc_node {
     uint32_t spared;       /* living spared processes */
     uint8_t depth;
     bool alive, is_spared, convicted, queued;
+    bool stray; /* it acted, and whose it is was not learnt (judge.h: pc_judge_lose) */
 };
 
 struct pc_lineage {

@@ -17,7 +17,8 @@
 #define SOCKETS_MAX 64
 #define TABLE_BYTES_MAX (8u << 20)
 /* States of /proc/net/tcp, from the kernel's include/net/tcp_states.h. */
-#define TCP_IS_ESTABLISHED 1
+#define TCP_IS_SYN_SENT 2
+#define TCP_IS_CLOSED 7
 #define TCP_IS_LISTENING 10
 
 struct sockets {
@@ -95,7 +96,9 @@ static void take_row(struct reading *r, const char *line)
         return;
     if (row.state == TCP_IS_LISTENING)
         r->listened[row.local_port / 8] |= (uint8_t)(1u << row.local_port % 8);
-    if (row.state != TCP_IS_ESTABLISHED || r->n == SOCKETS_MAX || !is_ours(r->sockets, row.inode))
+    /* One that the client has closed already is its, too: what it sent last may be still to be done. */
+    bool connected = row.state != TCP_IS_LISTENING && row.state != TCP_IS_CLOSED && row.state != TCP_IS_SYN_SENT;
+    if (!connected || r->n == SOCKETS_MAX || !is_ours(r->sockets, row.inode))
         return;
     struct pc_peer *p = &r->found[r->n];
     p->port = (uint16_t)row.local_port;

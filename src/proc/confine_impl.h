@@ -4,10 +4,9 @@
 #include <seccomp.h>
 
 /*
- * What every program with a network needs: memory, threads, time, reading what is open, sockets of its own. Opening is
- * not among them, nor socket, clone and prctl, which go by their arguments. 0 or libseccomp's -errno.
+ * Loads a filter, for good: what every program with a network needs (memory, threads but no name spaces, time, reading what is open, sockets for local,
+ * IPv4, IPv6 and netlink, which getaddrinfo asks for our addresses; naming a thread), what allow() adds, and ENOSYS for the rest. Opening is for allow()
+ * to say. 0, libseccomp's -errno, or PC_E_UNSUPPORTED (no seccomp here).
  */
-int pc_confine_allow_common(scmp_filter_ctx ctx);
-/* socket for local, IPv4, IPv6 and netlink (getaddrinfo asks which addresses we have); threads, but no name spaces; naming a thread. The same. */
-int pc_confine_allow_bounded(scmp_filter_ctx ctx);
+int pc_confine_load(int (*allow)(scmp_filter_ctx ctx));
 #endif

@@ -55,7 +55,7 @@ static const int plain_calls[] = {
     SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
 };
 
-int pc_confine_allow_common(scmp_filter_ctx ctx)
+static int allow_common(scmp_filter_ctx ctx)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(plain_calls); i++) {
         int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, plain_calls[i], 0);
@@ -65,7 +65,7 @@ int pc_confine_allow_common(scmp_filter_ctx ctx)
     return 0;
 }
 
-int pc_confine_allow_bounded(scmp_filter_ctx ctx)
+static int allow_bounded(scmp_filter_ctx ctx)
 {
     static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}; /* netlink: getaddrinfo asks which addresses we have */
     int r = 0;
@@ -77,6 +77,22 @@ int pc_confine_allow_bounded(scmp_filter_ctx ctx)
     /* PR_SET_NAME: libc names the resolver's thread. */
     if (r == 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+    return r;
+}
+
+int pc_confine_load(int (*allow)(scmp_filter_ctx ctx))
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    if (!ctx)
+        return PC_E_UNSUPPORTED;
+    int r = allow_common(ctx);
+    if (r == 0)
+        r = allow_bounded(ctx);
+    if (r == 0)
+        r = allow(ctx);
+    if (r == 0)
+        r = seccomp_load(ctx);
+    seccomp_release(ctx);
     return r;
 }
 
@@ -94,16 +110,5 @@ int pc_confine_link(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
-    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    if (!ctx)
-        return PC_E_UNSUPPORTED;
-    int r = pc_confine_allow_common(ctx);
-    if (r == 0)
-        r = pc_confine_allow_bounded(ctx);
-    if (r == 0)
-        r = allow_reading(ctx);
-    if (r == 0)
-        r = seccomp_load(ctx);
-    seccomp_release(ctx);
-    return r;
+    return pc_confine_load(allow_reading);
 }

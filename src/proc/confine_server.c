@@ -51,22 +51,6 @@ static int allow_files(scmp_filter_ctx ctx)
     return r;
 }
 
-static int filter(void)
-{
-    scmp_filter_ctx ctx = SANITIZED ? NULL : seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    if (!ctx)
-        return PC_E_UNSUPPORTED;
-    int r = pc_confine_allow_common(ctx);
-    if (r == 0)
-        r = pc_confine_allow_bounded(ctx);
-    if (r == 0)
-        r = allow_files(ctx);
-    if (r == 0)
-        r = seccomp_load(ctx);
-    seccomp_release(ctx);
-    return r;
-}
-
 int pc_confine_server(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -77,7 +61,7 @@ int pc_confine_server(void)
     capng_clear(CAPNG_SELECT_BOTH);
     if (capng_apply(bounding ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) < 0)
         return -EPERM;
-    return filter();
+    return SANITIZED ? PC_E_UNSUPPORTED : pc_confine_load(allow_files);
 }
 
 /* The number behind a line's name, or -1. */

@@ -292,6 +292,26 @@ static void do_root(struct story *s, char **w)
     n->actor = pc_judge_seen(judge(s), n->pid, 0, s->now_ns);
 }
 
+/* A process that the judge is not told of: it only acts. */
+static void do_stray(struct story *s, char **w)
+{
+    need(s, w, 1);
+    add_name(s, w[1]);
+}
+
+static void do_lose(struct story *s, char **w)
+{
+    need(s, w, 1);
+    pc_judge_lose(judge(s), process(s, w[1])->pid);
+}
+
+static void do_seen(struct story *s, char **w)
+{
+    need(s, w, 2);
+    struct named *n = process(s, w[2]);
+    n->actor = pc_judge_seen(judge(s), n->pid, process(s, w[1])->pid, s->now_ns);
+}
+
 static void do_fork(struct story *s, char **w)
 {
     need(s, w, 2);
@@ -457,6 +477,18 @@ static void expect_bulk(struct story *s, char **w)
         fail(s, "bulk deletions %s", s->last.bulk_root ? "are told of, of another or at all" : "are not told of");
 }
 
+static void expect_strays(struct story *s, char **w)
+{
+    pc_actor stray[8];
+    uint64_t since_ns = 0;
+    uint32_t n = pc_judge_take_strays(judge(s), stray, 8, &since_ns), want = 0;
+    for (; w[want] && strcmp(w[want], "none") != 0; want++)
+        if (want >= n || pc_judge_pid(s->judge, stray[want]) != process(s, w[want])->pid)
+            fail(s, "%s is not among the strays, in the order of their first acts", w[want]);
+    if (n != want || (n && since_ns > s->now_ns))
+        fail(s, "%u strays", n);
+}
+
 static void expect_suspicion(struct story *s, char **w)
 {
     if (!w[0] || !w[1])
@@ -480,7 +512,8 @@ static void do_expect(struct story *s, char **w)
         const char *word;
         void (*check)(struct story *, char **);
     } checks[] = {{"verdict", expect_verdict}, {"score", expect_score}, {"gate", expect_gate},
-                  {"suspicion", expect_suspicion}, {"bulk", expect_bulk}, {"evidence", expect_evidence}};
+                  {"suspicion", expect_suspicion}, {"bulk", expect_bulk}, {"evidence", expect_evidence},
+                  {"strays", expect_strays}};
     for (size_t i = 0; w[1] && i < PC_ARRAY_SIZE(checks); i++)
         if (strcmp(w[1], checks[i].word) == 0) {
             checks[i].check(s, w + 2);
@@ -492,11 +525,11 @@ static void do_expect(struct story *s, char **w)
 static const struct {
     const char *word;
     void (*run)(struct story *, char **);
-} statements[] = {{"root", do_root},     {"fork", do_fork},       {"exit", do_exit},       {"exec", do_exec},
+} statements[] = {{"root", do_root},     {"stray", do_stray},    {"fork", do_fork},       {"exit", do_exit},       {"exec", do_exec},
                   {"spare", do_spare},   {"wait", do_wait},       {"absolve", do_absolve}, {"modify", do_modify},
                   {"replace", do_modify}, {"create", do_create},  {"delete", do_delete},   {"rename", do_touch},
                   {"meta", do_touch},    {"decoy", do_touch},     {"vault", do_touch},     {"policy", do_policy},
-                  {"serve", do_serve},   {"expect", do_expect}};
+                  {"serve", do_serve},   {"seen", do_seen},     {"lose", do_lose},     {"expect", do_expect}};
 
 /* --- reading and running ------------------------------------------------------------------------------------------ */
 

@@ -1,19 +1,14 @@
 #!/usr/bin/python3
 """Files destroyed from another machine, through Samba's file server: the client is stopped, the share stays up for the others."""
-import ctypes
 import os
 import shutil
 import subprocess
-
-
 
 import rig
 from rig import check, eventually
 
 SMBD = "/usr/sbin/smbd"
 SERVER, SERVER6 = "10.78.0.1", "fd78::1"
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
 CONF = """[global]
   server role = standalone server
   smb ports = 445
@@ -78,8 +73,13 @@ class Machine:
         worked, text = self.client(*["get " + name for name in names])
         check(worked, "%s fetches: %s", self.address, text[-600:])
 
+    def overwrite(self, names):
+        """What ransomware does from a PC: all fetched files are encrypted here, and written back in place over one connection."""
+        for name in names:
+            self.encrypt(name)
+        self.client(*["put %s.enc %s" % (name, name) for name in names], seconds=60)
+
     def encrypt(self, name):
-        """What ransomware does from a PC: fetches, encrypts here, writes it back in place. Three files and more in one command."""
         must("openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "1", "-pass", "pass:x", "-in", os.path.join(self.dir, name), "-out",
              os.path.join(self.dir, name + ".enc"), env=self.share.bench.environment())
 
@@ -93,8 +93,7 @@ class Share:
                 raise rig.Skip("%s is not installed" % program)
         self.bench, self.spaces, self.dir = bench, [], os.path.join(bench.scratch, "samba")
         self.outer = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        if LIBC.unshare(CLONE_NEWNET) != 0:
-            raise rig.Skip("no network namespaces here")
+        rig.leave_network()
         self.inner = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         must("ip", "link", "add", "br0", "type", "bridge")
         must("ip", "addr", "add", SERVER + "/24", "dev", "br0")
@@ -108,11 +107,11 @@ class Share:
 
     def start_guard_outside(self, settings=None):
         """A guard in the machine's own network namespace: it has the process connector, and cannot block in the server's one."""
-        LIBC.setns(self.outer, CLONE_NEWNET)
+        rig.LIBC.setns(self.outer, rig.CLONE_NEWNET)
         try:
             return self.bench.start_guard(settings)
         finally:
-            LIBC.setns(self.inner, CLONE_NEWNET)
+            rig.LIBC.setns(self.inner, rig.CLONE_NEWNET)
 
     def __enter__(self):
         with open(os.path.join(self.dir, "out"), "wb") as out:
@@ -173,9 +172,7 @@ def one_connection(bench):
         bad = share.machines[0]
         bad.fetch(names)
         before = bench.look()
-        for name in names:
-            bad.encrypt(name)
-        bad.client(*["put %s.enc %s" % (name, name) for name in names], seconds=60)
+        bad.overwrite(names)
         return "%d damaged" % check_stopped(bench, guard, share, before)
 
 
@@ -190,9 +187,7 @@ def over_ipv6(bench):
         bad.to, bad.address = SERVER6, "fd78::2"
         bad.fetch(names)
         before = bench.look()
-        for name in names:
-            bad.encrypt(name)
-        bad.client(*["put %s.enc %s" % (name, name) for name in names], seconds=60)
+        bad.overwrite(names)
         return "%d damaged" % check_stopped(bench, guard, share, before)
 
 
@@ -223,9 +218,7 @@ def kept_out_over_a_restart(bench):
         guard.wait_quiet()
         bad, good = share.machines
         bad.fetch(names)
-        for name in names:
-            bad.encrypt(name)
-        bad.client(*["put %s.enc %s" % (name, name) for name in names], seconds=60)
+        bad.overwrite(names)
         incident = guard.wait_incident()
         guard.stop()
         must("nft", "delete", "table", "inet", "portcullis_share", env=bench.environment())  # as a reboot does
@@ -243,9 +236,7 @@ def ended_each_time(bench, share, guard, names, why):
     bad, good = share.machines
     bad.fetch(names)
     before = bench.look()
-    for name in names:
-        bad.encrypt(name)
-    bad.client(*["put %s.enc %s" % (name, name) for name in names], seconds=60)
+    bad.overwrite(names)
     incident = guard.wait_incident()
     for name in names[8:]:
         bad.client("put %s.enc %s" % (name, name), seconds=8)
