@@ -68,7 +68,7 @@ const struct pc_cli_command pc_fleet_commands[] = {
                  {"--wait", "SECONDS", "for answers (15)"}},
      .run = pc_cmd_look},
     {.name = "log verify", .words = "", .brief = "the whole log, against your trust file, your pins and what you verified before", .fleet = true,
-     .options = {{"--log-only", NULL, "do not ask for the approvals of each order (needs no token)"}},
+     .options = {{"--log-only", NULL, "ask for nothing beside the log itself (needs no token)"}},
      .run = pc_cmd_log_verify},
     {.name = "log witness", .words = "", .brief = "cosign the log's checkpoints, each only when it continues the last", .fleet = true,
      .options = {{"--key", "FILE", "the witness's key; FILE.checkpoint is what it signed last"},

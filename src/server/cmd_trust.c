@@ -7,11 +7,11 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "server/logged.h"
 #include "server/options.h"
 #include "server/policy.h"
 #include "server/state.h"
 #include "server/writer.h"
-#include "trust/entry.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -32,14 +32,9 @@ struct install {
 static int install_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
     struct install *i = (struct install *)job;
-    _free_ char *entry = NULL;
-    size_t len;
-    uint64_t index;
     int ret = pc_server_policy_put_trust(s, &i->e, i->why, sizeof i->why);
     if (ret == 0)
-        ret = pc_entry_owners(i->tenant, "trust", &i->e, pc_log_time(log), &entry, &len);
-    if (ret == 0)
-        ret = pc_log_add(log, entry, len, NULL, NULL, &index);
+        ret = pc_logged_owners(log, i->tenant, "trust", &i->e);
     return ret < 0 ? ret : s->ops->notify(s, "policy trust");
 }
 

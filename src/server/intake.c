@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "server/api.h"
-#include "trust/entry.h"
+#include "server/logged.h"
 #include "trust/json.h"
 
 #include <errno.h>
@@ -139,12 +139,8 @@ static int tell_ready(const struct order_job *j, struct pc_log_batch *log)
 static int make_ready(struct order_job *j, struct pc_store *s, struct pc_log_batch *log, const struct pc_envelope *all)
 {
     bool stop = j->b.order.class_ == PC_CLASS_S;
-    _free_ char *entry = NULL;
-    size_t len;
     uint64_t index;
-    int ret = pc_entry_order(&j->b.order, all, pc_log_time(log), &entry, &len);
-    if (ret == 0)
-        ret = pc_log_add(log, entry, len, j->b.e.sha256, stop ? "stop" : "order", &index);
+    int ret = pc_logged_order(log, &j->b.order, all, &index);
     if (ret == 0)
         ret = s->ops->order_state(s, j->b.e.sha256, "waiting", "ready", index);
     if (ret == 0 && !stop)
@@ -426,14 +422,9 @@ struct owners_job {
 static int owners_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
     struct owners_job *j = (struct owners_job *)job;
-    _free_ char *entry = NULL;
-    size_t len;
-    uint64_t index;
     int ret = j->put(s, &j->e, j->why, sizeof j->why);
     if (ret == 0)
-        ret = pc_entry_owners(j->server->state->settings.tenant, j->entry, &j->e, pc_log_time(log), &entry, &len);
-    if (ret == 0)
-        ret = pc_log_add(log, entry, len, NULL, NULL, &index);
+        ret = pc_logged_owners(log, j->server->state->settings.tenant, j->entry, &j->e);
     return ret < 0 ? ret : pc_log_tell(log, "policy", j->entry);
 }
 

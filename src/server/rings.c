@@ -84,6 +84,7 @@ struct tally {
     int64_t newest;
     uint8_t (*hash)[32];
     struct pc_buf frame;
+    struct pc_entry_halt halt; /* what counts against the ring */
 };
 
 static int add_place_of(struct tally *t, int64_t position)
@@ -111,6 +112,8 @@ static int tally_one(void *ctx, const char *host_id, struct pc_store_blob envelo
         if (r.soaked > t->newest)
             t->newest = r.soaked;
         pc_unhex(e.sha256, t->hash[t->reports], 32);
+        if ((strcmp(r.outcome, "ok") != 0 || r.incidents) && t->halt.n < PC_HALT_REPORTS_MAX)
+            memcpy(t->halt.because[t->halt.n++], t->hash[t->reports], 32);
         pc_buf_addf(&t->frame, "%s{\"envelope\":", t->reports ? "," : "");
         pc_buf_add(&t->frame, envelope.data, envelope.len);
         add_place_of(t, position);
@@ -184,12 +187,17 @@ static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_ba
     const char *tenant = j->server->state->settings.tenant;
     _free_ void *there = NULL;
     _free_ char *entry = NULL;
+    struct pc_store_order row;
     size_t len;
     uint64_t index;
     int ret = s->ops->get(s, j->key, &there, &len);
     if (ret != PC_E_NOTFOUND)
         return ret < 0 ? ret : PC_E_STATE; /* another process was faster */
-    ret = pc_entry_continue(tenant, j->sha256, j->run, j->ring, (const uint8_t(*)[32])j->hash, j->n, pc_log_time(log),
+    ret = s->ops->order_get(s, j->sha256, &row, NULL, NULL);
+    if (ret == 0 && pc_rings_order_over(row.state))
+        ret = PC_E_STATE; /* halted meanwhile: no entry opens a ring after the one that says so */
+    if (ret == 0)
+        ret = pc_entry_continue(tenant, j->sha256, j->run, j->ring, (const uint8_t(*)[32])j->hash, j->n, pc_log_time(log),
                             &entry, &len);
     if (ret == 0)
         ret = pc_log_add(log, entry, len, j->sha256, "continue", &index);
@@ -282,6 +290,65 @@ static void log_continue(struct tally *t)
     submit(j);
 }
 
+/* --- halts
+ * ------------------------------------------------------------------------------------------------------------------- */
+
+struct halt_job {
+    struct pc_job job;
+    struct pc_server *server;
+    char from[16], id[PC_ID_LEN + 1]; /* of the order */
+    struct pc_entry_halt halt;
+};
+
+/* State and entry in one: it is halted once, by whichever process is first. */
+static int halt_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    struct halt_job *j = (struct halt_job *)job;
+    _free_ char *entry = NULL;
+    size_t len;
+    uint64_t index;
+    int ret = s->ops->order_state(s, j->halt.order_sha256, j->from, "halted", UINT64_MAX);
+    if (ret == 0)
+        ret = pc_entry_halt(j->server->state->settings.tenant, &j->halt, pc_log_time(log), &entry, &len);
+    return ret < 0 ? ret : pc_log_add(log, entry, len, j->halt.order_sha256, "halt", &index);
+}
+
+static void halt_done(struct pc_job *job, int result)
+{
+    struct halt_job *j = (struct halt_job *)job;
+    const struct pc_entry_halt *h = &j->halt;
+    if (result == 0) {
+        pc_server_log("rings", "order %.16s: halted in ring %u: %" PRIu64 " failures, %" PRIu64 " incidents",
+                      h->order_sha256, h->ring, h->failures, h->incidents);
+        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"halted\"}", h->order_sha256, j->id);
+    } else if (result == PC_E_CHANGED) {
+        pc_progress_dirty(j->server, h->order_sha256); /* it has another state by now */
+    }
+    free(j);
+}
+
+/* When it cannot be written now, the order stays as it is, and the next look at it (every order has one twice a minute)
+ * comes here again. */
+static void halt(const struct tally *t, const struct pc_store_order *row)
+{
+    struct halt_job *j = calloc(1, sizeof *j);
+    if (!j)
+        return;
+    j->server = t->server;
+    j->job.run = halt_run;
+    j->job.done = halt_done;
+    j->halt = t->halt;
+    j->halt.run = t->run;
+    j->halt.ring = t->ring;
+    j->halt.failures = t->failures;
+    j->halt.incidents = t->incidents;
+    memcpy(j->halt.order_sha256, row->sha256, sizeof j->halt.order_sha256);
+    memcpy(j->id, row->id, sizeof j->id);
+    memcpy(j->from, row->state, sizeof j->from);
+    if (pc_writer_submit(t->server->writer, &j->job) < 0)
+        free(j);
+}
+
 /* The halt rule (1.10). Missing hosts count as failures, but are waited for a while when the ring could go on without
  * them. */
 static void judge_ring(struct tally *t, const struct pc_store_order *row)
@@ -289,9 +356,7 @@ static void judge_ring(struct tally *t, const struct pc_store_order *row)
     const struct pc_order *o = &t->parcel->order;
     uint32_t missing = o->ring[t->ring].hosts - t->reports;
     if (t->failures > o->halt_failures || t->incidents > o->halt_incidents) {
-        pc_server_log("rings", "order %.16s: halted in ring %u: %u failures, %" PRIu64 " incidents", t->parcel->sha256,
-                      t->ring, t->failures, t->incidents);
-        pc_rings_set_state(t->server, row, "halted");
+        halt(t, row);
         return;
     }
     if (t->failures + missing > o->halt_failures)

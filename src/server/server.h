@@ -9,7 +9,7 @@
  *     progress.c  states of orders, rings            looks.c     questions to hosts
  *     watch.c     server-sent events                 writer.c    group commit (its own thread)
  *     logview.c   checkpoints and proofs             policy.c    what the owners said
- *     api*.c      the HTTP API
+ *     api*.c      the HTTP API                           logged.c    entries of owners' documents
  */
 #include "base/buf.h"
 #include "net/conn.h"

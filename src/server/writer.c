@@ -23,15 +23,17 @@
 /* Another appender may be faster; each time means that somebody made progress. */
 #define ATTEMPTS 20
 
+struct entry_name {
+    const char *type; /* NULL: nobody will look for it */
+    char order_sha256[65];
+};
+
 struct pc_log_batch {
     int64_t time;
     uint64_t at; /* size of the tree before this group */
-    size_t n, bytes;
-    struct pc_store_blob entry[PC_GROUP_MAX * 2];
-    struct {
-        const char *type; /* NULL: nobody will look for it */
-        char order_sha256[65];
-    } name[PC_GROUP_MAX * 2];
+    size_t n, cap;
+    struct pc_store_blob *entry;
+    struct entry_name *name; /* of each entry */
     struct pc_merkle_frontier edge;
     struct pc_store_node *nodes;
     size_t n_nodes, cap_nodes;
@@ -118,13 +120,33 @@ int64_t pc_log_time(const struct pc_log_batch *log)
     return log->time;
 }
 
+static int grow(struct pc_log_batch *log)
+{
+    size_t cap = log->cap ? log->cap * 2 : PC_GROUP_MAX;
+    if (log->n < log->cap)
+        return 0;
+    if (cap > PC_GROUP_ENTRIES)
+        return -EAGAIN;
+    struct pc_store_blob *entry = realloc(log->entry, cap * sizeof *entry);
+    if (!entry)
+        return -ENOMEM;
+    log->entry = entry;
+    struct entry_name *name = realloc(log->name, cap * sizeof *name);
+    if (!name)
+        return -ENOMEM;
+    log->name = name;
+    log->cap = cap;
+    return 0;
+}
+
 int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const char *order_sha256, const char *type,
                uint64_t *index)
 {
     if (len > PC_ENTRY_MAX)
         return PC_E_RANGE;
-    if (log->n >= PC_ARRAY_SIZE(log->entry))
-        return -EAGAIN;
+    int ret = grow(log);
+    if (ret < 0)
+        return ret;
     void *copy = malloc(len ? len : 1);
     if (!copy)
         return -ENOMEM;
@@ -134,7 +156,6 @@ int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const ch
     if (type)
         snprintf(log->name[log->n].order_sha256, sizeof log->name[0].order_sha256, "%s", order_sha256);
     *index = log->at + log->n++;
-    log->bytes += len;
     return 0;
 }
 
@@ -168,7 +189,7 @@ static void empty_batch(struct pc_log_batch *b)
         free((void *)(uintptr_t)b->entry[i].data);
     for (size_t i = 0; i < b->n_told; i++)
         free(b->told[i]);
-    b->n = b->bytes = b->n_nodes = b->n_told = 0;
+    b->n = b->n_nodes = b->n_told = 0;
 }
 
 static int keep_node(void *ctx, unsigned level, uint64_t index, const uint8_t hash[PC_HASH_LEN])
@@ -483,6 +504,8 @@ static void free_writer(struct pc_writer *w)
         close(w->wake_fd);
     empty_batch(&w->batch);
     free(w->batch.nodes);
+    free(w->batch.entry);
+    free(w->batch.name);
     free(w->newest.text);
     OPENSSL_cleanse(&w->key, sizeof w->key);
     free(w);

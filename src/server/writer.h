@@ -4,8 +4,8 @@
  * Group commit. Everything that changes the database is a job; one thread owns the writing connection and runs jobs in
  * groups, each group in one transaction with at most one append to the log and one new signed checkpoint. Callers are
  * called back on the loop's thread after the commit: what is acknowledged is on disk. Bounds: a group is at most
- * PC_GROUP_MAX jobs and PC_GROUP_BYTES of entries, and waits at most PC_GROUP_WAIT_MS for company; at most PC_JOBS_MAX
- * jobs wait, then submitting answers PC_E_LIMIT.
+ * PC_GROUP_MAX jobs, which add at most PC_GROUP_ENTRIES entries, and waits at most PC_GROUP_WAIT_MS for company; at
+ * most PC_JOBS_MAX jobs wait, then submitting answers PC_E_LIMIT.
  */
 #include "store/store.h"
 #include "trust/note_key.h"
@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 #define PC_GROUP_MAX 512
-#define PC_GROUP_BYTES (16u << 20)
+#define PC_GROUP_ENTRIES (64 * PC_GROUP_MAX)
 #define PC_GROUP_WAIT_MS 5
 #define PC_JOBS_MAX 65536
 
@@ -46,7 +46,7 @@ struct pc_job {
 
 /* Adds an entry/1 document (copied) to the group; *index becomes its place in the log. With order_sha256 and type
  * (static, else NULL) the store's log_find will find it. For run() only. -ENOMEM, PC_E_RANGE: too long, -EAGAIN: the
- * group is full (it never is with up to two entries a job). */
+ * group is full (it never is with up to PC_GROUP_ENTRIES / PC_GROUP_MAX entries a job). */
 int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const char *order_sha256, const char *type,
                uint64_t *index);
 /* Tells other server processes (if any) at the commit, each text once a group: "WORD WHAT". For run() only, once a job.

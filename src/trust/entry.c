@@ -1,6 +1,6 @@
 /*
  * Owns the log's entries (PROTOCOL.md 1.7): what the server writes and what a host demands that an entry says about an
- * order. That the entry is in the log is log_part.c's.
+ * order. What owners signed is made, and read whole, in entry_owners.c. That the entry is in the log is log_part.c's.
  */
 #include "trust/entry.h"
 
@@ -15,8 +15,7 @@
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
-/* The whole entry around a body, which is taken over (also NULL: -ENOMEM). */
-static int finish(const char *tenant, const char *type, int64_t time, json_t *body, char **out, size_t *len)
+int pc_entry_finish(const char *tenant, const char *type, int64_t time, json_t *body, char **out, size_t *len)
 {
     char when[PC_TIME_SIZE], *text = NULL;
     size_t n = 0;
@@ -37,46 +36,10 @@ static int finish(const char *tenant, const char *type, int64_t time, json_t *bo
     return 0;
 }
 
-/* Hex SHA-256 of each signature's text. */
-static json_t *approvals(const struct pc_envelope *e)
-{
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < e->signatures; i++) {
-        char hash[PC_SHA256_HEX + 1];
-        pc_sha256_text(e->signature[i].text, e->signature[i].len, hash);
-        if (json_array_append_new(list, json_string(hash)) < 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
-}
-
-/* Adds the document to a body; NULL when there is no memory. */
-static json_t *with_document(json_t *body, const struct pc_envelope *e)
-{
-    if (!body || json_object_set_new(body, "document", pc_json_base64_new(e->document, e->len)) == 0)
-        return body;
-    json_decref(body);
-    return NULL;
-}
-
-static json_t *order_body(const struct pc_order *o, const struct pc_envelope *e)
-{
-    return json_pack("{s:s, s:s, s:o}", "order_sha256", o->sha256, "id", o->id, "approvals", approvals(e));
-}
-
-int pc_entry_order(const struct pc_order *o, const struct pc_envelope *e, int64_t time, char **out, size_t *len)
-{
-    const char *type = o->class_ == PC_CLASS_S ? "stop" : "order";
-    int r = finish(o->tenant, type, time, with_document(order_body(o, e), e), out, len);
-    return r == PC_E_LIMIT ? finish(o->tenant, type, time, order_body(o, e), out, len) : r;
-}
-
 int pc_entry_start(const char *tenant, const char *order_sha256, uint64_t run, int64_t time, char **out, size_t *len)
 {
-    return finish(tenant, "start", time, json_pack("{s:s, s:I}", "order_sha256", order_sha256, "run", (json_int_t)run),
-                  out, len);
+    return pc_entry_finish(tenant, "start", time,
+                           json_pack("{s:s, s:I}", "order_sha256", order_sha256, "run", (json_int_t)run), out, len);
 }
 
 /* One hash over the reports' hashes: a thousand of them would not fit an entry. */
@@ -90,10 +53,10 @@ int pc_entry_continue(const char *tenant, const char *order_sha256, uint64_t run
 {
     char hash[PC_SHA256_HEX + 1];
     hash_reports(reports, n, hash);
-    return finish(tenant, "continue", time,
-                  json_pack("{s:s, s:I, s:I, s:I, s:s}", "order_sha256", order_sha256, "run", (json_int_t)run, "ring",
-                            (json_int_t)ring, "count", (json_int_t)n, "reports", hash),
-                  out, len);
+    return pc_entry_finish(tenant, "continue", time,
+                           json_pack("{s:s, s:I, s:I, s:I, s:s}", "order_sha256", order_sha256, "run", (json_int_t)run,
+                                     "ring", (json_int_t)ring, "count", (json_int_t)n, "reports", hash),
+                           out, len);
 }
 
 int pc_entry_host(const char *tenant, const char *type, const struct pc_host_envelope *e, int64_t time, char **out,
@@ -102,26 +65,32 @@ int pc_entry_host(const char *tenant, const char *type, const struct pc_host_env
     json_t *whole = json_pack("{s:{s:o, s:o, s:o}}", "envelope", "document", pc_json_base64_new(e->document, e->len),
                               "key", pc_json_base64_new(e->key, sizeof e->key), "signature",
                               pc_json_base64_new(e->signature, sizeof e->signature));
-    int r = finish(tenant, type, time, whole, out, len);
+    int r = pc_entry_finish(tenant, type, time, whole, out, len);
     if (r != PC_E_LIMIT)
         return r;
-    return finish(tenant, type, time,
-                  json_pack("{s:s, s:o, s:o}", "document_sha256", e->sha256, "key",
-                            pc_json_base64_new(e->key, sizeof e->key), "signature",
-                            pc_json_base64_new(e->signature, sizeof e->signature)),
-                  out, len);
+    return pc_entry_finish(tenant, type, time,
+                           json_pack("{s:s, s:o, s:o}", "document_sha256", e->sha256, "key",
+                                     pc_json_base64_new(e->key, sizeof e->key), "signature",
+                                     pc_json_base64_new(e->signature, sizeof e->signature)),
+                           out, len);
 }
 
-static json_t *owners_body(const struct pc_envelope *e)
+int pc_entry_halt(const char *tenant, const struct pc_entry_halt *h, int64_t time, char **out, size_t *len)
 {
-    return json_pack("{s:s, s:o}", "sha256", e->sha256, "signatures", approvals(e));
-}
-
-int pc_entry_owners(const char *tenant, const char *type, const struct pc_envelope *e, int64_t time, char **out,
-                    size_t *len)
-{
-    int r = finish(tenant, type, time, with_document(owners_body(e), e), out, len);
-    return r == PC_E_LIMIT ? finish(tenant, type, time, owners_body(e), out, len) : r;
+    json_t *because = json_array();
+    for (uint32_t i = 0; i < h->n; i++) {
+        char hash[PC_SHA256_HEX + 1];
+        pc_hex(h->because[i], 32, hash);
+        if (json_array_append_new(because, json_string(hash)) < 0) {
+            json_decref(because);
+            return -ENOMEM;
+        }
+    }
+    return pc_entry_finish(tenant, "halt", time,
+                           json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "order_sha256", h->order_sha256, "run",
+                                     (json_int_t)h->run, "ring", (json_int_t)h->ring, "failures",
+                                     (json_int_t)h->failures, "incidents", (json_int_t)h->incidents, "because", because),
+                           out, len);
 }
 
 /* --- demanding --------------------------------------------------------------------------------------------------- */
@@ -149,15 +118,21 @@ int pc_entry_parse(const void *text, size_t len, struct pc_entry *out, void **ro
 
 struct body {
     char order_sha256[PC_SHA256_HEX + 1], id[PC_ID_LEN + 1], reports[PC_SHA256_HEX + 1];
-    const json_t *approvals, *document;
+    const json_t *approvals, *texts, *document;
     uint64_t run, ring, count;
 };
 #define BODY(member) offsetof(struct body, member)
+struct halt_draft {
+    struct pc_entry_halt halt;
+    const json_t *because;
+};
+#define HALT(member) offsetof(struct halt_draft, member)
 static const struct pc_field order_fields[] = {
     {"order_sha256", PC_FIELD_HEX, BODY(order_sha256), 0, PC_SHA256_HEX, false},
     {"id", PC_FIELD_HEX, BODY(id), 0, PC_ID_LEN, false},
     {"approvals", PC_FIELD_ARRAY, BODY(approvals), 1, PC_SIGNATURES_MAX, false},
     {"document", PC_FIELD_STRING, BODY(document), 4, PC_ENTRY_MAX, true},
+    {"texts", PC_FIELD_ARRAY, BODY(texts), 1, PC_SIGNATURES_MAX, true}, /* an auditor's: the host has the envelope */
     {0},
 };
 static const struct pc_field start_fields[] = {
@@ -211,6 +186,34 @@ static int same_document(const json_t *document, const struct pc_envelope *e, st
         return r;
     if (r < 0 || n != e->len || memcmp(bytes, e->document, n) != 0)
         return pc_why(why, PC_E_REFUSED, "the log entry holds another document");
+    return 0;
+}
+
+static const struct pc_field halt_fields[] = {
+    {"order_sha256", PC_FIELD_HEX, HALT(halt.order_sha256), 0, PC_SHA256_HEX, false},
+    {"run", PC_FIELD_U64, HALT(halt.run), 0, PC_JSON_NUMBER_MAX, false},
+    {"ring", PC_FIELD_U32, HALT(halt.ring), 0, PC_RINGS_MAX - 1, false},
+    {"failures", PC_FIELD_U64, HALT(halt.failures), 0, PC_ORDER_HOSTS_MAX, false},
+    {"incidents", PC_FIELD_U64, HALT(halt.incidents), 0, PC_JSON_NUMBER_MAX, false},
+    {"because", PC_FIELD_ARRAY, HALT(because), 1, PC_HALT_REPORTS_MAX, false},
+    {0},
+};
+
+int pc_entry_halt_read(const struct pc_entry *e, struct pc_entry_halt *out, char *why_text, size_t why_len)
+{
+    struct pc_why why = {why_text, why_len};
+    struct halt_draft d = {0};
+    pc_why_clear(why);
+    int r = pc_fields_read(e->body, "entry", halt_fields, &d, why);
+    for (size_t i = 0; r == 0 && i < json_array_size(d.because); i++) {
+        const char *hash = json_string_value(json_array_get(d.because, i));
+        if (!hash || !pc_hex_valid(hash, PC_SHA256_HEX))
+            return pc_why(why, PC_E_SYNTAX, "\"because\" names something else than a SHA-256");
+        pc_unhex(hash, d.halt.because[d.halt.n++], 32);
+    }
+    if (r < 0)
+        return r;
+    *out = d.halt;
     return 0;
 }
 

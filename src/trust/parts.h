@@ -60,6 +60,8 @@ int pc_log_follows(const struct pc_follow *follow, const struct pc_memory *m, co
 enum pc_check pc_log_part_check(const struct pc_log_part *p, const struct pc_trust *t, const struct pc_memory *m,
                                 struct pc_checkpoint *out, struct pc_why why);
 
+/* The whole entry around a body, which is taken over (also NULL: -ENOMEM). Errors as of entry.h. */
+int pc_entry_finish(const char *tenant, const char *type, int64_t time, json_t *body, char **out, size_t *len);
 /* Does the entry say this? 0; PC_E_REFUSED with the reason; -ENOMEM. */
 int pc_entry_is_order(const struct pc_log_part *p, const struct pc_order *o, const struct pc_envelope *e,
                       struct pc_why why);

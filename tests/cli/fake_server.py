@@ -121,8 +121,8 @@ class Server:
         self.hosts.append(host)
         return host
 
-    def add_order(self, document, envelope, log=True):
-        """As if submitted and, with log, complete."""
+    def add_order(self, document, envelope, log=True, texts=True):
+        """As if submitted and, with log, complete; texts=False: logged by an older server, without the signatures."""
         o = json.loads(document)
         row = {"id": o["id"], "order_sha256": sha256(document), "action": o["action"], "class": o["class"], "state": "running" if log else "waiting",
                "approvals": len(envelope["signatures"]), "needed": 1 if o["class"] == "S" else 2, "created": moment(time.time()), "expires": o["expires"],
@@ -131,7 +131,7 @@ class Server:
                          for h in o.get("hosts", [])]}
         self.orders[row["order_sha256"]] = row
         if log:
-            row["index"] = self.fleet.log_order(document, envelope)
+            row["index"] = self.fleet.log_order(document, envelope, texts)
         return row
 
     def host_row(self, row, host):
@@ -139,6 +139,23 @@ class Server:
 
     def log_envelope(self, kind, envelope):
         return self.fleet.log.add(self.fleet.entry(kind, {"envelope": envelope}))
+
+    def log_owners(self, kind, document, signers, texts=True, **changes):
+        """A trust file, revocation or server statement, as the server logs it."""
+        namespace = kind + "@portcullis"
+        signatures = self.fleet.envelope(document, signers, namespace)["signatures"]
+        body = {"sha256": sha256(document), "signatures": [sha256(s.encode()) for s in signatures], "document": b64(document)}
+        if texts and signatures:
+            body["texts"] = signatures
+        body.update(changes)
+        return self.fleet.log.add(self.fleet.entry(kind, body))
+
+    def log_parts(self, document, signers, namespace, size=45000):
+        """The parts of an envelope that has no room in an entry."""
+        whole = json.dumps(self.fleet.envelope(document, signers, namespace)).encode()
+        parts = [whole[i:i + size] for i in range(0, len(whole), size)]
+        for i, part in enumerate(parts):
+            self.fleet.log.add(self.fleet.entry("part", {"sha256": sha256(document), "part": i, "parts": len(parts), "data": b64(part)}))
 
     def run_order(self, row, host, outcome="ok", exit_code=0, output=b"", log=True):
         """A host takes the order and runs it."""

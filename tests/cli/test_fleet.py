@@ -499,8 +499,22 @@ class LogVerify(Case):
         os.unlink(os.path.join(self.home, "token"))
         self.write("owner.conf", "[server]\nurl = %s\nca = %s\n" % (self.server.url, self.server.ca))
         report = self.verified("--log-only")
-        self.assertEqual((report["orders_checked"], report["orders_unchecked"]), (0, 1))
+        self.assertEqual((report["orders_checked"], report["orders_unchecked"]), (1, 0))
+        self.assertTrue(self.verified()["ok"])
+        document = self.script()
+        self.server.add_order(document, self.fleet.envelope(document, self.fleet.owners[:2], "order@portcullis"), texts=False)
+        report = self.verified("--log-only")
+        self.assertEqual((report["orders_checked"], report["orders_unchecked"]), (1, 1))
         self.bad(4, "does not take your token", "log", "verify")
+
+    def test_older_log(self):
+        """Written before signatures stood in the log: orders' are fetched, the others' are the server's word."""
+        document, owners = self.script(), self.fleet.owners
+        self.server.add_order(document, self.fleet.envelope(document, owners[:2], "order@portcullis"), texts=False)
+        self.server.log_owners("revoke", self.revocation(owners[2]), owners[:2], texts=False)
+        report = self.verified()
+        self.assertEqual((report["orders_checked"], report["orders_unchecked"], report["changes_of_trust_checked"], report["changes_of_trust_unchecked"]), (2, 0, 0, 1))
+        self.assertIn("1 NOT CHECKED (logged without signatures)", self.good("log", "verify"))
 
     def test_another_log_key(self):
         self.fleet.log.key = HostKey("x").key
@@ -582,24 +596,128 @@ class LogVerify(Case):
         self.broken("an approval does not verify")
 
     def test_hidden_approvals(self):
-        self.row["signatures"] = self.row["signatures"][:1]
+        """The log alone tells; of what an older server logged the server must show them."""
+        self.server.orders.clear()
+        self.verified()
+        document = self.script()
+        row = self.server.add_order(document, self.fleet.envelope(document, self.fleet.owners[:2], "order@portcullis"), texts=False)
+        self.verified()
+        row["signatures"] = row["signatures"][:1]
         self.broken("does not show the approvals that it logged")
         self.server.orders.clear()
         self.broken("does not show the approvals that it logged")
+
+    def test_exchanged_approvals(self):
+        """Texts that are not those that the entry names, too few, one twice."""
+        document = self.script()
+        signatures = [o.sign(document, "order@portcullis") for o in self.fleet.owners]
+        for named, texts, words in ((signatures[:2], signatures[1:], "does not hold the signatures that it names"),
+                                    (signatures[:2], signatures[:1], "does not hold the signatures that it names"),
+                                    ([signatures[0]] * 2, [signatures[0]] * 2, "a signature is named twice")):
+            self.add("order", {"order_sha256": sha256(document), "id": json.loads(document)["id"], "approvals": [sha256(s.encode()) for s in named],
+                               "document": b64(document), "texts": texts})
+            self.broken(words)
+            self.fleet.log.entries.pop()
+
+    def test_parts(self):
+        """An envelope that has no room in an entry stands ahead of it, in parts."""
+        document, owners = self.script(), self.fleet.owners[:2]
+        names = {"order_sha256": sha256(document), "id": json.loads(document)["id"],
+                 "approvals": [sha256(o.sign(document, "order@portcullis").encode()) for o in owners]}
+        self.server.log_parts(document, owners, "order@portcullis", 500)
+        first = len(self.fleet.log.entries)
+        self.add("ack", {})
+        self.broken("the parts before this entry belong to no entry")
+        self.fleet.log.entries.pop()
+        self.add("order", names)
+        report = self.verified("--log-only")
+        self.assertEqual((report["orders_checked"], report["orders_unchecked"]), (2, 0))
+        self.assertGreater(report["entries"]["part"], 2)
+        whole = list(self.fleet.log.entries)
+        os.unlink(os.path.join(self.home, "checkpoint"))
+        del self.fleet.log.entries[first - 2]  # one is missing
+        self.broken("does not follow the entry before it")
+        self.fleet.log.entries = whole[:-1] + [self.fleet.entry("order", dict(names, approvals=names["approvals"][:1] + ["0" * 64]))]
+        self.broken("does not show the document that it logged")
+        self.fleet.log.entries = whole[:-1] + whole[first - 3:first] + whole[-1:]
+        self.broken("the parts before this one belong to no entry")
+
+    def ring_report(self, row, host, outcome="ok", incidents=0, ring=0):
+        envelope = host.seal(json.dumps({
+            "portcullis": "ring/1", "tenant": "city", "host": host.ref, "order_sha256": row["order_sha256"], "run": 0, "ring": ring, "outcome": outcome,
+            "incidents": incidents, "started": moment(time.time() - 9), "ended": moment(time.time() - 5), "soaked": moment(time.time())}).encode(), "ring")
+        self.server.log_envelope("ring", envelope)
+        return sha256(base64.b64decode(envelope["document"]))
+
+    def halt(self, row, because, failures=0, incidents=0, ring=0):
+        return self.add("halt", {"order_sha256": row["order_sha256"], "run": 0, "ring": ring, "failures": failures, "incidents": incidents, "because": because})
+
+    def test_halt(self):
+        """A halt stands on reports that hosts signed and that were logged before it."""
+        rings = {"rings": [{"hosts": 1, "soak": 0}, {"hosts": 1, "soak": 0}], "halt": {"failures": 0, "incidents": 1}}
+        row = self.running(**rings)
+        failed, hit = self.ring_report(row, self.web1, "failed"), self.ring_report(row, self.web2, incidents=2)
+        for because, told, words in ((["0" * 64], (1, 0), "by a report that is not in the log before it"),
+                                     ([failed, failed], (2, 0), "by a report that is not in the log before it"),
+                                     ([failed], (2, 0), "have 1 failures and 0 incidents, not 2 and 0"),
+                                     ([hit], (0, 3), "have 0 failures and 2 incidents, not 0 and 3")):
+            self.halt(row, because, *told)
+            self.broken(words)
+            self.fleet.log.entries.pop()
+        self.halt(row, [failed, hit], 1, 2)
+        self.assertEqual(self.verified("--log-only")["entries"]["halt"], 1)
+        self.add("continue", {"order_sha256": row["order_sha256"], "run": 0, "ring": 1, "count": 0, "reports": "0" * 64})
+        self.broken("which was halted before")
+
+    def test_halt_without_reason(self):
+        row = self.running(rings=[{"hosts": 1, "soak": 0}, {"hosts": 1, "soak": 0}], halt={"failures": 1, "incidents": 0})
+        self.halt(row, [self.ring_report(row, self.web1, "failed")], 1)
+        self.broken("whose halt rule allows what ring 0 reported")
+        self.fleet.log.entries.pop()
+        self.add("halt", {"order_sha256": "0" * 64, "run": 0, "ring": 0, "failures": 1, "incidents": 0, "because": ["0" * 64]})
+        self.broken("halt: of an order that was not logged before")
+        self.fleet.log.entries.pop()
+        self.add("halt", {"order_sha256": "0" * 64, "run": 0, "ring": 0, "failures": 1, "incidents": 0, "because": []})
+        self.broken("halt: ")
 
     def test_stop_needs_one(self):
         document = self.fleet.order([self.web1.ref], "host.isolate", {"allow": [], "seconds": 60}, class_="S")
         self.server.add_order(document, self.fleet.envelope(document, self.fleet.owners[:1], "order@portcullis"))
         self.verified()
 
+    def revocation(self, owner):
+        return json.dumps({"portcullis": "revoke/1", "tenant": "city", "owner": owner.name, "key": owner.fingerprint(), "created": moment(time.time()),
+                           "reason": "lost"}).encode()
+
     def test_revoked_approver(self):
         alice = self.fleet.owners[0]
-        revoke = json.dumps({"portcullis": "revoke/1", "tenant": "city", "owner": "alice", "key": alice.fingerprint(), "created": moment(time.time()),
-                             "reason": "lost"}).encode()
-        self.add("revoke", {"sha256": sha256(revoke), "signatures": [], "document": b64(revoke)})
-        self.verified()
+        self.server.log_owners("revoke", self.revocation(alice), [alice])
+        self.assertEqual(self.verified()["changes_of_trust_checked"], 1)
         self.running()
         self.broken("NO QUORUM: 1 of 2 owners approved it (signatures by keys that the log says are revoked do not count)")
+
+    def test_revocation_of_others(self):
+        """By enough of the others, or nobody takes it: the revoked owner goes on to count."""
+        alice, bob, carol = self.fleet.owners
+        self.server.log_owners("revoke", self.revocation(alice), [bob])
+        self.running()
+        problems = self.broken("revoke: a revocation that no host takes: quorum")["problems"]
+        self.assertEqual(len(problems), 1, problems)
+        self.fleet.log.entries[-2:] = []
+        self.server.log_owners("revoke", self.revocation(alice), [bob, carol])
+        self.verified("--log-only")
+
+    def test_server_statement(self):
+        with open(self.server.ca) as f:
+            ca = f.read()
+        say = lambda version: json.dumps({"portcullis": "server/1", "tenant": "city", "version": version, "url": "https://10.0.0.1:7443",  # noqa: E731
+                                          "link": "10.0.0.1:7444", "ca": ca, "created": moment(time.time())}).encode()
+        self.server.log_owners("server", say(2), self.fleet.owners[:2])
+        self.assertEqual(self.verified("--log-only")["changes_of_trust_checked"], 1)
+        for signers, version, words in ((self.fleet.owners[:1], 3, "quorum"), (self.fleet.owners[:2], 2, "version")):
+            self.server.log_owners("server", say(version), signers)
+            self.broken("server: a statement that no host follows: " + words)
+            self.fleet.log.entries.pop()
 
     def test_forged_host(self):
         stranger = HostKey("web1")
@@ -656,7 +774,7 @@ class LogVerify(Case):
     def test_later_trust(self):
         """Trust files change: orders count under the one in force, a later one than ours is not taken from the server."""
         trust = json.dumps(dict(self.fleet.trust, version=2)).encode()
-        self.add("trust", {"sha256": sha256(trust), "signatures": [], "document": b64(trust)})
+        self.server.log_owners("trust", trust, self.fleet.owners[:2])
         self.running()
         report = self.broken("version 2 came into force, yours is version 1")
         self.assertIn("approved under a trust file that you do not have", report["problems"][1]["what"])
@@ -664,7 +782,30 @@ class LogVerify(Case):
         self.write("trust.json", trust.decode())
         self.assertIn("trust file version 1 is not in your folder", self.verified()["notes"][0])
         self.write("trust.1.json", old)
-        self.assertEqual(self.verified()["notes"], [])
+        report = self.verified("--log-only")
+        self.assertEqual((report["notes"], report["changes_of_trust_unchecked"]), ([], 0))
+
+    def test_trust_without_quorum(self):
+        """A server that names owners of its own: no host takes it, and the log shows it."""
+        for signers, changes, words in ((self.fleet.owners[:1], {"version": 2}, "quorum"), ([], {"version": 2}, "quorum"),
+                                        (self.fleet.owners[:2], {"version": 2, "tenant": "town"}, "tenant"), (self.fleet.owners[:2], {"dwell": 9}, "version")):
+            self.server.log_owners("trust", json.dumps(dict(self.fleet.trust, **changes)).encode(), signers)
+            self.running()
+            problems = self.broken("trust: a trust file that those before it do not let in: " + words)["problems"]
+            self.assertEqual(len(problems), 1, problems)
+            self.fleet.log.entries[-2:] = []
+
+    def test_former_trust_is_followed(self):
+        """Ours is version 3; 1 and 2 come out of the log, each let in by the one before."""
+        first, owners = self.fleet.trust, self.fleet.owners
+        two, three = [json.dumps(dict(first, version=n)).encode() for n in (2, 3)]
+        self.write("trust.json", three.decode())
+        self.server.log_owners("trust", two, owners[:2])
+        self.server.log_owners("trust", three, owners[1:])
+        report = self.verified("--log-only")
+        self.assertEqual((report["changes_of_trust_checked"], len(report["notes"])), (2, 2))
+        self.server.log_owners("trust", two, owners[:2])  # and not back again
+        self.broken("those before it do not let in: version")
 
     def test_stands_still(self):
         note = self.fleet.log.note

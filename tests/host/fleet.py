@@ -128,9 +128,12 @@ class Fleet:
     def entry(self, kind, body):
         return json.dumps({"portcullis": "entry/1", "tenant": "city", "type": kind, "time": moment(time.time()), "body": body}).encode()
 
-    def log_order(self, document, envelope):
+    def log_order(self, document, envelope, texts=True):
+        """texts=False: as an older server wrote it."""
         o = json.loads(document)
         body = {"order_sha256": sha256(document), "id": o["id"], "approvals": [sha256(s.encode()) for s in envelope["signatures"]], "document": b64(document)}
+        if texts:
+            body["texts"] = envelope["signatures"]
         return self.log.add(self.entry("stop" if o["class"] == "S" else "order", body))
 
     def bundle(self, document, seen, signers=None, logged=True, when=None):

@@ -179,7 +179,7 @@ class Evil:
     def log_order(self, document, signatures, kind="order", tenant="city", log=None):
         """Logs it as an honest server would; its index."""
         body = {"order_sha256": hashlib.sha256(document).hexdigest(), "id": json.loads(document)["id"],
-                "approvals": [hashlib.sha256(s.encode()).hexdigest() for s in signatures], "document": b64(document)}
+                "approvals": [hashlib.sha256(s.encode()).hexdigest() for s in signatures], "document": b64(document), "texts": signatures}
         entry = {"portcullis": "entry/1", "tenant": tenant, "type": kind, "time": now(), "body": body}
         return (log or self.log).append(json.dumps(entry).encode())
 

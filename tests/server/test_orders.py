@@ -232,12 +232,19 @@ class Rings(unittest.TestCase):
         self.hosts[1].ring(sha, 0)
         self.hosts[2].send("ping")
         self.assertEqual(self.hosts[2].next()[0], "pong")
-        self.assertNotIn("continue", [e["type"] for e in self.f.server.log()])
+        log = self.f.server.log()
+        self.assertNotIn("continue", [e["type"] for e in log])
+        halts = [e["body"] for e in log if e["type"] == "halt"]
+        reports = [base64.b64decode(e["body"]["envelope"]["document"]) for e in log if e["type"] == "ring"]
+        failed = [hashlib.sha256(r).hexdigest() for r in reports if json.loads(r)["outcome"] == "failed"]
+        self.assertEqual(halts, [{"order_sha256": sha, "run": 0, "ring": 0, "failures": 1, "incidents": 0, "because": failed}])
 
     def test_an_incident_halts(self):
         sha = self.start()
         self.hosts[0].ring(sha, 0, incidents=1)
         until(lambda: self.f.server.get("/v1/orders/" + sha)["state"] == "halted")
+        halts = [e["body"] for e in self.f.server.log() if e["type"] == "halt"]
+        self.assertEqual([(h["failures"], h["incidents"], len(h["because"])) for h in halts], [(0, 1, 1)])
 
     def test_a_continue_survives_a_restart(self):
         sha = self.start(failures=1, incidents=0)

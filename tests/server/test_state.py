@@ -216,7 +216,30 @@ class Owners(unittest.TestCase):
         a.connect()  # and whoever was away gets it too
         self.assertEqual(base64.b64decode(a.wait("trust")["document"]), new)
         a.close()
-        self.assertEqual([e["type"] for e in f.server.log()].count("trust"), 2)
+        entries = [e for e in f.server.log() if e["type"] == "trust"]
+        self.assertEqual(len(entries), 2)
+        # Who signed it stands in the log, not only in the database.
+        signed = entries[1]["body"]
+        self.assertEqual(signed["texts"], [o.sign(new, "trust@portcullis") for o in f.owners[:2]])
+        self.assertEqual([hashlib.sha256(t.encode()).hexdigest() for t in signed["texts"]], signed["signatures"])
+
+    def test_what_has_no_room_in_an_entry_comes_in_parts(self):
+        f = self.f
+        a = f.host("a")
+        script = os.urandom(44000)
+        doc = order_document([a.ref], 1, params={"script": base64.b64encode(script).decode(), "sha256": hashlib.sha256(script).hexdigest(),
+                                                 "interpreter": ["/bin/sh"], "timeout": 60, "output": 0})
+        signed = envelope(doc, f.owners[:2])
+        f.server.post("/v1/orders", signed)
+        self.assertEqual(a.bundle()[0], hashlib.sha256(doc).hexdigest())
+        log = f.server.log()
+        at = [e["type"] for e in log].index("order")
+        self.assertNotIn("document", log[at]["body"])
+        parts = [e["body"] for e in log[:at] if e["type"] == "part"]
+        self.assertEqual([(p["part"], p["parts"], p["sha256"]) for p in parts], [(i, len(parts), hashlib.sha256(doc).hexdigest()) for i in range(len(parts))])
+        self.assertEqual([e["type"] for e in log[at - len(parts):at]], ["part"] * len(parts))
+        self.assertEqual(json.loads(b"".join(base64.b64decode(p["data"]) for p in parts)), signed)
+        a.close()
 
     def test_from_the_command_line_under_a_running_server(self):
         f = self.f

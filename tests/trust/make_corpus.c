@@ -116,6 +116,43 @@ static void make_orders(struct fleet *f, FILE *header, const struct pc_checkpoin
     put_define(header, "fleet_recipe_text", recipe_text);
 }
 
+/* An entry that a maker of entry.h returned in *text. */
+static void put_entry(const char *name, char *text, size_t len)
+{
+    put("entry", name, text, len);
+    free(text);
+}
+
+/* What an auditor reads; the one that an older server wrote is without the signatures' texts. */
+static void make_entries(struct fleet *f)
+{
+    static const int two[] = {ANN, BOB, -1};
+    struct pc_order o;
+    struct pc_envelope e;
+    struct pc_entry_halt h = {.ring = 1, .failures = 1, .incidents = 2, .n = 2, .because = {{1}, {2}}};
+    size_t order_len, len, whole_len;
+    char *entry;
+    json_t *document = fleet_order(f);
+    _free_ char *text = fleet_text(document, &order_len), *whole = NULL;
+    pc_order_parse(text, order_len, &o, NULL, 0);
+    fleet_envelope(f, PC_NS_ORDER, text, order_len, two, &e);
+    pc_entry_order(&o, &e, NOW, &entry, &len);
+    json_t *older = json_loads(entry, 0, NULL);
+    json_object_del(json_object_get(older, "body"), "texts");
+    put_json("entry", "older", older);
+    put_entry("order", entry, len);
+    pc_entry_owners("acme", "trust", &e, NOW, &entry, &len);
+    put_entry("trust", entry, len);
+    pc_envelope_format(&e, &whole, &whole_len);
+    pc_entry_part("acme", e.sha256, whole, whole_len, 0, NOW, &entry, &len);
+    put_entry("part", entry, len);
+    memcpy(h.order_sha256, o.sha256, sizeof h.order_sha256);
+    pc_entry_halt("acme", &h, NOW, &entry, &len);
+    put_entry("halt", entry, len);
+    json_decref(older);
+    json_decref(document);
+}
+
 static void make_trust(struct fleet *f, FILE *header)
 {
     size_t len;
@@ -189,5 +226,6 @@ int main(int argc, char **argv)
     make_trust(&f, header);
     make_orders(&f, header, &c);
     make_reports();
+    make_entries(&f);
     return 0;
 }

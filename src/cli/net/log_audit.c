@@ -15,7 +15,7 @@ static const struct {
 } kinds[] = {
     {"order", pc_audit_order},   {"stop", pc_audit_order},     {"start", pc_audit_ring},  {"continue", pc_audit_ring}, {"ack", pc_audit_host},
     {"result", pc_audit_host},   {"refusal", pc_audit_host},   {"ring", pc_audit_host},   {"enroll", pc_audit_host},   {"incident", pc_audit_host},
-    {"trust", pc_audit_owners}, {"revoke", pc_audit_owners}, {"server", pc_audit_owners},
+    {"trust", pc_audit_owners},  {"revoke", pc_audit_owners},  {"server", pc_audit_owners},  {"halt", pc_audit_halt},   {"part", pc_audit_part},
 };
 
 int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, const struct pc_log_walk *walk, bool log_only)
@@ -25,7 +25,9 @@ int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, const struct pc_log_wa
     a->problems = json_array();
     a->notes = json_array();
     a->orders = json_object();
-    return a->counts && a->problems && a->notes && a->orders ? 0 : pc_cli_fail(PC_EXIT_FAILED, "out of memory");
+    a->bad = json_object();
+    pc_buf_init(&a->pieces.text, PC_ENVELOPE_MAX);
+    return a->counts && a->problems && a->notes && a->orders && a->bad ? 0 : pc_cli_fail(PC_EXIT_FAILED, "out of memory");
 }
 
 void pc_audit_clear(struct pc_audit *a)
@@ -34,6 +36,8 @@ void pc_audit_clear(struct pc_audit *a)
     json_decref(a->problems);
     json_decref(a->notes);
     json_decref(a->orders);
+    json_decref(a->bad);
+    pc_buf_free(&a->pieces.text);
     if (a->has_former)
         pc_trust_clear(&a->former);
 }
@@ -87,10 +91,15 @@ int pc_audit_entry(void *audit, uint64_t index, const void *data, size_t len)
         return 0;
     }
     int status = 0;
+    uint32_t parts = a->pieces.parts;
     if (strcmp(e.tenant, a->fleet->trust.tenant) != 0)
         pc_audit_problem(a, index, "an entry of another tenant: %s", e.tenant);
     else
         status = judge(a, index, &e);
+    if (parts && a->pieces.parts && strcmp(e.type, "part") != 0) {
+        pc_audit_problem(a, index, "the parts before this entry belong to no entry, or not to this one");
+        a->pieces.parts = 0;
+    }
     json_decref(root);
     return status;
 }

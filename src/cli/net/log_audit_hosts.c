@@ -136,6 +136,8 @@ static int judge_ring(struct pc_audit *a, uint64_t index, const char *type, cons
     if (r < 0)
         return r;
     check_said(a, index, type, &(struct said){report.tenant, report.order_sha256, &report.host, NULL}, e->id);
+    if (strcmp(report.host.id, e->id) == 0)
+        pc_audit_report(a, index, e->sha256, &report);
     return 0;
 }
 

@@ -136,10 +136,11 @@ static json_t *report(const struct verification *v, bool ok)
     const struct pc_audit *a = &v->audit;
     pc_base64_encode(v->head.root, PC_HASH_LEN, root);
     pc_time_format(v->head.time, time);
-    return json_pack("{s:b,s:s,s:I,s:s,s:s,s:i,s:o,s:O,s:I,s:I,s:I,s:I,s:I,s:O,s:O}", "ok", ok, "log", v->head.origin, "size", (json_int_t)v->head.size,
+    return json_pack("{s:b,s:s,s:I,s:s,s:s,s:i,s:o,s:O,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:O}", "ok", ok, "log", v->head.origin, "size", (json_int_t)v->head.size,
                      "root", root, "time", time, "witnesses_needed", (int)v->fleet.trust.witnesses_needed, "before",
                      v->has_saved ? json_integer((json_int_t)v->saved.size) : json_null(), "entries", a->counts, "orders_checked",
-                     (json_int_t)a->orders_checked, "orders_unchecked", (json_int_t)a->orders_unchecked, "checkpoints_of_hosts",
+                     (json_int_t)a->orders_checked, "orders_unchecked", (json_int_t)a->orders_unchecked, "changes_of_trust_checked",
+                     (json_int_t)a->changes_checked, "changes_of_trust_unchecked", (json_int_t)a->changes_unchecked, "checkpoints_of_hosts",
                      (json_int_t)a->seen_checked, "answers_to_orders_outside", (json_int_t)a->outside, "problems_found", (json_int_t)a->n_problems, "problems",
                      a->problems, "notes", a->notes);
 }
@@ -191,7 +192,10 @@ static void put_report(const struct verification *v, bool ok, const json_t *r)
     put_counts(cli, a->counts);
     printf("  orders       %s approved by a quorum", pc_amount((json_int_t)a->orders_checked, amount));
     if (a->orders_unchecked)
-        printf(", %s NOT CHECKED (--log-only)", pc_amount((json_int_t)a->orders_unchecked, amount));
+        printf(", %s NOT CHECKED (--log-only, and logged without signatures)", pc_amount((json_int_t)a->orders_unchecked, amount));
+    printf("\n  trust        %s later trust files, revocations and server statements, each signed as those before it demand", pc_amount((json_int_t)a->changes_checked, amount));
+    if (a->changes_unchecked)
+        printf(", %s NOT CHECKED (logged without signatures)", pc_amount((json_int_t)a->changes_unchecked, amount));
     printf("\n  hosts        %s checkpoints that hosts saw, compared with this log\n", pc_amount((json_int_t)a->seen_checked, amount));
     if (a->outside)
         printf("  outside      %s answers of hosts to orders that are not in the log: stops that were carried by hand?\n",
