@@ -15,13 +15,14 @@
 
 #define EXIT_USAGE 2
 #define EXIT_CONFIG 78 /* EX_CONFIG: the supervisor and systemd do not try again */
+#define EXIT_NOTHING 3 /* no folder is configured */
 #define STATE_DEFAULT "/var/lib/portcullis"
 
 struct options {
     const char *config, *state;
     const char *protect[PC_SETTINGS_PATHS_MAX];
     uint32_t protects;
-    bool check;
+    bool check, if_any;
 };
 
 static void usage(FILE *f)
@@ -35,11 +36,12 @@ static void usage(FILE *f)
           "  --protect DIR    a folder to guard, besides those of the settings (repeatable)\n"
           "  --config FILE    settings (default " PC_SETTINGS_PATH ", which may be missing)\n"
           "  --state DIR      index, control socket and log (default " STATE_DEFAULT ")\n"
+          "  --if-any         do not guard, only tell whether there is a folder to guard: 0, or 3\n"
           "-n                 check the settings and exit\n"
           "--print-settings   a sample settings file with every key explained\n"
           "\n"
           "Signals: HUP reloads the settings, TERM and INT end the guard (what is frozen stays frozen).\n"
-          "Exit status: 0 ended when asked to, 1 failed, 2 wrong usage, 78 bad settings.\n",
+          "Exit status: 0 ended when asked to, 1 failed, 2 wrong usage, 3 no folder to guard, 78 bad settings.\n",
           f);
 }
 
@@ -96,11 +98,36 @@ static int run_worker(const struct options *o, struct pc_settings *settings, con
     return r < 0 ? 1 : 0;
 }
 
+static int nothing(const struct options *o)
+{
+    fprintf(stderr, "portcullisd: no folder is to be guarded: %s names none ([guard] protect), nor does --protect\n",
+            o->config ? o->config : PC_SETTINGS_PATH);
+    return EXIT_NOTHING;
+}
+
+/* A unit's ExecCondition=: what is wrong with the settings is the guard's to say, so that its unit fails with it. */
+static int any(const struct options *o)
+{
+    struct pc_settings s = {0};
+    char err[512];
+    if (pc_settings_wanted(o->config, o->protect, o->protects, &s, err, sizeof err) < 0)
+        return 0;
+    uint32_t count = s.protect.count;
+    pc_settings_free(&s);
+    return count ? 0 : nothing(o);
+}
+
 static int guard(int argc, char **argv, const struct options *o)
 {
     struct pc_settings settings = {0};
+    if (o->if_any)
+        return any(o);
     if (load_settings(o, &settings) < 0)
         return EXIT_CONFIG;
+    if (settings.protect.count == 0) {
+        pc_settings_free(&settings);
+        return nothing(o);
+    }
     char state[PATH_MAX];
     const char *wanted = o->state ? o->state : STATE_DEFAULT;
     int r = geteuid() != 0 ? -EPERM : prepare_state(wanted);
@@ -116,10 +143,11 @@ static int guard(int argc, char **argv, const struct options *o)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    enum { PROTECT = 256, CONFIG, STATE, PRINT, VERSION };
+    enum { PROTECT = 256, CONFIG, STATE, IF_ANY, PRINT, VERSION };
     static const struct option longs[] = {{"protect", required_argument, NULL, PROTECT},
                                           {"config", required_argument, NULL, CONFIG},
                                           {"state", required_argument, NULL, STATE},
+                                          {"if-any", no_argument, NULL, IF_ANY},
                                           {"print-settings", no_argument, NULL, PRINT},
                                           {"version", no_argument, NULL, VERSION},
                                           {"help", no_argument, NULL, 'h'},
@@ -137,6 +165,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case STATE:
             o->state = optarg;
+            break;
+        case IF_ANY:
+            o->if_any = true;
             break;
         case PRINT:
             pc_settings_write_sample(stdout);

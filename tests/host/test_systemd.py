@@ -117,6 +117,25 @@ class Units(Case):
         self.host(2)
         self.assertEqual((self.unit("portcullis-host", "NRestarts"), self.unit("portcullis-host", "ActiveState")), ("1", "active"))
 
+    def test_a_host_without_folders_to_guard(self):
+        """The unit of the guard is skipped, and says why; nothing is failed, and nothing is tried again."""
+        self.machine.must("systemctl", "start", "portcullisd")
+        self.assertEqual([self.unit("portcullisd", what) for what in ("ActiveState", "Result", "NRestarts")], ["inactive", "exec-condition", "0"])
+        self.assertEqual(self.machine.must("systemctl", "--failed", "--plain", "--no-legend"), "")
+        self.assertEqual(self.unit("portcullis-host", "ActiveState"), "active")
+        self.assertIn("no folder is to be guarded: /etc/portcullis/portcullis.conf names none", self.machine.run("systemctl", "status", "portcullisd").stdout)
+        self.assertEqual(self.machine.run(SBIN + "/portcullisd", "guard").returncode, 3)
+
+    def test_bad_settings_fail_the_guard_once(self):
+        path = "/etc/portcullis/portcullis.conf"
+        with open(self.machine.path(path)) as f:
+            good = f.read()
+        self.machine.write(path, good + "[guard]\nnonsense = 1\n")
+        self.addCleanup(self.machine.run, "systemctl", "reset-failed", "portcullisd")
+        self.addCleanup(self.machine.write, path, good)
+        self.assertNotEqual(self.machine.run("systemctl", "start", "portcullisd").returncode, 0)
+        self.assertEqual([self.unit("portcullisd", what) for what in ("ActiveState", "ExecMainStatus", "NRestarts")], ["failed", "78", "0"])
+
 
 class Service(Case):
     def demo(self, what):
