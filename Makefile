@@ -29,7 +29,7 @@ own-the-server: all ## play an attacker with root on the server, against real ag
 
 test: setup all ## the everyday tests
 	@rm -f $(BUILD)/meson-logs/testlog.json
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --num-processes $(JOBS); status=$$?; \
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs --timeout-multiplier 3 --num-processes $(JOBS); status=$$?; \
 	    $(SUMMARY) $(BUILD)/meson-logs/testlog.json && exit $$status
 
 test-systemd: all ## a host whose init is systemd, in namespaces (needs root): units, services, scopes, restarts, upgrades
