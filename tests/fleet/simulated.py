@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(os.path.dirname(HERE), part) for part in ("own-the-server", "lib")]
 import host as single  # noqa: E402
 from patience import Failure, eventually  # noqa: E402
+from ports import free_ports  # noqa: E402
 import tree  # noqa: E402
 
 BUILD = single.BUILD
@@ -39,14 +39,6 @@ def must(words, **kwargs):
     if done.returncode != 0:
         raise Failure("%s: exit %d: %s" % (" ".join(words), done.returncode, done.stderr.decode("utf-8", "replace")[-800:]))
     return done.stdout.decode()
-
-
-def free_ports(n):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 class Server:

@@ -2,15 +2,18 @@
 """The judges of the other tests, judged: every kind of difference must be seen, and no difference must be invented."""
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import judge  # noqa: E402
 import merkle  # noqa: E402
 import patience  # noqa: E402
+import ports  # noqa: E402
 import scenario  # noqa: E402
 
 
@@ -131,6 +134,20 @@ class Merkle(unittest.TestCase):
                 if earlier:
                     self.assertFalse(merkle.consistent(earlier, merkle.leaf_hash(b"another"), size, new, proof), (earlier, size))
                     self.assertFalse(merkle.consistent(earlier, old, size, new, proof + [old]), (earlier, size))
+
+
+class Ports(unittest.TestCase):
+    def test_no_outgoing_connection_can_take_them(self):
+        if ports.below_outgoing() < ports.LOWEST + 1000:
+            self.skipTest("this machine gives every port to outgoing connections")
+        found = ports.free_ports(40)
+        self.assertEqual(len(set(found)), 40)
+        self.assertLess(max(found), ports.below_outgoing())
+
+    def test_what_is_taken_is_not_given(self):
+        for port in ports.free_ports(5):
+            with socket.create_server(("127.0.0.1", port)), unittest.mock.patch("random.SystemRandom.randrange", side_effect=[port, port + 1, port + 2]):
+                self.assertNotIn(port, ports.free_ports(1))
 
 
 class Patience(unittest.TestCase):

@@ -23,6 +23,7 @@ import time
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 from merkle import consistent, inclusion_root, leaf_hash, root as tree_root  # noqa: E402,F401
+from ports import free_ports  # noqa: E402
 
 BUILD = os.environ.get("PC_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 SERVER = os.path.join(BUILD, "portcullis-server")
@@ -37,12 +38,6 @@ def b64(data):
 
 def now_text(offset=0):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + offset))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Key:
@@ -155,7 +150,7 @@ def envelope(document, owners, namespace="order@portcullis"):
 class Server:
     def __init__(self, folder, database=None, user=None, ports=None):
         self.folder, self.state = folder, os.path.join(folder, "state")
-        self.api_port, self.link_port = ports or (free_port(), free_port())
+        self.api_port, self.link_port = ports or free_ports(2)
         self.user = ["--user", user] if user else []
         self.database, self.process, self.lines = database, None, []
         args = ["init", "--state", self.state, "--tenant", TENANT, "--listen", f"127.0.0.1:{self.api_port}", "--link", f"127.0.0.1:{self.link_port}"]

@@ -132,7 +132,7 @@ class Rights(unittest.TestCase):
     def test_the_user_itself_may_start_it(self):
         """As a unit with User= does: no root anywhere."""
         state = os.path.join(self.f.folder, "unit")
-        ports = fleet.free_port(), fleet.free_port()
+        ports = fleet.free_ports(2)
         subprocess.run([SERVER, "init", "--state", state, "--tenant", "t", "--listen", f"127.0.0.1:{ports[0]}", "--link", f"127.0.0.1:{ports[1]}", "--user", USER],
                        check=True, stdout=subprocess.DEVNULL)
         p = subprocess.Popen([SERVER, "run", "--state", state, "--user", USER], user=USER, group=self.user.pw_gid, extra_groups=[], stdout=subprocess.PIPE)

@@ -25,7 +25,7 @@ class Shared(unittest.TestCase):
         cls.two.__dict__.update(cls.one.__dict__)
         cls.two.state = os.path.join(cls.f.folder, "second")
         shutil.copytree(cls.one.state, cls.two.state)
-        cls.two.api_port, cls.two.link_port, cls.two.process = fleet.free_port(), fleet.free_port(), None
+        (cls.two.api_port, cls.two.link_port), cls.two.process = fleet.free_ports(2), None
         cls.two.set("listen", f"127.0.0.1:{cls.two.api_port}")
         cls.two.set("link", f"127.0.0.1:{cls.two.link_port}")
         cls.two.start()
