@@ -48,8 +48,8 @@ def why_not():
 
 
 def run(words, **kwargs):
-    """Runs to the end, within a minute; the finished process with text output."""
-    kwargs.setdefault("timeout", 60)
+    """Runs to the end, within minutes (an RSA key is made of luck); the finished process with text output."""
+    kwargs.setdefault("timeout", 180)
     return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", check=False,
                           stdin=kwargs.pop("stdin", subprocess.DEVNULL), **kwargs)
 

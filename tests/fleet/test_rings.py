@@ -17,7 +17,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "own-the-server")]
 import fleet as machines  # noqa: E402
 import test_faults as faults  # noqa: E402
 
-SOAK_S = 20  # a drill is frozen after one; with forty others at work, after ten
+SOAK_S = 20  # a drill whose files lie there is frozen after one; with forty others at work, after some
 check = faults.check
 
 
@@ -34,9 +34,16 @@ class GuardedFolder(machines.single.Host):
         guard.wait_ready()
         return guard
 
-    def drill(self):
-        """Damages three hundred files of its own, until it is frozen."""
-        return subprocess.Popen([os.path.join(machines.BUILD, "portcullis"), "drill", "--dir", self.tree, "--settle", "0s", "--state-file",
+    def lay_out(self):
+        """Three hundred files for drill()."""
+        folder = os.path.join(self.tree, "drill")
+        os.mkdir(folder)
+        machines.must([os.path.join(machines.BUILD, "portcullis"), "drill", "--prepare-only", "--dir", folder], env=self.environment())
+        return os.path.join(folder, os.listdir(folder)[0])
+
+    def drill(self, folder):
+        """Damages them until it is frozen."""
+        return subprocess.Popen([os.path.join(machines.BUILD, "portcullis"), "drill", "--run-only", folder, "--settle", "0s", "--state-file",
                                  os.path.join(self.scratch, "drill-state")], env=self.environment(), stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
@@ -83,10 +90,10 @@ def quiet_soak(fleet):
 
 def incident_in_the_soak(fleet, folder, guard):
     host = fleet.hosts[0]
-    before = len(guard.incidents())
+    before, drilled = len(guard.incidents()), folder.lay_out()
     path, digest, runs = submit(fleet, "halted", SOAK_S)
     machines.eventually("ring 0 runs", lambda: ran(fleet, runs) == ["web1"], 20)
-    drill = folder.drill()
+    drill = folder.drill(drilled)
     machines.eventually(lambda: "the guard has an incident: %s" % guard.log_text()[-800:], lambda: len(guard.incidents()) > before, 30)
     check(len(documents(fleet, "ring", digest)) == 0, "a drill, in the soak: the guard of ring 0 froze it (incident %s)" % guard.incidents()[0]["id"])
     host.said("ring 0 reported: ok, %d incidents" % (len(guard.incidents()) - before), 20)

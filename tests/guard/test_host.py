@@ -161,7 +161,7 @@ def waiting_opens_when_stopped(bench):
     with probing(bench) as took:
         actor = rig.Actor(bench, "write", paths, 0.02)
         actor.go()
-        eventually("the gate comes down", lambda: guard.json("status")["events"]["gate_downs"], 10)
+        eventually("the gate comes down", lambda: guard.json("status")["events"]["gate_downs"])
         kill(old, signal.SIGSTOP)
         time.sleep(1.5)
         guard.wait_worker_other_than(old)
@@ -394,9 +394,9 @@ def read_only_and_back(bench):
     def remount(how):
         subprocess.run(["mount", "-o", "remount," + how, bench.mount], check=True, timeout=20)
     remount("ro")
-    eventually("status says read-only", lambda: "read-only" in guard.warnings(), 5)
+    eventually("status says read-only", lambda: "read-only" in guard.warnings())
     remount("rw")
-    eventually("status says writable", lambda: "read-only" not in guard.warnings(), 5)
+    eventually("status says writable", lambda: "read-only" not in guard.warnings())
     guard.wait_quiet()
     attack(bench, guard, paths, before)
 
@@ -417,10 +417,10 @@ def unmounted_and_mounted(bench):
     before = bench.look()
     for lazily in ([], ["-l"]):
         subprocess.run(["umount", *lazily, bench.mount], check=True, timeout=20)
-        eventually("the guard notices", gone(bench, guard), 3)
-        eventually("the loop device is free", lambda: not loops(bench), 5)
+        eventually("the guard notices", gone(bench, guard))
+        eventually("the loop device is free", lambda: not loops(bench))
         subprocess.run(["mount", "-o", "loop", os.path.join(bench.dir, "image"), bench.mount], check=True, timeout=20)
-        eventually("it is guarded again", guarded(bench, guard), 5)
+        eventually("it is guarded again", guarded(bench, guard))
         guard.wait_quiet()
     attack(bench, guard, paths, before)
 

@@ -205,7 +205,7 @@ def rights(bench):
 def after_delay_ends(bench):
     """Nobody decides: when action.delay is over the frozen program is ended, not before, and its damage can still be rolled back."""
     paths = files.make(os.path.join(os.fsencode(bench.tree), b"x"))
-    guard = bench.start_guard("[action]\ndelay = 3s\nafter-delay = end\n")
+    guard = bench.start_guard("[action]\ndelay = 6s\nafter-delay = end\n")
     guard.wait_quiet()
     before = bench.look()
     actor = rig.Actor(bench, "write", paths)
