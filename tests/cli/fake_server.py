@@ -265,10 +265,10 @@ class Server:
     def get_checkpoint(self, handler, query, body):
         self.send(handler, 200, self.fleet.log.note().encode(), "text/plain; charset=utf-8")
 
-    def nodes(self, level):
-        """The hashes of the complete subtrees of 256^level leaves."""
+    def nodes(self, level, first, width):
+        """The hashes of complete subtrees of 256^level leaves, as many as there are."""
         log, span = self.fleet.log, 256 ** level
-        return [log.root(i * span, (i + 1) * span) for i in range(len(log.entries) // span)]
+        return [log.root(i * span, (i + 1) * span) for i in range(first, min(first + width, len(log.entries) // span))]
 
     def get_tile(self, handler, path, query, body):
         wanted = tile_path(path)
@@ -279,7 +279,7 @@ class Server:
             part = self.fleet.log.entries[index * 256:index * 256 + width]
             data = b"".join(len(e).to_bytes(2, "big") + e for e in part)
         else:
-            part = self.nodes(int(level))[index * 256:index * 256 + width]
+            part = self.nodes(int(level), index * 256, width)
             data = b"".join(part)
         if len(part) < width:
             return self.error(handler, 404, "tile", "no such tile")

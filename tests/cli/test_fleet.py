@@ -495,6 +495,19 @@ class LogVerify(Case):
             self.server.log_envelope("ack", ack(self.fleet, self.web1, self.row["order_sha256"], seen={"size": 0, "root": b64(b"\0" * 32)}))
         self.assertEqual(self.verified()["size"], 708)
 
+    def test_far_back(self):
+        """A host that was away for longer than roots are remembered: its checkpoint's tile is fetched again, and not believed."""
+        self.fleet.log.entries += [self.fleet.entry("start", {"order_sha256": self.row["order_sha256"], "run": 1})] * (65536 + 600)
+        self.server.log_envelope("ack", ack(self.fleet, self.web1, self.row["order_sha256"], seen=fake_server.checkpoint_seen(self.fleet.log, 300)))
+        tiles = lambda: [r[1] for r in self.server.requests if r[1] == "/log/tile/0/001"]  # noqa: E731
+        before = len(tiles())
+        self.assertEqual(self.verified("--log-only")["checkpoints_of_hosts"], 5)
+        self.assertEqual(len(tiles()) - before, 2)
+        self.fleet.log.entries.pop()
+        self.server.log_envelope("ack", ack(self.fleet, self.web1, self.row["order_sha256"], seen={"size": 300, "root": b64(b"\7" * 32)}))
+        os.unlink(os.path.join(self.home, "checkpoint"))
+        self.broken("SPLIT VIEW: web1 was shown another log: its first 300 entries", "--log-only")
+
     def test_log_only(self):
         os.unlink(os.path.join(self.home, "token"))
         self.write("owner.conf", "[server]\nurl = %s\nca = %s\n" % (self.server.url, self.server.ca))

@@ -18,7 +18,7 @@ static const struct {
     {"trust", pc_audit_owners},  {"revoke", pc_audit_owners},  {"server", pc_audit_owners},  {"halt", pc_audit_halt},   {"part", pc_audit_part},
 };
 
-int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, const struct pc_log_walk *walk, bool log_only)
+int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, struct pc_log_walk *walk, bool log_only)
 {
     *a = (struct pc_audit){.fleet = f, .walk = walk, .log_only = log_only, .trust = &f->trust};
     a->counts = json_object();
@@ -101,5 +101,5 @@ int pc_audit_entry(void *audit, uint64_t index, const void *data, size_t len)
         a->pieces.parts = 0;
     }
     json_decref(root);
-    return status;
+    return status ? status : a->status;
 }

@@ -21,7 +21,7 @@ struct pc_audit_pieces {
 
 struct pc_audit {
     struct pc_fleet *fleet;
-    const struct pc_log_walk *walk; /* for the roots */
+    struct pc_log_walk *walk;       /* for the roots */
     bool log_only;                  /* ask for nothing that is not in the log itself */
     json_t *counts;                 /* entries by type */
     json_t *problems;               /* the first of [{"index", "what"}] */
@@ -32,6 +32,7 @@ struct pc_audit {
     json_t *orders; /* SHA-256 of each logged order -> {"rings", "failures", "incidents"}; "halted" with the run that was */
     json_t *bad;    /* SHA-256 of each ring report that counts against its ring -> what it says */
     struct pc_audit_pieces pieces;
+    int status;         /* the audit cannot go on */
     uint64_t statement; /* newest version */
     bool any_trust;     /* one was logged before this entry */
     struct pc_trust *trust; /* in force at this entry: the fleet's, or the one of a former version */
@@ -39,7 +40,7 @@ struct pc_audit {
     bool has_former, unknown_trust;
     struct pc_revoked revoked;
 };
-int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, const struct pc_log_walk *walk, bool log_only);
+int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, struct pc_log_walk *walk, bool log_only);
 void pc_audit_clear(struct pc_audit *a);
 /* For pc_log_walk. Nonzero only when the audit cannot go on (the server does not answer, too many problems). */
 int pc_audit_entry(void *audit, uint64_t index, const void *data, size_t len);

@@ -84,12 +84,16 @@ static int open_envelope(struct pc_audit *a, uint64_t index, const struct pc_ent
 /* The document came after the host saw that checkpoint, and is logged after it was made: so the checkpoint is smaller than this entry's place. */
 static void check_seen(struct pc_audit *a, uint64_t index, const struct said *s)
 {
+    uint8_t root[PC_HASH_LEN];
     if (!s->seen || s->seen->size == 0)
         return;
     a->seen_checked++;
-    if (s->seen->size > index)
+    if (s->seen->size > index) {
         pc_audit_problem(a, index, "SPLIT VIEW: %s saw a log of %" PRIu64 " entries before this one had so many", s->host->name, s->seen->size);
-    else if (memcmp(a->walk->root[s->seen->size], s->seen->root, PC_HASH_LEN) != 0)
+        return;
+    }
+    a->status = pc_log_walk_root(a->walk, s->seen->size, root);
+    if (a->status == 0 && memcmp(root, s->seen->root, PC_HASH_LEN) != 0)
         pc_audit_problem(a, index, "SPLIT VIEW: %s was shown another log: its first %" PRIu64 " entries are not those of this one", s->host->name, s->seen->size);
 }
 

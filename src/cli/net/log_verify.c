@@ -97,8 +97,10 @@ static int shrunk(struct verification *v)
 
 static int continues(struct verification *v)
 {
-    if (!v->has_saved || memcmp(v->walk.root[v->saved.size], v->saved.root, PC_HASH_LEN) == 0)
-        return 0;
+    uint8_t root[PC_HASH_LEN];
+    int status = v->has_saved ? pc_log_walk_root(&v->walk, v->saved.size, root) : 0;
+    if (status || !v->has_saved || memcmp(root, v->saved.root, PC_HASH_LEN) == 0)
+        return status;
     v->broken = v->two = true;
     return pc_cli_fail(PC_EXIT_FAILED, "THIS IS ANOTHER LOG: its first %" PRIu64 " entries are not those that you verified before", v->saved.size);
 }

@@ -60,6 +60,32 @@ int pc_log_tile(struct pc_fleet *f, const struct pc_tile *tile, struct pc_buf *o
                        tile->entries ? "entries" : "tile", tile->index, tile->level);
 }
 
+/* --- earlier beginnings ------------------------------------------------------------------------------------------- */
+
+/* The leaf hashes of a full tile, for log_roots.c. */
+static int fetch_leaves(void *ctx, uint64_t index, uint8_t (*out)[PC_HASH_LEN])
+{
+    struct pc_log_walk *w = ctx;
+    const struct pc_tile tile = {.index = index, .width = PC_TILE_WIDTH};
+    _buf_free_ struct pc_buf shown;
+    pc_buf_init(&shown, 0);
+    int status = pc_log_tile(w->fleet, &tile, &shown);
+    if (status)
+        return status;
+    if (shown.len < (size_t)PC_TILE_WIDTH * PC_HASH_LEN)
+        return PC_E_UNVERIFIED;
+    memcpy(out, shown.data, (size_t)PC_TILE_WIDTH * PC_HASH_LEN);
+    return 0;
+}
+
+int pc_log_walk_root(struct pc_log_walk *w, uint64_t size, uint8_t out[PC_HASH_LEN])
+{
+    int r = pc_log_roots_get(&w->roots, size, out);
+    if (r == PC_E_UNVERIFIED)
+        return pc_cli_fail(PC_EXIT_FAILED, "tile %" PRIu64 " of level 0 holds other hashes now than the entries beneath it have", size / PC_TILE_WIDTH);
+    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "the first %" PRIu64 " entries: %s", size, pc_strerror(r)) : r;
+}
+
 /* --- the walk ----------------------------------------------------------------------------------------------------- */
 
 struct progress {
@@ -107,6 +133,9 @@ static int keep_node(void *ctx, unsigned level, uint64_t index, const uint8_t ha
 {
     struct tiles *t = ctx;
     unsigned slot = (unsigned)(index % PC_TILE_WIDTH);
+    int r = pc_log_roots_node(&t->walk->roots, level, index, hash);
+    if (r < 0)
+        return r;
     if (level % 8 || level / 8 > PC_TILE_LEVEL_MAX)
         return 0;
     memcpy(t->hash[level / 8][slot], hash, PC_HASH_LEN);
@@ -126,27 +155,11 @@ static int compare_last(struct tiles *t, uint64_t size)
     return status;
 }
 
-static int keep_root(struct pc_log_walk *w, const struct pc_merkle_frontier *f)
-{
-    if ((w->roots & (w->roots - 1)) == 0) { /* room doubles at powers of two */
-        void *grown = realloc(w->root, (size_t)(w->roots ? 2 * w->roots : 1) * PC_HASH_LEN);
-        if (!grown)
-            return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
-        w->root = grown;
-    }
-    if (f->size == 0)
-        pc_merkle_empty(w->root[w->roots++]);
-    else
-        pc_merkle_frontier_root(f, w->root[w->roots++]);
-    return 0;
-}
-
 static int take_entry(struct pc_log_walk *w, struct pc_merkle_frontier *f, struct tiles *tiles, const struct pc_bytes *entry)
 {
     uint8_t leaf[PC_HASH_LEN];
-    int status = keep_root(w, f);
-    if (status == 0)
-        status = w->entry(w->ctx, f->size, entry->data, entry->len);
+    pc_log_roots_keep(&w->roots, f);
+    int status = w->entry(w->ctx, f->size, entry->data, entry->len);
     if (status)
         return status;
     pc_merkle_leaf(entry->data, entry->len, leaf);
@@ -179,10 +192,12 @@ static int take_bundle(struct pc_log_walk *w, struct pc_merkle_frontier *f, stru
     return status;
 }
 
-static int check_root(const struct pc_log_walk *w)
+static int check_root(struct pc_log_walk *w)
 {
-    if (memcmp(w->root[w->roots - 1], w->head->root, PC_HASH_LEN) == 0)
-        return 0;
+    uint8_t root[PC_HASH_LEN];
+    int status = pc_log_walk_root(w, w->head->size, root);
+    if (status || memcmp(root, w->head->root, PC_HASH_LEN) == 0)
+        return status;
     return pc_cli_fail(PC_EXIT_FAILED, "the %" PRIu64 " entries that the server shows do not have the root that the log signed: it shows you another log",
                        w->head->size);
 }
@@ -200,10 +215,11 @@ int pc_log_walk(struct pc_log_walk *w)
         return pc_cli_fail(PC_EXIT_FAILED, "the log has %" PRIu64 " entries: this command walks up to %" PRIu64, w->head->size, PC_LOG_WALK_MAX);
     *f = nothing;
     tiles->walk = w;
+    if (pc_log_roots_init(&w->roots, fetch_leaves, w) < 0)
+        return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     while (status == 0 && f->size < w->head->size)
         status = take_bundle(w, f, tiles, &p);
-    if (status == 0)
-        status = keep_root(w, f);
+    pc_log_roots_keep(&w->roots, f);
     if (status == 0)
         status = check_root(w);
     if (status == 0)
@@ -214,7 +230,5 @@ int pc_log_walk(struct pc_log_walk *w)
 
 void pc_log_walk_clear(struct pc_log_walk *w)
 {
-    free(w->root);
-    w->root = NULL;
-    w->roots = 0;
+    pc_log_roots_clear(&w->roots);
 }

@@ -1,6 +1,7 @@
 #ifndef PC_CLI_NET_LOG_WALK_H
 #define PC_CLI_NET_LOG_WALK_H
 #include "cli/net/fleet.h"
+#include "cli/net/log_roots.h"
 #include "trust/checkpoint.h"
 #include "trust/tile.h"
 
@@ -9,8 +10,8 @@
  * the root that the log signed.
  */
 #define PC_LOG_NOTE_MAX PC_NOTE_MAX
-/* Entries of the largest log that is walked: the roots of all its beginnings are kept in memory, 32 bytes each. */
-#define PC_LOG_WALK_MAX (UINT64_C(1) << 24)
+/* Entries of the largest log that is walked: a quarter of a byte of memory each (log_roots.h), 64 MiB. */
+#define PC_LOG_WALK_MAX (UINT64_C(1) << 28)
 
 struct pc_log_walk {
     struct pc_fleet *fleet;
@@ -18,14 +19,15 @@ struct pc_log_walk {
     /* One entry, in order. Nonzero ends the walk and is its result. */
     int (*entry)(void *ctx, uint64_t index, const void *data, size_t len);
     void *ctx;
-    uint8_t (*root)[PC_HASH_LEN]; /* of the first n entries, for n up to the index of the entry that is shown, later up to head->size */
-    uint64_t roots;               /* how many are known */
+    struct pc_log_roots roots; /* of the first n entries, for n up to the index of the entry that is shown, later up to head->size */
 };
 /*
  * Prints what is wrong and returns an exit status; PC_EXIT_FAILED also when tiles, entries and checkpoint do not belong together. Draws progress when it
  * takes long. pc_log_walk_clear frees the roots.
  */
 int pc_log_walk(struct pc_log_walk *w);
+/* The root of the first `size` entries that were walked, size <= the index of the entry that is shown. May ask the server. An exit status after words. */
+int pc_log_walk_root(struct pc_log_walk *w, uint64_t size, uint8_t out[PC_HASH_LEN]);
 void pc_log_walk_clear(struct pc_log_walk *w);
 
 /*
