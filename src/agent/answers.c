@@ -87,8 +87,8 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     json_t *w = json_array();
     if (!g->ready)
         json_array_append_new(w, json_sprintf("still walking the guarded folders: %" PRIu64 " entries seen", pc_scan_seen(g)));
-    if (g->cnproc_fd < 0)
-        json_array_append_new(w, json_string("no process connector: ancestry of short-lived processes may be missed"));
+    if (g->cnproc_fd < 0 && !g->perfproc)
+        json_array_append_new(w, json_string("no process connector and no perf events: ancestry of short-lived processes may be missed"));
     if (g->freezer.dir_fd < 0)
         json_array_append_new(w, json_string("no cgroup v2 freezer: processes are stopped by SIGSTOP"));
     if (g->supervisor_fd < 0)

@@ -117,9 +117,9 @@ static void lineage_event(void *arg, const struct pc_proc_event *e)
 
 void pc_guard_lineage(struct pc_guard *g)
 {
-    if (g->cnproc_fd < 0)
-        return;
-    while (pc_cnproc_drain(g->cnproc_fd, 4096, lineage_event, g) == 4096)
+    if (g->perfproc)
+        (void)pc_perfproc_drain(g->perfproc, lineage_event, g);
+    while (g->cnproc_fd >= 0 && pc_cnproc_drain(g->cnproc_fd, 4096, lineage_event, g) == 4096)
         ;
     if (g->lineage_lost) {
         g->lineage_lost = false;

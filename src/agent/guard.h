@@ -8,6 +8,7 @@
 #include "core/judge.h"
 #include "kern/fan.h"
 #include "kern/freeze.h"
+#include "kern/perfproc.h"
 #include "preserve/store.h"
 
 #include <limits.h>
@@ -108,6 +109,7 @@ struct pc_guard {
     struct pc_folder *folder;
     uint32_t folders;
     int watch_fd, cnproc_fd, mounts_fd, epoll_fd, supervisor_fd;
+    struct pc_perfproc *perfproc; /* in place of cnproc_fd, where the kernel refuses that; NULL: neither */
     char *event_buf; /* PC_EVENT_BUF bytes */
     uint64_t run_base; /* process ids: run_base + actor */
     uint64_t started_real_ns, random_state, beat_ns;

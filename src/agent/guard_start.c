@@ -121,15 +121,24 @@ int pc_guard_complain(const char *what, int err, const char *hint)
     return err;
 }
 
+/* Refused in a container: the process connector belongs to the first network namespace. perf events are anybody's who has the right. */
+static void open_ancestry(struct pc_guard *g)
+{
+    g->cnproc_fd = pc_cnproc_open();
+    if (g->cnproc_fd >= 0)
+        return;
+    int r = pc_perfproc_open(&g->perfproc);
+    if (r < 0)
+        fprintf(stderr, "portcullisd: process connector: %s; perf events: %s; ancestry is read from /proc and may miss short-lived processes\n",
+                pc_strerror(g->cnproc_fd), pc_strerror(r));
+}
+
 static int open_kernel(struct pc_guard *g)
 {
     g->watch_fd = pc_fan_watch_open();
     if (g->watch_fd < 0)
         return pc_guard_complain("fanotify", g->watch_fd, "needs root and Linux 5.17 or later with CONFIG_FANOTIFY");
-    g->cnproc_fd = pc_cnproc_open();
-    if (g->cnproc_fd < 0)
-        fprintf(stderr, "portcullisd: process connector: %s; ancestry is read from /proc and may miss short-lived processes\n",
-                pc_strerror(g->cnproc_fd));
+    open_ancestry(g);
     g->mounts_fd = pc_mount_watch();
     if (g->mounts_fd < 0)
         return pc_guard_complain("mount table", g->mounts_fd, "");
@@ -213,6 +222,7 @@ void pc_guard_close(struct pc_guard *g)
         close(g->watch_fd);
     if (g->cnproc_fd >= 0)
         close(g->cnproc_fd);
+    pc_perfproc_close(g->perfproc);
     if (g->mounts_fd >= 0)
         close(g->mounts_fd);
     pc_stop_free(g);

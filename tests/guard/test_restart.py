@@ -251,7 +251,7 @@ def copies_survive(bench, rounds):
     return "%d kills: %d files opened before came back, %d opened after are lost and counted" % (rounds, covered, lost)
 
 
-@rig.scenario("ext4", seconds=300)
+@rig.scenario("ext4", seconds=120)
 def killed_with_fresh_copies(bench):
     return copies_survive(bench, 8)
 

@@ -1,0 +1,202 @@
+/*
+ * Owns one perf event a processor that counts nothing and records forks, execs and exits into a buffer shared with the
+ * kernel. Hands them to the caller in the order of their times. Must not keep any state of processes.
+ *
+ * The kernel writes a fork's record before the child runs, so at any moment all is in the buffers that what happened up
+ * to then rests on.
+ */
+#include "kern/perfproc.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* 256 KiB hold what some 2,000 processes do from their birth to their end; two guards fit in what anybody may lock. */
+#define DATA_PAGES 64
+/* Ours have 40 bytes, or 56 with the longest name; a longer one is none of them. */
+#define RECORD_MAX 128
+
+struct ring {
+    int fd;
+    struct perf_event_mmap_page *page;
+    uint64_t tail, head; /* what is read, and what may be read in this drain */
+    uint64_t time;       /* of the record at tail; 0: not looked at */
+    unsigned char record[RECORD_MAX];
+};
+
+struct pc_perfproc {
+    size_t page_size;
+    int rings;
+    struct ring ring[];
+};
+
+/* PERF_RECORD_FORK, PERF_RECORD_EXIT. All records end with their time (sample_id_all). */
+struct task_record {
+    struct perf_event_header h;
+    uint32_t pid, ppid, tid, ptid;
+};
+
+struct comm_record {
+    struct perf_event_header h;
+    uint32_t pid, tid;
+};
+
+static int open_event(int cpu)
+{
+    struct perf_event_attr a;
+    memset(&a, 0, sizeof a);
+    a.size = sizeof a;
+    a.type = PERF_TYPE_SOFTWARE;
+    a.config = PERF_COUNT_SW_DUMMY;
+    a.sample_type = PERF_SAMPLE_TIME;
+    a.sample_id_all = 1;
+    a.task = 1;
+    a.comm = 1;
+    a.comm_exec = 1;
+    a.use_clockid = 1;
+    a.clockid = CLOCK_MONOTONIC;
+    int fd = (int)syscall(SYS_perf_event_open, &a, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_ring(struct pc_perfproc *p, int cpu)
+{
+    _close_ int fd = open_event(cpu);
+    if (fd == -ENODEV)
+        return 0; /* not online */
+    if (fd < 0)
+        return fd;
+    void *page = mmap(NULL, (DATA_PAGES + 1) * p->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    p->ring[p->rings++] = (struct ring){.fd = TAKE_FD(fd), .page = page};
+    return 0;
+}
+
+int pc_perfproc_open(struct pc_perfproc **out)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_CONF);
+    if (cpus < 1)
+        return -ENOSYS;
+    struct pc_perfproc *p = calloc(1, sizeof *p + (size_t)cpus * sizeof p->ring[0]);
+    if (!p)
+        return -ENOMEM;
+    p->page_size = (size_t)sysconf(_SC_PAGESIZE);
+    int r = 0;
+    for (int cpu = 0; r == 0 && cpu < cpus; cpu++)
+        r = open_ring(p, cpu);
+    if (r < 0) {
+        pc_perfproc_close(p);
+        return r;
+    }
+    *out = p;
+    return 0;
+}
+
+void pc_perfproc_close(struct pc_perfproc *p)
+{
+    for (int i = 0; p && i < p->rings; i++) {
+        munmap(p->ring[i].page, (DATA_PAGES + 1) * p->page_size);
+        close(p->ring[i].fd);
+    }
+    free(p);
+}
+
+/* ---- one buffer ---- */
+
+static void copy_out(const struct pc_perfproc *p, const struct ring *r, uint64_t at, void *to, size_t len)
+{
+    const unsigned char *data = (const unsigned char *)r->page + p->page_size;
+    size_t cap = DATA_PAGES * p->page_size, from = (size_t)(at % cap), first = cap - from < len ? cap - from : len;
+    memcpy(to, data + from, first);
+    memcpy((unsigned char *)to + first, data, len - first);
+}
+
+static void step_over(struct ring *r, uint16_t size)
+{
+    r->tail += size;
+    r->time = 0;
+}
+
+/* Loads the record at tail; false when there is none. */
+static bool look(const struct pc_perfproc *p, struct ring *r)
+{
+    while (r->time == 0 && r->tail < r->head) {
+        struct perf_event_header h;
+        copy_out(p, r, r->tail, &h, sizeof h);
+        if (h.size < sizeof h) { /* the kernel writes none of these: rather all over again than for ever */
+            r->tail = r->head;
+        } else if (h.size > RECORD_MAX || h.size < sizeof h + sizeof r->time) {
+            step_over(r, h.size);
+        } else {
+            copy_out(p, r, r->tail, r->record, h.size);
+            memcpy(&r->time, r->record + h.size - sizeof r->time, sizeof r->time);
+            r->time |= r->time == 0;
+        }
+    }
+    return r->time != 0;
+}
+
+/* record: RECORD_MAX bytes, of which the kernel wrote as many as its type has. */
+static bool decode(const unsigned char *record, struct pc_proc_event *out)
+{
+    struct task_record t;
+    struct comm_record c;
+    memcpy(&t, record, sizeof t);
+    memcpy(&c, record, sizeof c);
+    switch (t.h.type) {
+    case PERF_RECORD_FORK:
+        *out = (struct pc_proc_event){PC_PROC_FORK, (pid_t)t.pid, (pid_t)t.ppid};
+        return t.pid == t.tid && (pid_t)t.pid > 0 && (pid_t)t.ppid > 0;
+    case PERF_RECORD_EXIT:
+        *out = (struct pc_proc_event){PC_PROC_EXIT, (pid_t)t.pid, 0};
+        return t.pid == t.tid && (pid_t)t.pid > 0;
+    case PERF_RECORD_COMM:
+        *out = (struct pc_proc_event){PC_PROC_EXEC, (pid_t)c.pid, 0};
+        return (t.h.misc & PERF_RECORD_MISC_COMM_EXEC) && (pid_t)c.pid > 0;
+    case PERF_RECORD_LOST:
+        *out = (struct pc_proc_event){.what = PC_PROC_LOST};
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- all of them ---- */
+
+static struct ring *earliest(struct pc_perfproc *p, uint64_t until)
+{
+    struct ring *first = NULL;
+    for (struct ring *r = p->ring; r < p->ring + p->rings; r++)
+        if (look(p, r) && r->time <= until && (!first || r->time < first->time))
+            first = r;
+    return first;
+}
+
+int pc_perfproc_drain(struct pc_perfproc *p, void (*fn)(void *arg, const struct pc_proc_event *), void *arg)
+{
+    /* What happens from now on waits: another processor's part of it, which came before, may not be in what is read here. */
+    uint64_t until = pc_mono_ns();
+    for (struct ring *r = p->ring; r < p->ring + p->rings; r++)
+        r->head = __atomic_load_n(&r->page->data_head, __ATOMIC_ACQUIRE);
+    int count = 0;
+    struct pc_proc_event e;
+    for (struct ring *r; (r = earliest(p, until)); count++) {
+        struct perf_event_header h;
+        memcpy(&h, r->record, sizeof h);
+        if (decode(r->record, &e))
+            fn(arg, &e);
+        step_over(r, h.size);
+    }
+    for (struct ring *r = p->ring; r < p->ring + p->rings; r++)
+        __atomic_store_n(&r->page->data_tail, r->tail, __ATOMIC_RELEASE);
+    return count;
+}
