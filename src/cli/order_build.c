@@ -18,7 +18,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-int pc_order_time(const char *option, const char *word, int64_t base, int64_t *out)
+/* "2026-11-21T18:00:00Z", or a duration ("2h") after base. */
+static int order_time(const char *option, const char *word, int64_t base, int64_t *out)
 {
     uint64_t ns;
     if (pc_time_parse(word, out) == 0)
@@ -103,9 +104,9 @@ static int set_window(const struct pc_cli *cli, enum pc_class class_, const stru
     int64_t now = (int64_t)(cli->now_ns / PC_NS_PER_S), begin = now, end = 0;
     const char *expires = args->value[PC_OPT_EXPIRES];
     int status =
-        args->value[PC_OPT_NOT_BEFORE] ? pc_order_time("--not-before", args->value[PC_OPT_NOT_BEFORE], now, &begin) : 0;
+        args->value[PC_OPT_NOT_BEFORE] ? order_time("--not-before", args->value[PC_OPT_NOT_BEFORE], now, &begin) : 0;
     if (status == 0)
-        status = pc_order_time("--expires", expires ? expires : class_ == PC_CLASS_B ? "365d" : "2h", begin, &end);
+        status = order_time("--expires", expires ? expires : class_ == PC_CLASS_B ? "365d" : "2h", begin, &end);
     json_object_set_new(o, "not_before", time_json(begin));
     json_object_set_new(o, "expires", time_json(end));
     return status;

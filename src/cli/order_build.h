@@ -41,8 +41,6 @@ void pc_order_made_clear(struct pc_order_made *m);
 /* Writes FILE, and FILE.hosts when the order has a root; keeps the sequence number. */
 int pc_order_write(const struct pc_owner_dir *dir, const struct pc_order_made *m, const char *path);
 
-/* "2026-11-21T18:00:00Z", or a duration ("2h") after base. */
-int pc_order_time(const char *option, const char *word, int64_t base, int64_t *out);
 /* A file that is not there yet: what signatures lie beside is never overwritten. */
 int pc_document_create(const char *path, const void *data, size_t len);
 #endif

@@ -161,7 +161,8 @@ static bool starts(const uint8_t *p, size_t n, const struct magic *m)
     return n >= (size_t)m->off + m->len && memcmp(p + m->off, m->bytes, m->len) == 0;
 }
 
-bool pc_has_magic(const uint8_t *p, size_t n)
+/* True when some kind's magic stands at the beginning. */
+static bool has_magic(const uint8_t *p, size_t n)
 {
     /* Frames of mpeg audio, and what git puts before an object's content. */
     if (n >= 8 && ((p[0] == 0xff && (p[1] & 0xe0) == 0xe0) || memcmp(p, "blob ", 5) == 0))
@@ -174,7 +175,7 @@ bool pc_has_magic(const uint8_t *p, size_t n)
 
 bool pc_random_payload(const uint8_t *p, size_t n)
 {
-    if (n < 512 || pc_has_magic(p, n))
+    if (n < 512 || has_magic(p, n))
         return false;
     struct pc_hist h = {0};
     pc_hist_add(&h, p, n < 16384 ? n : 16384);

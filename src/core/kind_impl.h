@@ -23,8 +23,6 @@ const uint8_t *pc_find_bytes(const uint8_t *p, size_t n, const char *what, size_
 bool pc_random_payload(const uint8_t *p, size_t n);
 /* The file's last bytes were read and are random: where a format ends with something else, that is gone. */
 bool pc_random_end(const struct pc_view *v);
-/* True when some kind's magic stands at the beginning. */
-bool pc_has_magic(const uint8_t *p, size_t n);
 
 /* X-list of all checks, so that table and files cannot drift apart. */
 enum pc_proof pc_check_textual(const struct pc_view *v, struct pc_sight *sight);

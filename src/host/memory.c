@@ -29,7 +29,8 @@ static const char schema[] =
     " until_boot INTEGER NOT NULL, until INTEGER NOT NULL, made INTEGER NOT NULL, data TEXT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS evidence(number INTEGER PRIMARY KEY, time INTEGER NOT NULL, ours TEXT NOT NULL, theirs TEXT NOT NULL, why TEXT NOT NULL);";
 
-int pc_memory_error(struct pc_memory_file *m, int rc)
+/* SQLite's answer as one of ours; words go to why */
+static int memory_error(struct pc_memory_file *m, int rc)
 {
     snprintf(m->why, sizeof m->why, "%s: %s", PC_FILE_NAME, sqlite3_errmsg(m->db));
     switch (rc & 0xff) {
@@ -59,14 +60,14 @@ static int bind_one(sqlite3_stmt *s, int at, char type, va_list *ap)
     return sqlite3_bind_blob64(s, at, data, va_arg(*ap, size_t), SQLITE_TRANSIENT);
 }
 
-int pc_memory_prepare(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, va_list *ap)
+static int memory_prepare(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, va_list *ap)
 {
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(m->db, sql, -1, &s, NULL);
     for (int i = 0; rc == SQLITE_OK && types[i]; i++)
         rc = bind_one(s, i + 1, types[i], ap);
     if (rc != SQLITE_OK) {
-        int r = pc_memory_error(m, rc);
+        int r = memory_error(m, rc);
         sqlite3_finalize(s);
         return r;
     }
@@ -78,7 +79,7 @@ int pc_memory_query(struct pc_memory_file *m, sqlite3_stmt **out, const char *sq
 {
     va_list ap;
     va_start(ap, types);
-    int r = pc_memory_prepare(m, out, sql, types, &ap);
+    int r = memory_prepare(m, out, sql, types, &ap);
     va_end(ap);
     return r;
 }
@@ -86,7 +87,7 @@ int pc_memory_query(struct pc_memory_file *m, sqlite3_stmt **out, const char *sq
 int pc_memory_step(struct pc_memory_file *m, sqlite3_stmt *s)
 {
     int rc = sqlite3_step(s);
-    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : pc_memory_error(m, rc);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : memory_error(m, rc);
 }
 
 int pc_memory_do(struct pc_memory_file *m, const char *sql, const char *types, ...)
@@ -94,7 +95,7 @@ int pc_memory_do(struct pc_memory_file *m, const char *sql, const char *types, .
     sqlite3_stmt *s;
     va_list ap;
     va_start(ap, types);
-    int r = pc_memory_prepare(m, &s, sql, types, &ap);
+    int r = memory_prepare(m, &s, sql, types, &ap);
     va_end(ap);
     if (r < 0)
         return r;
@@ -108,7 +109,7 @@ int64_t pc_memory_count(struct pc_memory_file *m, const char *sql, const char *t
     sqlite3_stmt *s;
     va_list ap;
     va_start(ap, types);
-    int64_t r = pc_memory_prepare(m, &s, sql, types, &ap);
+    int64_t r = memory_prepare(m, &s, sql, types, &ap);
     va_end(ap);
     if (r < 0)
         return r;
@@ -142,7 +143,7 @@ static int set_up(struct pc_memory_file *m)
     int rc = sqlite3_exec(m->db, settings, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(m->db, schema, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? 0 : pc_memory_error(m, rc);
+    return rc == SQLITE_OK ? 0 : memory_error(m, rc);
 }
 
 int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size_t why_len)
@@ -154,7 +155,7 @@ int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size
     snprintf(path, sizeof path, "%s/" PC_FILE_NAME, dir);
     mode_t old = umask(077);
     int rc = sqlite3_open_v2(path, &m->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL);
-    int r = rc == SQLITE_OK ? set_up(m) : pc_memory_error(m, rc);
+    int r = rc == SQLITE_OK ? set_up(m) : memory_error(m, rc);
     umask(old);
     if (r < 0) {
         snprintf(why, why_len, "%s", m->why);

@@ -11,8 +11,6 @@ struct pc_memory_file {
     sqlite3 *db;
     char why[256];
 };
-int pc_memory_error(struct pc_memory_file *m, int rc); /* SQLite's answer as one of ours; words go to why */
-int pc_memory_prepare(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, va_list *ap);
 int pc_memory_query(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, ...);
 int pc_memory_step(struct pc_memory_file *m, sqlite3_stmt *s); /* 1: a row, 0: no more, or an error */
 int pc_memory_do(struct pc_memory_file *m, const char *sql, const char *types, ...);

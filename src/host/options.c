@@ -36,7 +36,7 @@ bool pc_host_is_role(const char *name)
     return find(name) != NULL;
 }
 
-void pc_host_usage(FILE *f)
+static void host_usage(FILE *f)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(roles); i++)
         fprintf(f, "%s portcullisd %s %s\n           %s\n", i ? "      " : "usage:", roles[i].name, roles[i].words, roles[i].brief);
@@ -114,11 +114,11 @@ int pc_host_main(int argc, char **argv)
     optind = 2;
     while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1)
         if (!take(&o, c)) {
-            pc_host_usage(stderr);
+            host_usage(stderr);
             return PC_EXIT_USAGE;
         }
     if (o.help || !role || optind != argc) {
-        pc_host_usage(o.help ? stdout : stderr);
+        host_usage(o.help ? stdout : stderr);
         return o.help ? 0 : PC_EXIT_USAGE;
     }
     if (!o.fleet) {

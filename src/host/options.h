@@ -32,7 +32,6 @@ struct pc_host_options {
 };
 /* True when argv[1] is one of our roles. */
 bool pc_host_is_role(const char *name);
-void pc_host_usage(FILE *f);
 /* Runs the role. Returns the exit status. */
 int pc_host_main(int argc, char **argv);
 

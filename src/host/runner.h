@@ -183,9 +183,6 @@ enum pc_act pc_act_block(struct pc_task *t);
 enum pc_act pc_act_unblock(struct pc_task *t);
 
 /* timers.c */
-/* only: takes the place of all others of its kind. */
-int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only,
-                   uint64_t *number);
 /* For prepare: the same for the params' `seconds`. On an error t->text says what it was. data is taken; NULL counts as no memory. */
 int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only);
 int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data); /* what undoing it needs to know */
@@ -201,5 +198,4 @@ int64_t pc_guard_incidents(const struct pc_runner *r);
 
 /* runner_control.c */
 extern const struct pc_command pc_runner_commands[];
-json_t *pc_runner_status(struct pc_runner *r);
 #endif

@@ -24,7 +24,7 @@ static int add_timer(void *ctx, const struct pc_kept_timer *t)
                                                 (json_int_t)(t->until_boot > pc_boot_s() ? t->until_boot - pc_boot_s() : 0)));
 }
 
-json_t *pc_runner_status(struct pc_runner *r)
+static json_t *runner_status(struct pc_runner *r)
 {
     struct pc_link_facts f = {0};
     json_t *stops = json_array();
@@ -52,7 +52,7 @@ json_t *pc_runner_status(struct pc_runner *r)
 static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
 {
     (void)args;
-    pc_reply_done(reply, pc_runner_status(ctx));
+    pc_reply_done(reply, runner_status(ctx));
 }
 
 /* The signatures beside a document: FILE.NAME.sig, as `portcullis approve` writes them. */

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only, uint64_t *number)
+/* only: takes the place of all others of its kind. */
+static int timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only, uint64_t *number)
 {
     _free_ char *text = json_dumps(data, JSON_COMPACT);
     struct pc_kept_timer t = {.until_boot = pc_boot_s() + seconds, .made = pc_now(), .until = pc_now() + (int64_t)seconds, .data = text};
@@ -36,7 +37,7 @@ int pc_timer_start(struct pc_runner *r, const char *kind, const char *order_sha2
 int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only)
 {
     uint64_t seconds = (uint64_t)json_integer_value(json_object_get(t->params, "seconds"));
-    int e = data ? pc_timer_start(t->r, kind, t->order_sha256, seconds, data, only, &t->timer) : -ENOMEM;
+    int e = data ? timer_start(t->r, kind, t->order_sha256, seconds, data, only, &t->timer) : -ENOMEM;
     json_decref(data);
     if (e < 0)
         snprintf(t->text, sizeof t->text, "the timer that ends it could not be written down: %s", pc_strerror(e));

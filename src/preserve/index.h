@@ -215,7 +215,6 @@ int pc_index_commit(struct pc_index *ix);
 int pc_index_maybe_commit(struct pc_index *ix);
 /* Writes the log back into the file (fsync): only when quiet, or when the log has become too long. */
 int pc_index_checkpoint(struct pc_index *ix, bool force);
-int pc_index_err(struct pc_index *ix, int rc);
 
 void pc_bind_fh(sqlite3_stmt *st, int at, const struct pc_fh *fh); /* len 0: NULL */
 int pc_column_fh(sqlite3_stmt *st, int at, struct pc_fh *out);     /* NULL: all zero */

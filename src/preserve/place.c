@@ -246,7 +246,8 @@ int pc_plan_locate(struct pc_plan *p, uint32_t file, uint32_t *place, uint64_t *
     return r == PC_E_NOTFOUND ? try_aside(p, file, aside) : r;
 }
 
-void pc_folder_path(struct pc_plan *p, int vol, const struct pc_fh *fh, char *out, size_t cap)
+/* Printable path of a folder by handle. */
+static void folder_path(struct pc_plan *p, int vol, const struct pc_fh *fh, char *out, size_t cap)
 {
     const struct pc_volume *v = pc_volume_get(p->s, vol);
     char raw[PC_PATH_CAP] = "", known[PC_PATH_CAP] = "";
@@ -283,7 +284,7 @@ void pc_place_path(struct pc_plan *p, uint32_t place, char *out, size_t cap)
         return;
     }
     const struct pc_place *q = &p->places[place];
-    pc_folder_path(p, q->vol, &q->parent, out, cap);
+    folder_path(p, q->vol, &q->parent, out, cap);
     size_t n = strlen(out);
     if (n + 2 >= cap)
         return;

@@ -170,7 +170,7 @@ static int plan_present(struct pc_plan *p, uint32_t place, uint32_t f, const str
     int r =
         move && move->from_aside ? compare_aside(p, move, st.version, &st.why) : compare_at(p, at, st.version, &st.why);
     if (r == PC_SAME_CONTENT && file->is_dir && strcmp(st.why, PC_DIFF_MTIME) == 0)
-        r = PC_SAME; /* folders get their times at the very end, see pc_folder_times */
+        r = PC_SAME; /* folders get their times at the very end, see run.c:folder_times */
     st.why = NULL;
     if (r < 0) {
         st.kind = PC_STEP_RESTORE;
@@ -283,7 +283,7 @@ static int plan_asides(struct pc_plan *p)
     return 0;
 }
 
-int pc_plan_steps(struct pc_plan *p)
+static int plan_steps(struct pc_plan *p)
 {
     int r = look(p);
     if (r == 0)
@@ -318,7 +318,7 @@ int pc_plan_make(struct pc_store *s, uint64_t incident, struct pc_plan **out)
     p->since_ns = inc.started_ns > OWN_WORK_NS ? inc.started_ns - OWN_WORK_NS : 0;
     r = pc_plan_replay(p);
     if (r == 0)
-        r = pc_plan_steps(p);
+        r = plan_steps(p);
     if (r < 0) {
         pc_plan_free(p);
         return r;

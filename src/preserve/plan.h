@@ -93,7 +93,6 @@ struct pc_plan {
 /* replay.c */
 int pc_plan_replay(struct pc_plan *p);
 int pc_plan_place(struct pc_plan *p, int vol, const struct pc_fh *parent, const char *name, uint32_t *out);
-int pc_plan_file(struct pc_plan *p, int vol, const struct pc_fh *fh, uint32_t *out);
 uint32_t pc_plan_find_file(const struct pc_plan *p, int vol, const struct pc_fh *fh);
 /* The same, but PC_NONE unless an act of the incident names it. */
 uint32_t pc_plan_acted(const struct pc_plan *p, int vol, const struct pc_fh *fh);
@@ -119,8 +118,6 @@ uint32_t pc_plan_names(struct pc_plan *p, int vol, const struct pc_fh *fh);
 int pc_plan_list_asides(struct pc_plan *p);
 /* Printable path of a place; always says something. */
 void pc_place_path(struct pc_plan *p, uint32_t place, char *out, size_t cap);
-/* Printable path of a folder by handle. */
-void pc_folder_path(struct pc_plan *p, int vol, const struct pc_fh *fh, char *out, size_t cap);
 
 /* compare.c */
 enum pc_same { PC_SAME, PC_SAME_CONTENT, PC_DIFFERENT };
@@ -145,8 +142,5 @@ int pc_keep_now(struct pc_store *s, struct pc_volume *v, const struct pc_fh *fh,
 /* apply.c / undo.c: one step each. */
 int pc_apply_run(struct pc_plan *p, void (*progress)(void *, const struct pc_step *, uint32_t, uint32_t), void *arg);
 int pc_undo_run(struct pc_plan *p, void (*progress)(void *, const struct pc_step *, uint32_t, uint32_t), void *arg);
-int pc_plan_steps(struct pc_plan *p);
 int pc_plan_add_step(struct pc_plan *p, const struct pc_pstep *st);
-/* Wanted times of a folder whose entries the incident changed. 0, or PC_E_NOTFOUND when they are not on record. */
-int pc_folder_times(struct pc_plan *p, uint32_t file, int64_t *atime_ns, int64_t *mtime_ns);
 #endif

@@ -121,7 +121,7 @@ uint32_t pc_plan_acted(const struct pc_plan *p, int vol, const struct pc_fh *fh)
     return f != PC_NONE && p->files[f].acted ? f : PC_NONE;
 }
 
-int pc_plan_file(struct pc_plan *p, int vol, const struct pc_fh *fh, uint32_t *out)
+static int plan_file(struct pc_plan *p, int vol, const struct pc_fh *fh, uint32_t *out)
 {
     uint32_t found = pc_plan_find_file(p, vol, fh);
     if (found != PC_NONE) {
@@ -215,7 +215,7 @@ static void touch(struct pc_plan *p, uint32_t f, uint64_t id, const struct pc_ac
 static int note_folder(struct pc_plan *p, int vol, const struct pc_fh *fh, uint64_t time_ns)
 {
     uint32_t f;
-    int r = pc_plan_file(p, vol, fh, &f);
+    int r = plan_file(p, vol, fh, &f);
     if (r == 0 && !p->files[f].entries_ns) {
         p->files[f].entries_ns = time_ns;
         p->files[f].is_dir = true;
@@ -277,7 +277,7 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
         return 0; /* evidence (a decoy, a try at the vault), no change of a file */
     bool fresh = pc_plan_acted(p, a->vol, &a->fh) == PC_NONE;
     bool moves = a->op == OP_RENAME && a->new_parent.len && pc_name_ok(a->new_name); /* else: out of what is guarded */
-    int r = pc_plan_file(p, a->vol, &a->fh, &f);
+    int r = plan_file(p, a->vol, &a->fh, &f);
     if (r == 0 && own_work(p, f, a))
         return 0;
     /* An archiver's temporary file, renamed or removed in the attack: it cannot be what it was, so it counts as made now. */

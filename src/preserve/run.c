@@ -158,7 +158,7 @@ static int run_rest(struct pc_plan *p, struct progress *g)
  * The times a folder had before the incident first changed its entries: of the newest version from before that, if
  * nobody else changed entries since; else of the version an act on the folder itself names.
  */
-int pc_folder_times(struct pc_plan *p, uint32_t file, int64_t *atime_ns, int64_t *mtime_ns)
+static int folder_times(struct pc_plan *p, uint32_t file, int64_t *atime_ns, int64_t *mtime_ns)
 {
     const struct pc_pfile *f = &p->files[file];
     struct pc_known k;
@@ -213,7 +213,7 @@ static int set_times(struct pc_plan *p, bool dry, uint32_t *wrong)
     for (uint32_t f = 0; f < p->n_files; f++) {
         int64_t a, m;
         struct pc_meta now;
-        if (!is_folder(p, f) || pc_folder_times(p, f, &a, &m) < 0)
+        if (!is_folder(p, f) || folder_times(p, f, &a, &m) < 0)
             continue;
         _close_ int fd = pc_plan_folder(p, p->files[f].vol, &p->files[f].fh);
         if (fd < 0 || pc_meta_stat(fd, &now) < 0 || now.mtime_ns == m)

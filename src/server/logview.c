@@ -254,7 +254,8 @@ int pc_logview_cosign(struct pc_logview *v, const char *note, size_t len, int64_
 /* --- proofs
  * ------------------------------------------------------------------------------------------------------------ */
 
-int pc_logview_node(void *view, unsigned level, uint64_t index, uint8_t out[PC_HASH_LEN])
+/* Reads a node of the tree (a pc_merkle_read; ctx is the view). */
+static int logview_node(void *view, unsigned level, uint64_t index, uint8_t out[PC_HASH_LEN])
 {
     struct pc_logview *v = view;
     struct cell *c = &v->cache[(index * 0x9e3779b97f4a7c15u + level * 0xbf58476d1ce4e5b9u) >> 50];
@@ -293,7 +294,7 @@ int pc_logview_add_inclusion(struct pc_logview *v, uint64_t index, struct pc_buf
     size_t n;
     if (index >= v->published.size)
         return PC_E_RANGE;
-    int ret = pc_merkle_inclusion_proof(index, v->published.size, pc_logview_node, v, proof, PC_MERKLE_PROOF_MAX, &n);
+    int ret = pc_merkle_inclusion_proof(index, v->published.size, logview_node, v, proof, PC_MERKLE_PROOF_MAX, &n);
     if (ret < 0)
         return ret;
     add_hashes(out, "proof", (const uint8_t(*)[PC_HASH_LEN])proof, n);
@@ -307,7 +308,7 @@ int pc_logview_add_consistency(struct pc_logview *v, uint64_t from, struct pc_bu
     size_t n = 0;
     if (from > v->published.size)
         from = 0; /* it saw more than we have: it will say so */
-    int ret = from ? pc_merkle_consistency_proof(from, v->published.size, pc_logview_node, v, proof,
+    int ret = from ? pc_merkle_consistency_proof(from, v->published.size, logview_node, v, proof,
                                                  PC_MERKLE_PROOF_MAX, &n)
                    : 0;
     if (ret < 0)

@@ -47,6 +47,4 @@ int pc_logview_add_inclusion(struct pc_logview *v, uint64_t index, struct pc_buf
 int pc_logview_add_consistency(struct pc_logview *v, uint64_t from, struct pc_buf *out);
 /* Appends `"checkpoint":"..."` */
 int pc_logview_add_checkpoint(struct pc_logview *v, struct pc_buf *out);
-/* Reads a node of the tree (a pc_merkle_read; ctx is the view). */
-int pc_logview_node(void *view, unsigned level, uint64_t index, uint8_t out[PC_HASH_LEN]);
 #endif

@@ -74,7 +74,8 @@ static int refuse(int r, const char *what, struct pc_why why)
     return pc_why(why, PC_E_REFUSED, "%s: %s", what, pc_strerror(r));
 }
 
-int pc_log_open(const char *note, size_t len, const struct pc_trust *t, struct pc_checkpoint *out, struct pc_why why)
+/* Opens a checkpoint with the trust file's keys. 0; PC_E_REFUSED with the reason; -ENOMEM. */
+static int log_open(const char *note, size_t len, const struct pc_trust *t, struct pc_checkpoint *out, struct pc_why why)
 {
     int r = pc_checkpoint_open(note, len, &t->log, t->witness, t->witnesses, t->witnesses_needed, out);
     if (r == PC_E_REFUSED)
@@ -88,7 +89,7 @@ int pc_log_included(const struct pc_log_part *p, const struct pc_trust *t, struc
     struct pc_checkpoint c;
     if (!p->entry)
         return pc_why(why, PC_E_REFUSED, "it came without the log's proof");
-    int r = pc_log_open(p->checkpoint, p->checkpoint_len, t, &c, why);
+    int r = log_open(p->checkpoint, p->checkpoint_len, t, &c, why);
     if (r < 0)
         return r;
     pc_merkle_leaf(p->entry, p->entry_len, leaf);
@@ -156,7 +157,7 @@ enum pc_check pc_checkpoint_accept(const char *json, size_t len, const struct pc
         r = pc_hashes_read(f.consistency, "consistency", follow.proof, PC_MERKLE_PROOF_MAX, &follow.n, why);
     if (r < 0)
         return r == -ENOMEM ? PC_CHECK_MEMORY : PC_CHECK_SYNTAX;
-    r = pc_log_open(json_string_value(f.checkpoint), json_string_length(f.checkpoint), t, &c, why);
+    r = log_open(json_string_value(f.checkpoint), json_string_length(f.checkpoint), t, &c, why);
     if (r < 0)
         return r == -ENOMEM ? PC_CHECK_MEMORY : PC_CHECK_LOG;
     r = pc_log_follows(&follow, m, &c, why);

@@ -48,8 +48,6 @@ struct pc_log_raw {
 int pc_log_part_read(const json_t *object, const struct pc_log_raw *raw, struct pc_log_part *out, struct pc_why why);
 void pc_log_part_clear(struct pc_log_part *p);
 
-/* Opens a checkpoint with the trust file's keys. 0; PC_E_REFUSED with the reason; -ENOMEM. */
-int pc_log_open(const char *note, size_t len, const struct pc_trust *t, struct pc_checkpoint *out, struct pc_why why);
 /* Opens the checkpoint and verifies that the entry is in its tree. Errors as above. */
 int pc_log_included(const struct pc_log_part *p, const struct pc_trust *t, struct pc_checkpoint *out,
                     struct pc_why why);
