@@ -57,7 +57,7 @@ class Server:
                 key = base64.b64decode(body["statement"]["key"])
                 ref = "%s#%s" % (statement["host"], sha256(key)[:32])
                 # By name: the link has to look it up, in a thread, under its list of system calls.
-                self.reply(200, json.dumps({"host": ref, "link": "%s:%d" % (outer.link_name, outer.link_port), "heartbeat": 1}).encode())
+                self.reply(200, json.dumps({"host": ref, "link": "%s:%d" % (outer.link_name, outer.link_port), "heartbeat": outer.heartbeat or Connection.heartbeat}).encode())
 
             def log_message(self, *unused):
                 pass
@@ -93,7 +93,7 @@ class Server:
             context.load_verify_locations(self.client_cert)
         try:
             plain.settimeout(Connection.patience)
-            self.hosts.append(Connection(context.wrap_socket(plain, server_side=True)))
+            self.hosts.append(Connection(context.wrap_socket(plain, server_side=True), self.heartbeat))
         except (OSError, AssertionError):
             self.refused += 1
             plain.close()
@@ -116,18 +116,19 @@ class Server:
 
     authority = None
     client_cert = None
+    heartbeat = None  # seconds; what is usual when None
     link_name = "localhost"
 
 
 class Connection:
     """A host's link, from the server's side."""
-    heartbeat, patience = 1, 20  # seconds
+    heartbeat, patience = 20, 20  # seconds; a server of these tests says nothing by itself, and is left after three heartbeats
 
-    def __init__(self, tls):
+    def __init__(self, tls, heartbeat=None):
         self.tls, self.buffer = tls, b""
         self.subject = tls.getpeercert(True)
         self.hello = self.read("hello")
-        self.send("welcome", {"protocol": 1, "time": moment(time.time()), "heartbeat": self.heartbeat})
+        self.send("welcome", {"protocol": 1, "time": moment(time.time()), "heartbeat": heartbeat or self.heartbeat})
 
     def send(self, kind, body):
         data = json.dumps(body).encode() if body is not None else b""
@@ -240,6 +241,7 @@ class Enrolment(Case):
 
 class Link(Case):
     def test_an_order_through_all_of_it(self):
+        self.server.heartbeat = 5
         self.enroll()
         self.start()
         host = self.host()
@@ -279,6 +281,7 @@ class Link(Case):
         self.assertEqual(host.hello["host"].split("#")[0], "web1")
 
     def test_a_server_that_goes_silent_is_left(self):
+        self.server.heartbeat = 1
         self.enroll()
         self.start()
         self.host()  # says nothing after welcome: after three heartbeats of one second the host tries again

@@ -264,10 +264,11 @@ class Hangs(Case):
     """Slow by nature: time limits are waited for."""
 
     def test_one_that_stops_in_the_middle(self):
+        self.server.heartbeat = 1
         proxy = self.proxy(Tinyproxy(self.folder))
         self.up()
         proxy.stop(signal.SIGSTOP)
-        self.wait_log("nothing heard for three heartbeats", 10)
+        self.wait_log("nothing heard for three heartbeats")
         proxy.stop(signal.SIGCONT)
         self.host(2)
 
