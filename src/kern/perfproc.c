@@ -19,8 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* 256 KiB hold what some 2,000 processes do from their birth to their end; two guards fit in what anybody may lock. */
-#define DATA_PAGES 64
+/*
+ * Pages of one buffer, a power of two. 64 hold what some 2,000 processes do from their birth to their end, and two guards
+ * fit in what anybody may lock; with more than 16 processors it is 4 MiB in all, since each then hears less.
+ */
+#define PAGES_MAX 64
+#define PAGES_MIN 8
+#define PAGES_ALL 1024
 /* Ours have 40 bytes, or 56 with the longest name; a longer one is none of them. */
 #define RECORD_MAX 128
 
@@ -33,7 +38,7 @@ struct ring {
 };
 
 struct pc_perfproc {
-    size_t page_size;
+    size_t page_size, pages;
     int rings;
     struct ring ring[];
 };
@@ -74,7 +79,7 @@ static int open_ring(struct pc_perfproc *p, int cpu)
         return 0; /* not online */
     if (fd < 0)
         return fd;
-    void *page = mmap(NULL, (DATA_PAGES + 1) * p->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *page = mmap(NULL, (p->pages + 1) * p->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
         return -errno;
     p->ring[p->rings++] = (struct ring){.fd = TAKE_FD(fd), .page = page};
@@ -90,6 +95,8 @@ int pc_perfproc_open(struct pc_perfproc **out)
     if (!p)
         return -ENOMEM;
     p->page_size = (size_t)sysconf(_SC_PAGESIZE);
+    for (p->pages = PAGES_MAX; p->pages > PAGES_MIN && p->pages * (size_t)cpus > PAGES_ALL;)
+        p->pages /= 2;
     int r = 0;
     for (int cpu = 0; r == 0 && cpu < cpus; cpu++)
         r = open_ring(p, cpu);
@@ -104,7 +111,7 @@ int pc_perfproc_open(struct pc_perfproc **out)
 void pc_perfproc_close(struct pc_perfproc *p)
 {
     for (int i = 0; p && i < p->rings; i++) {
-        munmap(p->ring[i].page, (DATA_PAGES + 1) * p->page_size);
+        munmap(p->ring[i].page, (p->pages + 1) * p->page_size);
         close(p->ring[i].fd);
     }
     free(p);
@@ -115,7 +122,7 @@ void pc_perfproc_close(struct pc_perfproc *p)
 static void copy_out(const struct pc_perfproc *p, const struct ring *r, uint64_t at, void *to, size_t len)
 {
     const unsigned char *data = (const unsigned char *)r->page + p->page_size;
-    size_t cap = DATA_PAGES * p->page_size, from = (size_t)(at % cap), first = cap - from < len ? cap - from : len;
+    size_t cap = p->pages * p->page_size, from = (size_t)(at % cap), first = cap - from < len ? cap - from : len;
     memcpy(to, data + from, first);
     memcpy((unsigned char *)to + first, data, len - first);
 }

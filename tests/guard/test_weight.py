@@ -9,7 +9,7 @@ from rig import check
 
 RSS_MAX_KIB = 32 << 10
 IDLE_SECONDS = 10
-IDLE_TICKS = 2
+IDLE_TICKS = 10  # a hundredth of a processor
 
 
 def rss_kib(pid):
