@@ -47,10 +47,9 @@ static uint64_t creator_id(struct pc_guard *g, pid_t pid)
 }
 
 /* First content of a file nobody knew: it may be what an original is about to be replaced by. */
-static void new_content(struct pc_guard *g, struct deed *d, const struct stat *st)
+static void new_content(struct pc_guard *g, struct deed *d)
 {
     d->op = PC_OP_CREATE;
-    d->size_after = (uint64_t)st->st_size;
     struct pc_outcome o;
     pc_acts_ask(g, d, &o);
     if (o.gate)
@@ -68,6 +67,29 @@ static void new_content(struct pc_guard *g, struct deed *d, const struct stat *s
         char path[PATH_MAX];
         pc_stop_convict(g, &o, pc_dirs_path(g->dirs, d->dir, d->name, path, sizeof path));
     }
+}
+
+bool pc_acts_new_content(struct pc_guard *g, struct deed *d)
+{
+    struct stat st;
+    if (pc_acts_stat_live(d->v, &d->fh, &st) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    d->size_after = (uint64_t)st.st_size;
+    new_content(g, d);
+    return true;
+}
+
+/* A file nobody knew was written, and perhaps closed: judged now, or, of a proven program, when it is preserved. */
+static void new_file_changed(struct pc_guard *g, struct deed *d, bool closed)
+{
+    bool later = closed && pc_acts_may_look_later(g, d->pid);
+    if (closed && !later && !pc_acts_new_content(g, d))
+        return;
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
+    if (!later)
+        return;
+    pc_capture_look_first(g, d->v->id, &d->fh, d->pid);
+    pc_gate_judged(g, &d->fh);
 }
 
 static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t otherwise)
@@ -96,15 +118,13 @@ static void count_unkept(struct pc_guard *g, const struct deed *d, const struct 
 void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
 {
     struct stat st;
+    if (!d->known) {
+        new_file_changed(g, d, closed);
+        return;
+    }
     if (pc_acts_stat_live(d->v, &d->fh, &st) < 0 || !S_ISREG(st.st_mode))
         return;
     d->size_after = (uint64_t)st.st_size;
-    if (!d->known) {
-        if (closed)
-            new_content(g, d, &st);
-        pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
-        return;
-    }
     /* In the deed, not here: one event may also tell of a deletion, which is judged next. */
     d->earlier = *d->known;
     d->known = &d->earlier;
@@ -153,6 +173,7 @@ static void deleted(struct pc_guard *g, struct deed *d)
     if (!d->known)
         return; /* made and removed before it was ever preserved: nobody's loss */
     pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
+    pc_capture_look_now(g, d->pid); /* what stands in for it may be among them */
     d->op = PC_OP_DELETE;
     pc_outside_show(g, d->pid);
     pc_acts_judge(g, d);
@@ -196,6 +217,7 @@ static void replaced(struct pc_guard *g, const struct deed *mover, pc_dir dir, c
     if (!stood_there(g, mover->v, pc_dirs_fh(g->dirs, dir), name, &old) ||
         pc_fh_equal(&old.fh, &mover->fh) || old.gone)
         return;
+    pc_capture_look_now(g, mover->pid);
     struct stat st;
     struct deed d = {.v = mover->v,
                      .pid = mover->pid,
@@ -253,6 +275,7 @@ static void moved(struct pc_guard *g, struct deed *d)
         else
             pc_capture_later(g, d->v->id, &d->fh, d->new_dir, d->new_name, creator_id(g, d->pid), PC_WHEN_NEW);
     } else if (d->dir && d->known) {
+        pc_capture_look_now(g, d->pid);
         d->op = PC_OP_DELETE; /* it left the guarded folder: what was preserved stays */
         d->moved_out = true;
         d->new_name = NULL;

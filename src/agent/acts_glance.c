@@ -25,6 +25,12 @@ void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_o
         *c = (struct cleared){0};
 }
 
+/* New, and by a program that is proven: nothing is lost with it. */
+static bool is_plain(struct pc_guard *g, const struct pc_volume *v, const struct pc_fan_event *e)
+{
+    return pc_capture_is_new(g, v->id, &e->target) && pc_acts_is_proven(g, e->pid);
+}
+
 static bool is_cleared(const struct pc_guard *g, const struct pc_fh *fh)
 {
     uint64_t file = pc_fh_hash(fh);
@@ -77,7 +83,8 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
             e.pid == g->self || !e.has_target || !e.has_dir)
             continue;
         struct pc_volume *v = pc_volume_by_fsid(g, e.fsid);
-        if (v && !v->gate_down && g->settings.gate && !is_cleared(g, &e.target) && pc_dirs_find(g->dirs, v->id, &e.dir))
+        if (v && !v->gate_down && g->settings.gate && !is_cleared(g, &e.target) &&
+            !is_plain(g, v, &e) && pc_dirs_find(g->dirs, v->id, &e.dir))
             looked += glance(g, v, &e);
     }
 }

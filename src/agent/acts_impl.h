@@ -6,7 +6,7 @@
 
 /*
  * What an event becomes on its way to a judged, recorded act: for acts.c (what happened), acts_judge.c (what the judge
- * says of it, the record), acts_glance.c (the look before all that), acts_held.c (what the kernel finishes for others), acts_muted.c (files written without being closed),
+ * says of it, the record), acts_glance.c (the look before all that), acts_held.c (what the kernel finishes for others), acts_proven.c (who need not be looked at at once), acts_muted.c (files written without being closed),
  * acts_process.c (who did it, in the index) and acts_unseen.c (changes that nobody was seen making).
  */
 
@@ -19,6 +19,10 @@
 #define GLANCE_BYTES 8192
 /* Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate down. */
 #define CLEARED_SLOTS 1024
+/* Programs that have shown to be harmless; two that meet in a slot have to show it anew. */
+#define PROVEN_SLOTS 256
+/* Below this a look (struct pc_look, opaque) says nothing against a file. */
+#define PC_ACTS_PLAIN 30
 /* New files by what the judge calls them, so that it can ask for one; which of two that meet here stays is chance. */
 #define MADE_SLOTS 1024
 
@@ -45,7 +49,15 @@ struct cleared {
     uint64_t file, until_ns;
 };
 
+struct proven {
+    pc_actor actor; /* 0: empty */
+    uint64_t doubts; /* pc_acts.doubts at the time: with any other number it holds no more */
+    uint32_t looks, closed;
+};
+
 struct pc_acts {
+    struct proven proven[PROVEN_SLOTS];
+    uint64_t doubts; /* how often anything counted against anybody */
     struct cleared cleared[CLEARED_SLOTS];
     pc_actor written[SET_SLOTS];
     struct seen seen[SEEN_SLOTS];
@@ -84,6 +96,9 @@ int pc_acts_stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *
 /* The content of d->fh changed: judges, records, and queues it to be preserved. closed: its writer closed it. */
 void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed);
 
+/* First content of a file nobody knew (d->known NULL), which is closed: judges it. False when it is gone, or no file. */
+bool pc_acts_new_content(struct pc_guard *g, struct deed *d);
+
 /* ---- acts_judge.c ---- */
 
 /*
@@ -104,6 +119,13 @@ enum pc_change pc_acts_change_of(struct pc_guard *g, const struct deed *d);
 void pc_acts_record(struct pc_guard *g, const struct deed *d, const struct pc_outcome *o);
 /* Asks, brings the gate down on evidence, records, and hands a verdict to stop.c. */
 void pc_acts_judge(struct pc_guard *g, const struct deed *d);
+
+/* ---- acts_proven.c ---- */
+
+/* What the judge said of something it was asked about: content that was looked at counts for or against its writer. */
+void pc_acts_looked(struct pc_guard *g, const struct pc_outcome *o);
+/* Whether the new file that it has just closed may be looked at when it is preserved. Counts: some are, to keep it proven. */
+bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid);
 
 /* ---- acts_glance.c ---- */
 

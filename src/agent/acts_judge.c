@@ -102,7 +102,7 @@ static bool harmless_head(struct pc_guard *g, const struct deed *d, struct pc_ac
     pc_acts_read_windows(fd, &a->content_after, a->after);
     act->after = &a->content_after;
     pc_judge_facts(act, facts);
-    if (facts->after.opaque >= 30)
+    if (facts->after.opaque >= PC_ACTS_PLAIN)
         return false;
     act->facts = facts;
     return true;
@@ -168,6 +168,7 @@ void pc_acts_ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     }
     if (o->finding.score)
         pc_gate_doubt(g);
+    pc_acts_looked(g, o);
     pc_tracer_act(g, &act, &o->facts);
 }
 

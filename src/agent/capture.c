@@ -32,11 +32,16 @@
 #define RECENT_SLOTS 4096
 #define TRIES_MAX 100 /* then preserved as it is, or left to the next event */
 #define BUSY_SLOTS 256
+/* Of one deletion: files to be looked at first, and how many of the newest are gone through for them. */
+#define LOOKS_MAX 64
+#define LOOKS_SEEN 1024
 
 struct entry {
     struct pc_fh fh;
     char *name;
     uint64_t creator, due_ns;
+    pc_actor look; /* its writer, when it is to be looked at before; else 0 */
+    pid_t look_pid;
     int vol;
     pc_dir dir;
     uint32_t hash_next, list_next, list_prev;
@@ -49,7 +54,7 @@ struct list {
 
 struct pc_captures {
     struct entry *entry; /* [0] unused */
-    uint32_t max, used, free_list, waiting;
+    uint32_t max, used, free_list, waiting, unlooked;
     uint32_t *bucket, buckets;
     struct list list[PC_WHENS]; /* each in order of due_ns */
     struct {
@@ -211,6 +216,52 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
     c->waiting++;
 }
 
+bool pc_capture_is_new(struct pc_guard *g, int vol, const struct pc_fh *fh)
+{
+    uint32_t i = find(g->captures, vol, fh);
+    return i && g->captures->entry[i].when == PC_WHEN_NEW;
+}
+
+void pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid)
+{
+    struct pc_captures *c = g->captures;
+    uint32_t i = find(c, vol, fh);
+    pc_actor actor = pc_judge_actor_of(g->judge, pid);
+    if (!i || !actor)
+        return;
+    c->unlooked += c->entry[i].look == 0;
+    c->entry[i].look = actor;
+    c->entry[i].look_pid = pid;
+}
+
+/* A verdict may come of it, and more events be read meanwhile: nothing of the entry may be relied upon afterwards. */
+static void look(struct pc_guard *g, uint32_t i)
+{
+    struct entry *e = &g->captures->entry[i];
+    char name[256];
+    snprintf(name, sizeof name, "%s", e->name);
+    struct pc_unlooked u = {e->vol, e->fh, e->dir, name, e->look_pid, e->look};
+    e->look = 0;
+    g->captures->unlooked--;
+    pc_acts_look_at_new(g, &u);
+}
+
+void pc_capture_look_now(struct pc_guard *g, pid_t pid)
+{
+    struct pc_captures *c = g->captures;
+    uint32_t found[LOOKS_MAX], n = 0;
+    pc_actor group = c->unlooked ? pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid)) : 0;
+    if (!group)
+        return;
+    uint32_t i = c->list[PC_WHEN_NEW].tail;
+    for (uint32_t seen = 0; i && n < LOOKS_MAX && seen < LOOKS_SEEN; seen++, i = c->entry[i].list_prev)
+        if (c->entry[i].look && pc_judge_group_of(g->judge, c->entry[i].look) == group)
+            found[n++] = i;
+    for (uint32_t k = 0; k < n; k++)
+        if (c->entry[found[k]].look)
+            look(g, found[k]);
+}
+
 /* When this file may be preserved again: at once, unless it is known to be busy. */
 static uint64_t not_before(const struct pc_captures *c, const struct pc_fh *fh)
 {
@@ -241,6 +292,7 @@ static void drop(struct pc_captures *c, uint32_t i)
         *at = e->hash_next;
         break;
     }
+    c->unlooked -= e->look != 0;
     free(e->name);
     *e = (struct entry){.list_next = c->free_list};
     c->free_list = i;
@@ -367,6 +419,10 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
         return false;
     uint32_t i = l->head;
     struct entry *e = &c->entry[i];
+    if (e->look) { /* the judge sees it before it is preserved, as it sees every change */
+        look(g, i);
+        return true;
+    }
     unlink_entry(c, i);
     if (not_before(c, &e->fh) > now_ns) {
         again(c, i, now_ns);

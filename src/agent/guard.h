@@ -118,6 +118,7 @@ struct pc_guard {
     uint64_t retention_kept_ns; /* mono: when it was written down */
     bool drained; /* no event waits: all that suspects did has been judged */
     bool was_calm; /* this turn of the loop began without any event */
+    bool may_rest; /* all that was read this turn was done by programs that are proven to be harmless */
     bool opens_wait; /* suspects' opens wait for their turn: look again soon */
     bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;
@@ -193,6 +194,12 @@ bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns);
 /* Preserves one file that is due. False when none was. */
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns);
 uint32_t pc_captures_waiting(const struct pc_guard *g);
+/* A new file that waits to be preserved was not looked at yet: that comes first then. Its writer is pid. */
+void pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid);
+/* Looks at the newest of those that this process or its family wrote (64 at most; the others when they are preserved). */
+void pc_capture_look_now(struct pc_guard *g, pid_t pid);
+/* Whether this file waits to be preserved for the first time. */
+bool pc_capture_is_new(struct pc_guard *g, int vol, const struct pc_fh *fh);
 uint64_t pc_capture_next_ns(const struct pc_guard *g); /* mono time of the next one; UINT64_MAX: none */
 /* Preserves now. 0 or an error (counted and named in status). */
 int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir, const char *name,
@@ -214,6 +221,19 @@ void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
  * and what it holds open is remembered, for when the kernel finishes it. Before it is ended, and before a rollback.
  */
 void pc_acts_look_at_held(struct pc_guard *g, pid_t pid);
+/* Whether this process has shown by what it wrote to be harmless, and nothing is suspicious. */
+bool pc_acts_is_proven(struct pc_guard *g, pid_t pid);
+/* A new file that was not looked at when it was closed (acts_proven.c). */
+struct pc_unlooked {
+    int vol;
+    struct pc_fh fh;
+    pc_dir dir;
+    const char *name;
+    pid_t pid;
+    pc_actor actor; /* of pid then */
+};
+/* Judges it now, if it is still there and still new. */
+void pc_acts_look_at_new(struct pc_guard *g, const struct pc_unlooked *u);
 /* Looks again at files that are written without ever being closed. */
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
 /* Makes sure the index knows this process and its ancestors; returns its process id, 0 for actor 0. */

@@ -3,7 +3,9 @@
 import json
 import os
 import subprocess
+import sys
 
+import files
 import rig
 from rig import check
 
@@ -46,6 +48,47 @@ def in_one_go(bench):
     now = said["now"]
     check(now["identical"] == said["files"], "of %d files: %s", said["files"], now)
     return "%d touched" % said["touched"]
+
+
+# Harmless for long enough to be believed; then ciphertext beside each old file, which goes.
+TURNCOAT = """
+import os, sys, time
+for n in range(80):
+    with open("new-%d.txt" % n, "w") as out:
+        out.write("a letter like many others, number %d\\n" % n * 200)
+for n in range(60):
+    with open("old-%d.txt.locked" % n, "wb") as out:
+        out.write(os.urandom(os.path.getsize("old-%d.txt" % n)))
+    os.unlink("old-%d.txt" % n)
+    time.sleep(0.02)
+"""
+
+
+@rig.scenario("xfs", "ext4")
+def believed_and_then_bad(bench):
+    """A program whose new files are looked at later, because many were plain: the first deletion brings the looks forward."""
+    tree = os.fsencode(bench.tree)
+    for n in range(60):
+        files.write(os.path.join(tree, b"old-%d.txt" % n), b"what somebody wrote over many years\n" * 400)
+    before = bench.look()
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    run = subprocess.Popen([sys.executable, "-c", TURNCOAT], cwd=bench.tree, env=bench.environment(),
+                           stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        incident = guard.wait_incident()
+        gone = sum(not os.path.exists(os.path.join(tree, b"old-%d.txt" % n)) for n in range(60))
+        guard.command("end", str(incident["id"]))
+        status, text = guard.command("rollback", str(incident["id"]))
+        check(status == 0, "rollback: status %d: %s", status, text[-800:])
+    finally:
+        run.kill()
+        run.wait(10)
+    check(gone <= 10, "%d of 60 files were gone before it was frozen", gone)
+    now = bench.look()
+    lost = [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]
+    check(not lost, "%d are not back: %s", len(lost), lost[:5])
+    return "%d gone" % gone
 
 
 if __name__ == "__main__":

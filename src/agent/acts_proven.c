@@ -1,0 +1,67 @@
+/*
+ * Owns which programs have shown that they do no harm, and what that saves: most of the new files of such a program are
+ * looked at when they are preserved instead of at once, and the guard rests a moment between two reads of its events.
+ * Must not let anything go unseen: a deletion or replacement by its family brings the looks forward, and any evidence,
+ * whoever's it is, ends all proofs. acts_judge.c tells it what a look told, acts.c and acts_glance.c ask it, guard.c
+ * asks whether it may rest.
+ *
+ * Unpacking, checking out and copying are nothing but new files. Looked at one by one, in the moment they are closed,
+ * they cost the guard more than the program that makes them; in the files of an attacker there is nothing to lose yet:
+ * what counts is what he then deletes or replaces.
+ */
+#include "agent/acts_impl.h"
+
+#include "base/clock.h"
+
+/* Contents of this many files, looked at without a doubt, are a proof ... */
+#define PROOF 16
+/* ... and afterwards one in this many is looked at as soon as it is closed. */
+#define SAMPLE 16
+
+static struct proven *slot_of(struct pc_guard *g, pc_actor actor)
+{
+    return &g->acts->proven[actor % PROVEN_SLOTS];
+}
+
+static bool holds(const struct pc_guard *g, const struct proven *p, pc_actor actor)
+{
+    return actor && p->actor == actor && p->doubts == g->acts->doubts;
+}
+
+void pc_acts_looked(struct pc_guard *g, const struct pc_outcome *o)
+{
+    struct proven *p = slot_of(g, o->actor);
+    if (o->finding.score)
+        g->acts->doubts++;
+    if (!o->actor || !(o->facts.have & PC_HAVE_AFTER))
+        return;
+    if (o->finding.score || o->facts.after.opaque >= PC_ACTS_PLAIN)
+        *p = (struct proven){0};
+    else if (!holds(g, p, o->actor))
+        *p = (struct proven){.actor = o->actor, .doubts = g->acts->doubts, .looks = 1};
+    else
+        p->looks++;
+}
+
+bool pc_acts_is_proven(struct pc_guard *g, pid_t pid)
+{
+    pc_actor actor = pc_judge_actor_of(g->judge, pid);
+    const struct proven *p = slot_of(g, actor);
+    return holds(g, p, actor) && p->looks >= PROOF && !pc_gate_alert(g);
+}
+
+bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid)
+{
+    return pc_acts_is_proven(g, pid) && ++slot_of(g, pc_judge_actor_of(g->judge, pid))->closed % SAMPLE != 0;
+}
+
+void pc_acts_look_at_new(struct pc_guard *g, const struct pc_unlooked *u)
+{
+    struct pc_known known;
+    struct deed d = {.v = pc_volume_by_id(g, u->vol), .pid = u->pid, .fh = u->fh, .dir = u->dir, .name = u->name};
+    /* Meanwhile it left the guarded folders, or the walk preserved it; or the pid is another program's. */
+    if (!d.v || pc_dirs_vol(g->dirs, u->dir) != u->vol || pc_judge_actor_of(g->judge, u->pid) != u->actor ||
+        pc_store_lookup(g->store, u->vol, &u->fh, &known) == 0)
+        return;
+    pc_acts_new_content(g, &d);
+}
