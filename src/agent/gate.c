@@ -172,6 +172,8 @@ void pc_gate_stop(struct pc_guard *g)
             close(q->held[i].fd);
     for (uint32_t i = 0; i < ASKED_SLOTS; i++)
         pc_asker_close(&q->asker[i]);
+    for (uint32_t i = q->read_head; i != q->read_tail; i++)
+        close(q->read_fd[i % READ_RING]);
     close(q->main_event);
     close(q->thread_event);
     free(q->held);

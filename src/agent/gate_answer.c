@@ -69,14 +69,18 @@ static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, uint64_t no
 }
 
 /* on-open: nothing of this file has to be copied first. Whether its opener is a suspect is the gate's question. */
-static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, struct pc_open_why *why)
+static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now, struct pc_open_why *why)
 {
     struct stat st;
     if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return true;
-    if (!pc_gate_is_spared(q, &st))
-        return only_reads(q, o, true, why);
-    ask_no_more(q, o->fd, &st);
+    if (pc_gate_is_spared(q, &st)) {
+        ask_no_more(q, o->fd, &st);
+        return true;
+    }
+    if (!only_reads(q, o, true, why))
+        return false;
+    pc_gate_was_read(q, o->fd, &st, now);
     return true;
 }
 
@@ -85,7 +89,7 @@ static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o,
 {
     struct pc_open_why why;
     q->stats.opens++;
-    if (group == q->ask_group ? needs_nothing(q, o, &why) : harmless(q, o, now, &why)) {
+    if (group == q->ask_group ? needs_nothing(q, o, now, &why) : harmless(q, o, now, &why)) {
         allow_now(group, o->fd);
         return false;
     }

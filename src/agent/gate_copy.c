@@ -44,6 +44,14 @@ static void spare(struct pc_gate *q, const struct stat *st)
         atomic_store(spared_slot(q, key), key);
 }
 
+void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st)
+{
+    pthread_mutex_lock(&q->lock);
+    spare(q, st);
+    (void)pc_fan_ask_no_more(q->ask_group, fd); /* fails on old kernels: then every open is asked about */
+    pthread_mutex_unlock(&q->lock);
+}
+
 void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino)
 {
     struct pc_guard *g = arg;

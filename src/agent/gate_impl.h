@@ -21,6 +21,9 @@
 #define ASKED_SLOTS 64
 /* on-open: files that may be written without a copy, because they have one already or are none of ours. */
 #define SPARED_SLOTS 8192
+/* on-open: files opened for reading, on their way from the answering to the main thread; more at once are asked about again. */
+#define READ_RING 64
+#define READ_SLOTS 16384
 #define GRANTS_MAX 64
 #define COPY_TRIES 3
 
@@ -55,6 +58,10 @@ struct copy_job {
     struct pc_vault_copy copy;
 };
 
+struct read_lately {
+    uint32_t tag, second; /* of the file; mono */
+};
+
 struct pc_gate {
     int gate_group, ask_group, vault_group, main_event, thread_event;
     pthread_t answerer, syncer, *copier;
@@ -68,6 +75,9 @@ struct pc_gate {
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
     _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
+    struct read_lately lately[READ_SLOTS]; /* answering thread only */
+    int read_fd[READ_RING]; /* written by the answering thread, closed by the main thread */
+    atomic_uint read_head, read_tail;
     timer_t deadman;
     bool deadman_armed;
     struct pc_store *store;
@@ -121,12 +131,19 @@ void *pc_gate_syncer(void *arg);
 /* What was copied on this volume so far is to be on the disk soon. Waits for nothing. Main thread. */
 void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v);
 
+/* ---- gate_read.c ---- */
+
+/* Answering thread: this file is opened for reading, and was asked about. Keeps a descriptor of its own. now: mono. */
+void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now);
+
 /* ---- gate_copy.c ---- */
 
 /* A copier thread; arg: struct pc_gate. Returns NULL once q->stop is set. */
 void *pc_gate_copier(void *arg);
 /* Whether this file may be written without a copy. A no may be wrong, which costs a question. Any thread. */
 bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
+/* Nothing of this open file has to be copied before it is written: until it rests on a link, the kernel does not ask. Main thread. */
+void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st);
 /* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
 void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino);
 /* Whether this open has to wait for a copy of its file (on-open), and then job->how, job->drop_link. Main thread. */

@@ -283,6 +283,7 @@ static void tick(struct pc_guard *g, uint64_t now)
 {
     static uint64_t last_second, last_flush, last_minute;
     pc_guard_lineage(g);
+    pc_gate_see_to_read(g);
     pc_acts_look_at_muted(g, now);
     beat(g);
     if (now - last_flush > PC_NS_PER_S) {

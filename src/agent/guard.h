@@ -264,6 +264,8 @@ void pc_gate_step(struct pc_guard *g);
  */
 void pc_gate_adopt(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
+/* Sees to files that are opened for reading, so that they are not asked about again (gate_read.c). */
+void pc_gate_see_to_read(struct pc_guard *g);
 /* Opens of processes no longer frozen are decided again. */
 void pc_gate_let_go(struct pc_guard *g);
 uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root);

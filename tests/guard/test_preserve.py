@@ -298,6 +298,30 @@ def searched_not_copied(bench):
 
 
 @rig.scenario("ext4")
+def new_files_are_read_unasked(bench):
+    """A file that has its copy, or none to lose yet, and one name: its readers are asked once, its next writer too when it is linked."""
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    for n in range(50):
+        files.write(os.path.join(os.fsencode(bench.tree), b"%d" % n), b"a needle, and much hay\n" * 50)
+    guard.wait_quiet()
+    search = lambda: subprocess.run(["grep", "-r", "-q", "no such thing", bench.tree], check=False, timeout=30)  # noqa: E731
+    search()
+    guard.wait_quiet()
+    first = guard.status()["events"]["permission"]
+    search()
+    asked = guard.status()["events"]["permission"] - first
+    check(asked < 20, "%d questions for the second reading of 50 files", asked)
+    subprocess.run(["gzip", os.path.join(bench.tree, "7")], check=True, timeout=30)
+    before = bench.look()
+    rewrite(os.path.join(os.fsencode(bench.tree), b"8"), os.urandom(1150))
+    guard.wait_quiet()
+    status, text = guard.command("restore", os.path.join(bench.tree, "8"))
+    check(status == 0, "restore: status %d: %s", status, text[-600:])
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
 def over_the_copy_limit(bench):
     """Too large to be copied while its opener waits: counted and named, not claimed."""
     big = os.path.join(os.fsencode(bench.tree), b"big")

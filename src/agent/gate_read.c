@@ -1,0 +1,70 @@
+/*
+ * Owns the files that are opened for reading again and again (on-open): each such open is a question, since fanotify
+ * cannot tell readers from writers. The answering thread, which has let the reader go, leaves the file here; when nothing
+ * has to be copied before a write (it has its copy, or is new), the main thread sees to it that the kernel asks no more.
+ * Must not keep anybody waiting.
+ *
+ * A file with a link of ours stays a question even if it is copied: compressors refuse files with several names, and
+ * their open is where the link is taken away (gate_copy.c).
+ */
+#include "agent/gate_impl.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+/* A file that was left here is not left again so soon: most that are kept by a link stay so. */
+#define AGAIN_S 60
+
+/* Answering thread. Whether this file was left here lately; notes that it is now. Two that meet in a slot take turns. */
+static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
+{
+    uint64_t hash = key * 0x9e3779b97f4a7c15ULL;
+    struct read_lately *l = &q->lately[hash % READ_SLOTS];
+    uint32_t second = (uint32_t)(now / PC_NS_PER_S), tag = (uint32_t)(hash >> 32);
+    if (l->tag == tag && second - l->second < AGAIN_S)
+        return true;
+    *l = (struct read_lately){tag, second};
+    return false;
+}
+
+void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now)
+{
+    uint32_t tail = atomic_load(&q->read_tail), waiting = tail - atomic_load(&q->read_head);
+    if (waiting == READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
+        return;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return;
+    q->read_fd[tail % READ_RING] = copy;
+    atomic_store(&q->read_tail, tail + 1);
+    if (waiting + 1 == READ_RING / 2) /* fewer wait for the next turn, TICK_MS away at most */
+        pc_gate_wake(q->main_event);
+}
+
+static void see_to(struct pc_guard *g, int fd)
+{
+    struct stat st;
+    struct pc_fh fh;
+    struct pc_known known;
+    if (fstat(fd, &st) < 0 || st.st_nlink != 1 || pc_fh_of_fd(fd, &fh) < 0)
+        return;
+    const struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
+    int r = v && v->mode == PC_MODE_ON_OPEN ? pc_store_lookup(g->store, v->id, &fh, &known) : PC_E_STATE;
+    if (r == PC_E_NOTFOUND || (r == 0 && known.how != PC_HOW_LINK))
+        pc_gate_ask_no_more(g->gate, fd, &st);
+}
+
+void pc_gate_see_to_read(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    uint32_t head = atomic_load(&q->read_head), tail = atomic_load(&q->read_tail);
+    for (; head != tail; head++) {
+        int fd = q->read_fd[head % READ_RING];
+        atomic_store(&q->read_head, head + 1);
+        see_to(g, fd);
+        close(fd);
+    }
+}
