@@ -15,7 +15,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* A file that was left here is not left again so soon: most that are kept by a link stay so. */
+/* A file that was left here is not left again so soon: it may be one that stays a question. */
 #define AGAIN_S 60
 
 /* Answering thread. Whether this file was left here lately; notes that it is now. Two that meet in a slot take turns. */
@@ -33,7 +33,7 @@ static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now)
 {
     uint32_t tail = atomic_load(&q->read_tail), waiting = tail - atomic_load(&q->read_head);
-    if (waiting == READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
+    if (st->st_nlink != 1 || waiting == READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
         return;
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0)
