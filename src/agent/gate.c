@@ -23,6 +23,8 @@
 #define QUIET_NS (30 * PC_NS_PER_S)
 /* The same when all there was is a file that looks like ciphertext. */
 #define GLANCE_NS (500 * PC_NS_PER_MS)
+/* The same when all there was is a crowd; longer than the time between two counts. */
+#define CROWD_NS (2 * PC_NS_PER_S)
 /* For so long a thread counts as found clean. */
 #define CLEAN_MS 20
 
@@ -243,6 +245,19 @@ void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
 void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v)
 {
     bring_down(g, v, GLANCE_NS);
+}
+
+void pc_gate_crowds(struct pc_guard *g, uint64_t now_ns, bool count)
+{
+    if (!g->gate)
+        return;
+    if (!pc_judge_crowded(g->judge, now_ns, count)) {
+        pc_gate_forget_passes(g);
+        return;
+    }
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
+        if (v->id && (!v->gate_down || v->gate_until_ns < now_ns + CROWD_NS / 2))
+            bring_down(g, v, CROWD_NS);
 }
 
 void pc_gate_hold(struct pc_guard *g, struct pc_volume *v)

@@ -12,6 +12,11 @@
 
 /* A grant whose file was never reported closed stops counting after this. */
 #define GRANT_NS (30 * PC_NS_PER_MS)
+/* The same of a crowd: as many processes take their time, each with a read from the disk before it writes. */
+#define CROWD_GRANT_NS (100 * PC_NS_PER_MS)
+/* Older files that a crowd may have open and unjudged at first; and from how many on it may have any number. */
+#define CROWD_FILES 8
+#define CROWD_TRUSTED 256
 #define DRAIN_EVERY 4
 
 static void note_clean(struct pc_gate *q, pid_t tid, uint64_t now)
@@ -19,13 +24,36 @@ static void note_clean(struct pc_gate *q, pid_t tid, uint64_t now)
     atomic_store(&q->clean[(uint32_t)tid % CLEAN_SLOTS], (uint64_t)(uint32_t)tid << 32 | (uint32_t)(now / PC_NS_PER_MS));
 }
 
+/* How many files this crowd may have open and unjudged. */
+static uint32_t *pass_of(struct pc_gate *q, pc_actor crowd)
+{
+    for (uint32_t i = 0; i < PASSES_MAX; i++)
+        if (q->pass[i].group == crowd)
+            return &q->pass[i].files;
+    struct crowd_pass *p = &q->pass[q->passes++ % PASSES_MAX];
+    *p = (struct crowd_pass){crowd, CROWD_FILES};
+    return &p->files;
+}
+
+static void end_grant(struct pc_gate *q, uint32_t i)
+{
+    if (q->grant[i].crowd)
+        ++*pass_of(q, q->grant[i].group);
+    q->grant[i] = q->grant[--q->grants];
+}
+
 static void drop_old_grants(struct pc_gate *q, uint64_t now)
 {
     for (uint32_t i = 0; i < q->grants;)
-        if (now - q->grant[i].since_ns > GRANT_NS)
-            q->grant[i] = q->grant[--q->grants];
+        if (now - q->grant[i].since_ns > (q->grant[i].crowd ? CROWD_GRANT_NS : GRANT_NS))
+            end_grant(q, i);
         else
             i++;
+}
+
+void pc_gate_forget_passes(struct pc_guard *g)
+{
+    memset(g->gate->pass, 0, sizeof g->gate->pass);
 }
 
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh)
@@ -33,7 +61,7 @@ void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh)
     struct pc_gate *q = g->gate;
     for (uint32_t i = 0; i < q->grants;)
         if (pc_fh_equal(&q->grant[i].fh, fh))
-            q->grant[i] = q->grant[--q->grants];
+            end_grant(q, i);
         else
             i++;
 }
@@ -54,22 +82,48 @@ static bool is_granted(const struct pc_gate *q, pc_actor group, const struct pc_
     return false;
 }
 
+static bool has_content(struct pc_guard *g, const struct pc_volume *v, const struct pc_fh *fh)
+{
+    struct pc_known known;
+    return pc_store_lookup(g->store, v->id, fh, &known) == 0 && known.size > 0;
+}
+
+/*
+ * Nobody has evidence against it. But of a crowd all may have a file open before the first one's write is seen, and what
+ * is done through an open descriptor cannot be held any more: so a crowd begins with a few files, and is trusted with more
+ * by each that it leaves whole.
+ */
+static bool unsuspected_may_pass(struct pc_guard *g, const struct pc_volume *v, struct held *h, uint64_t now)
+{
+    struct pc_gate *q = g->gate;
+    pc_actor crowd = pc_judge_crowd_of(g->judge, h->actor);
+    if (!crowd) {
+        note_clean(q, h->tid, now);
+        return true;
+    }
+    uint32_t most = *pass_of(q, crowd);
+    if (most >= CROWD_TRUSTED || is_granted(q, crowd, &h->fh) || !has_content(g, v, &h->fh))
+        return true;
+    if (!g->drained || q->grants == GRANTS_MAX || grants_of(q, crowd) >= most)
+        return false;
+    q->grant[q->grants++] = (struct grant){.group = crowd, .crowd = true, .fh = h->fh, .since_ns = now};
+    return true;
+}
+
 /* A suspect's open that may change something: a bounded number per group of co-operating processes. */
-static bool may_pass(struct pc_guard *g, struct held *h, uint64_t now)
+static bool may_pass(struct pc_guard *g, const struct pc_volume *v, struct held *h, uint64_t now)
 {
     struct pc_gate *q = g->gate;
     if (h->kind == PC_OPEN_READ)
         return true;
-    if (!pc_judge_suspicion(g->judge, h->actor)) {
-        note_clean(q, h->tid, now);
-        return true;
-    }
+    if (!pc_judge_suspicion(g->judge, h->actor))
+        return unsuspected_may_pass(g, v, h, now);
     pc_actor group = pc_judge_suspect_root(g->judge, h->actor);
     if (is_granted(q, group, &h->fh))
         return true; /* on-open the same open asks twice: for its copy and at the gate */
     if (!g->drained || q->grants == GRANTS_MAX || grants_of(q, group) >= g->settings.allowance)
         return false;
-    q->grant[q->grants++] = (struct grant){group, h->fh, now};
+    q->grant[q->grants++] = (struct grant){.group = group, .fh = h->fh, .since_ns = now};
     return true;
 }
 
@@ -98,7 +152,7 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
     if (pc_stop_incident_of(g, h->actor))
         return PARKED; /* frozen: waits until release or end */
     struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
-    if (v && v->gate_down && !pc_gate_known_clean(g->gate, h->tid, now) && !may_pass(g, h, now))
+    if (v && v->gate_down && !pc_gate_known_clean(g->gate, h->tid, now) && !may_pass(g, v, h, now))
         return STAYS;
     if (!v || v->mode != PC_MODE_ON_OPEN || h->tries >= COPY_TRIES || !pc_gate_needs_copy(g, v, h, &st, job))
         return PASSES;

@@ -24,7 +24,9 @@
 /* on-open: files opened for reading, on their way from the answering to the main thread; more at once are asked about again. */
 #define READ_RING 64
 #define READ_SLOTS 16384
-#define GRANTS_MAX 64
+#define GRANTS_MAX 512
+/* Crowds whose trust is remembered; of more, the oldest begin anew. */
+#define PASSES_MAX 16
 #define COPY_TRIES 3
 
 enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
@@ -42,8 +44,15 @@ struct held {
 
 struct grant {
     pc_actor group;
+    bool crowd; /* nobody has any evidence against the group: it is only many */
     struct pc_fh fh;
     uint64_t since_ns;
+};
+
+/* What a crowd may do at once; it grows with every file of theirs that turns out to be harmless. */
+struct crowd_pass {
+    pc_actor group; /* 0: free */
+    uint32_t files;
 };
 
 struct copy_job {
@@ -103,6 +112,8 @@ struct pc_gate {
     bool holds; /* some gate is down for no longer than a judgement takes */
     struct grant grant[GRANTS_MAX];
     uint32_t grants;
+    struct crowd_pass pass[PASSES_MAX]; /* forgotten when there is no crowd any more */
+    uint32_t passes;
 };
 
 /* ---- gate.c ---- */
@@ -117,6 +128,11 @@ void pc_gate_answer(struct pc_gate *q, struct held *h, bool allow);
 void pc_gate_register_own(struct pc_gate *q);
 /* Whether this thread was found without evidence against it in the last CLEAN_MS, and none came up since. now: mono. */
 bool pc_gate_known_clean(struct pc_gate *q, pid_t tid, uint64_t now);
+
+/* ---- gate_decide.c ---- */
+
+/* There is no crowd: the next one begins anew. Main thread. */
+void pc_gate_forget_passes(struct pc_guard *g);
 
 /* ---- gate_answer.c ---- */
 

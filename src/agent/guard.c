@@ -123,6 +123,7 @@ void pc_guard_lineage(struct pc_guard *g)
         (void)pc_perfproc_drain(g->perfproc, lineage_event, g);
     while (g->cnproc_fd >= 0 && pc_cnproc_drain(g->cnproc_fd, 4096, lineage_event, g) == 4096)
         ;
+    pc_gate_crowds(g, pc_mono_ns(), false);
     if (g->lineage_lost) {
         g->lineage_lost = false;
         (void)pc_proc_each(see_process, g);
@@ -284,6 +285,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     static uint64_t last_second, last_flush, last_minute;
     pc_guard_lineage(g);
     pc_gate_see_to_read(g);
+    pc_gate_crowds(g, now, true);
     pc_acts_look_at_muted(g, now);
     beat(g);
     if (now - last_flush > PC_NS_PER_S) {
@@ -369,6 +371,8 @@ static void handle_ready(struct pc_guard *g, int fd, int signal_fd, uint64_t now
         pc_volumes_check(g);
     else if (fd == pc_control_fd(g->control))
         (void)pc_control_step(g->control, now);
+    else if (fd == g->cnproc_fd)
+        pc_guard_lineage(g); /* not with the next event only: a crowd has to be known before it acts */
 }
 
 /*
@@ -430,6 +434,8 @@ static int prepare_loop(struct pc_guard *g, int *signal_fd)
         r = watch_fd(g, pc_control_fd(g->control), EPOLLIN);
     if (r == 0)
         r = watch_fd(g, g->mounts_fd, EPOLLPRI | EPOLLERR | EPOLLET);
+    if (r == 0 && g->cnproc_fd >= 0)
+        r = watch_fd(g, g->cnproc_fd, EPOLLIN);
     return r;
 }
 

@@ -253,6 +253,8 @@ void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v);  /* perhaps: down
 /* Down while one act is judged that has to wait for the disk; up again with the next unhold, unless there is evidence. */
 void pc_gate_hold(struct pc_guard *g, struct pc_volume *v);
 void pc_gate_unhold(struct pc_guard *g);
+/* Brings all gates down while there is a crowd (judge.h), before it acts. count: as for pc_judge_crowded. */
+void pc_gate_crowds(struct pc_guard *g, uint64_t now_ns, bool count);
 bool pc_gate_alert(const struct pc_guard *g);                   /* some gate is down, or something is frozen */
 void pc_gate_doubt(struct pc_guard *g); /* there is new evidence: nobody counts as found clean any longer */
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns);        /* raise gates that saw no evidence for a while */

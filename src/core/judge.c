@@ -77,12 +77,13 @@ static uint32_t actor_slot(struct pc_judge *j, pid_t pid)
 
 pc_actor pc_judge_fork(struct pc_judge *j, pid_t parent, pid_t child, uint64_t now_ns)
 {
-    (void)now_ns;
     uint32_t old = pc_lineage_by_pid(&j->lin, child);
     if (old) /* its end was missed and the number is in use again; the new one is found first from now on */
         pc_lineage_exit(&j->lin, old);
     uint32_t up = parent ? actor_slot(j, parent) : 0;
-    return name_of(j, pc_lineage_add(&j->lin, child, up));
+    pc_actor born = name_of(j, pc_lineage_add(&j->lin, child, up));
+    pc_crowds_born(&j->crowds, born, now_ns);
+    return born;
 }
 
 void pc_judge_exec(struct pc_judge *j, pid_t pid, uint64_t now_ns)
@@ -441,6 +442,18 @@ uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, u
     if (n)
         *since_ns = first;
     return n;
+}
+
+bool pc_judge_crowded(struct pc_judge *j, uint64_t now_ns, bool count)
+{
+    if (count || j->crowds.uncounted >= PC_CROWD_COUNT_AT)
+        pc_crowds_count(&j->crowds, &j->lin, now_ns);
+    return j->crowds.groups > 0;
+}
+
+pc_actor pc_judge_crowd_of(const struct pc_judge *j, pc_actor actor)
+{
+    return pc_crowds_of(&j->crowds, &j->lin, pc_lineage_slot(&j->lin, actor));
 }
 
 void pc_judge_absolve(struct pc_judge *j, pc_actor root)

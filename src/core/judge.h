@@ -156,6 +156,13 @@ void pc_judge_lose(struct pc_judge *j, pid_t pid);
  * Each is told once. Up to max, and since when (as pc_act.now_ns; untouched when there is none). Returns how many.
  */
 uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, uint64_t *since_ns);
+/*
+ * Whether some group has lately made so many processes that all may have a file open before the first has changed one
+ * (core/crowd.h); no evidence of anything. count: count anew; else only after many births. As of the last count.
+ */
+bool pc_judge_crowded(struct pc_judge *j, uint64_t now_ns, bool count);
+/* The crowd this actor is of; 0: none. */
+pc_actor pc_judge_crowd_of(const struct pc_judge *j, pc_actor actor);
 /* Forget the evidence of a subtree (after a release, or when a rolled-back incident is closed). */
 void pc_judge_absolve(struct pc_judge *j, pc_actor root);
 #endif

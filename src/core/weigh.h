@@ -1,6 +1,7 @@
 #ifndef PC_CORE_WEIGH_H
 #define PC_CORE_WEIGH_H
 #include "core/bulk.h"
+#include "core/crowd.h"
 #include "core/heirs.h"
 #include "core/judge.h"
 #include "core/ledger.h"
@@ -41,6 +42,7 @@ struct pc_judge {
     struct pc_ledger ledger;
     struct pc_twins twins;
     struct pc_bulk bulk;
+    struct pc_crowds crowds;
     struct pc_heirs heirs;
     struct pc_note note[PC_NOTES];
     uint32_t note_at;
