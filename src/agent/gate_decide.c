@@ -15,7 +15,7 @@
 /* The same of a crowd: as many processes take their time, each with a read from the disk before it writes. */
 #define CROWD_GRANT_NS (100 * PC_NS_PER_MS)
 /* Older files that a crowd may have open and unjudged at first; and from how many on it may have any number. */
-#define CROWD_FILES 8
+#define CROWD_FILES 4
 #define CROWD_TRUSTED 256
 #define DRAIN_EVERY 4
 

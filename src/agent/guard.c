@@ -112,6 +112,12 @@ static void lineage_event(void *arg, const struct pc_proc_event *e)
         pc_judge_exit(g->judge, e->pid, now);
         pc_tracer_lineage(g, PC_TRACE_EXIT, 0, e->pid, now);
         break;
+    case PC_PROC_THREAD:
+        pc_judge_thread(g->judge, e->parent, e->pid, now);
+        break;
+    case PC_PROC_THREAD_EXIT:
+        pc_judge_thread_exit(g->judge, e->pid);
+        break;
     default:
         g->lineage_lost = true;
     }

@@ -10,10 +10,17 @@ struct tally {
     uint32_t group, processes;
 };
 
-void pc_crowds_born(struct pc_crowds *c, pc_actor actor, uint64_t now_ns)
+void pc_crowds_born(struct pc_crowds *c, pc_actor actor, pid_t tid, uint64_t now_ns)
 {
-    c->ring[c->at++ % PC_CROWD_RING] = (struct pc_birth){actor, now_ns};
+    c->ring[c->at++ % PC_CROWD_RING] = (struct pc_birth){actor, tid, now_ns};
     c->uncounted++;
+}
+
+void pc_crowds_ended(struct pc_crowds *c, pid_t tid)
+{
+    for (uint32_t i = 0; tid && i < PC_CROWD_RING; i++)
+        if (c->ring[i].tid == tid)
+            c->ring[i] = (struct pc_birth){0};
 }
 
 static void add(struct tally *seen, uint32_t group)

@@ -3,7 +3,7 @@
 #include "core/lineage.h"
 
 /*
- * Who has made so many processes lately that all of them may have a file open before the first has changed one. Private to
+ * Who has made so many processes or threads lately that all of them may have a file open before the first has changed one. Private to
  * the core. It is no evidence: builds and servers do so, too. It says where opens are worth asking about in time.
  *
  * A ring of the last births; a birth that was pushed out of it counts no longer. Counted anew now and then (judge.h), not
@@ -18,6 +18,7 @@
 
 struct pc_birth {
     pc_actor actor; /* 0: free */
+    pid_t tid;      /* of a thread of the actor; 0: the actor itself */
     uint64_t time_ns;
 };
 
@@ -28,9 +29,12 @@ struct pc_crowds {
     uint32_t groups;
 };
 
-void pc_crowds_born(struct pc_crowds *c, pc_actor actor, uint64_t now_ns);
+/* tid: a thread of the actor; 0: the actor itself. */
+void pc_crowds_born(struct pc_crowds *c, pc_actor actor, pid_t tid, uint64_t now_ns);
+/* A thread has ended. */
+void pc_crowds_ended(struct pc_crowds *c, pid_t tid);
 /*
- * A group (pc_lineage_group) is a crowd while PC_CROWD_PROCESSES of its living processes are younger than PC_CROWD_NS. Of
+ * A group (pc_lineage_group) is a crowd while PC_CROWD_PROCESSES of its living processes and threads are younger than PC_CROWD_NS. Of
  * more than PC_CROWDS_MAX crowds, and of births in more than 64 groups, some are not seen.
  */
 void pc_crowds_count(struct pc_crowds *c, const struct pc_lineage *l, uint64_t now_ns);

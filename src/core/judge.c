@@ -82,7 +82,7 @@ pc_actor pc_judge_fork(struct pc_judge *j, pid_t parent, pid_t child, uint64_t n
         pc_lineage_exit(&j->lin, old);
     uint32_t up = parent ? actor_slot(j, parent) : 0;
     pc_actor born = name_of(j, pc_lineage_add(&j->lin, child, up));
-    pc_crowds_born(&j->crowds, born, now_ns);
+    pc_crowds_born(&j->crowds, born, 0, now_ns);
     return born;
 }
 
@@ -442,6 +442,18 @@ uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, u
     if (n)
         *since_ns = first;
     return n;
+}
+
+void pc_judge_thread(struct pc_judge *j, pid_t pid, pid_t tid, uint64_t now_ns)
+{
+    uint32_t s = pc_lineage_by_pid(&j->lin, pid);
+    if (s)
+        pc_crowds_born(&j->crowds, name_of(j, s), tid, now_ns);
+}
+
+void pc_judge_thread_exit(struct pc_judge *j, pid_t tid)
+{
+    pc_crowds_ended(&j->crowds, tid);
 }
 
 bool pc_judge_crowded(struct pc_judge *j, uint64_t now_ns, bool count)

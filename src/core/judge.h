@@ -156,8 +156,11 @@ void pc_judge_lose(struct pc_judge *j, pid_t pid);
  * Each is told once. Up to max, and since when (as pc_act.now_ns; untouched when there is none). Returns how many.
  */
 uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, uint64_t *since_ns);
+/* A process has made a thread, or one has ended (never its first one): they count towards a crowd. An unknown process's do not. */
+void pc_judge_thread(struct pc_judge *j, pid_t pid, pid_t tid, uint64_t now_ns);
+void pc_judge_thread_exit(struct pc_judge *j, pid_t tid);
 /*
- * Whether some group has lately made so many processes that all may have a file open before the first has changed one
+ * Whether some group has lately made so many processes or threads that all may have a file open before the first has changed one
  * (core/crowd.h); no evidence of anything. count: count anew; else only after many births. As of the last count.
  */
 bool pc_judge_crowded(struct pc_judge *j, uint64_t now_ns, bool count);

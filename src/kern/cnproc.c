@@ -63,16 +63,20 @@ static bool decode(const struct proc_event *e, struct pc_proc_event *out)
 {
     switch ((uint32_t)e->what) {
     case EVENT_FORK:
-        if (e->event_data.fork.child_pid != e->event_data.fork.child_tgid)
-            return false; /* a thread */
+        if (e->event_data.fork.child_pid != e->event_data.fork.child_tgid) {
+            *out = (struct pc_proc_event){PC_PROC_THREAD, e->event_data.fork.child_pid, e->event_data.fork.child_tgid};
+            return true;
+        }
         *out = (struct pc_proc_event){PC_PROC_FORK, e->event_data.fork.child_tgid, e->event_data.fork.parent_tgid};
         return true;
     case EVENT_EXEC:
         *out = (struct pc_proc_event){PC_PROC_EXEC, e->event_data.exec.process_tgid, 0};
         return true;
     case EVENT_EXIT:
-        if (e->event_data.exit.process_pid != e->event_data.exit.process_tgid)
-            return false;
+        if (e->event_data.exit.process_pid != e->event_data.exit.process_tgid) {
+            *out = (struct pc_proc_event){PC_PROC_THREAD_EXIT, e->event_data.exit.process_pid, e->event_data.exit.process_tgid};
+            return true;
+        }
         *out = (struct pc_proc_event){PC_PROC_EXIT, e->event_data.exit.process_tgid, 0};
         return true;
     default:

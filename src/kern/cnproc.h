@@ -4,16 +4,16 @@
 #include <sys/types.h>
 
 /* The process connector: every fork, exec and exit on the host, so that ancestry is known even of orphans. */
-enum pc_proc_what { PC_PROC_FORK = 1, PC_PROC_EXEC, PC_PROC_EXIT, PC_PROC_LOST };
+enum pc_proc_what { PC_PROC_FORK = 1, PC_PROC_EXEC, PC_PROC_EXIT, PC_PROC_THREAD, PC_PROC_THREAD_EXIT, PC_PROC_LOST };
 struct pc_proc_event {
     uint8_t what; /* PC_PROC_LOST: messages were dropped; scan /proc */
-    pid_t pid;    /* FORK: the child */
-    pid_t parent; /* FORK: who forked (thread group) */
+    pid_t pid;    /* FORK: the child; THREAD, THREAD_EXIT: the thread, never a process's first */
+    pid_t parent; /* FORK: who forked (thread group); THREAD, THREAD_EXIT: whose thread it is */
 };
 /* Descriptor or -errno (-EPERM without CAP_NET_ADMIN; -ECONNREFUSED when the kernel has no connector). */
 int pc_cnproc_open(void);
 /*
- * Calls fn for each message waiting (whole processes only, threads are left out). Returns how many, or -errno.
+ * Calls fn for each message waiting. Returns how many, or -errno.
  * At most max messages are taken.
  */
 int pc_cnproc_drain(int fd, int max, void (*fn)(void *arg, const struct pc_proc_event *), void *arg);

@@ -43,6 +43,8 @@ py_notes() { encrypt --way new-unlink --note; }
 
 #@ py-threads-18 needs=python3 processes=18 limit=25
 py_threads_18() { encrypt --way inplace --workers 18 --threads; }
+#@ py-threads-256 needs=python3 processes=256 limit=25
+py_threads_256() { encrypt --way inplace --workers 256 --threads; }
 
 #@ py-processes-18 needs=python3 processes=18 limit=25 ci
 py_processes_18() { encrypt --way inplace --workers 18; }

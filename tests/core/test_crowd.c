@@ -96,6 +96,20 @@ static void ancestry_does_not_hide_it(void **state)
     pc_judge_free(j);
 }
 
+static void threads_count_while_they_live(void **state)
+{
+    (void)state;
+    struct pc_judge *j = new_judge();
+    for (pid_t i = 0; i < (pid_t)PC_CROWD_PROCESSES; i++)
+        pc_judge_thread(j, PARENT, 4000 + i, 2 * S);
+    pc_judge_thread(j, 99, 3999, 2 * S); /* nobody knows that process */
+    assert_true(pc_judge_crowded(j, 2 * S, true));
+    assert_true(crowd_of(j, PARENT) == pc_judge_actor_of(j, PARENT));
+    pc_judge_thread_exit(j, 4000);
+    assert_false(pc_judge_crowded(j, 2 * S, true));
+    pc_judge_free(j);
+}
+
 /* What has only a spared one in common is none together; and nobody spared is of one. */
 static void strangers_are_no_crowd(void **state)
 {
@@ -135,9 +149,13 @@ static void at_its_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(many_young_processes_are_a_crowd), cmocka_unit_test(it_is_seen_while_it_is_made),
-        cmocka_unit_test(the_dead_and_the_old_are_none),    cmocka_unit_test(ancestry_does_not_hide_it),
-        cmocka_unit_test(strangers_are_no_crowd),           cmocka_unit_test(at_its_bounds),
+        cmocka_unit_test(many_young_processes_are_a_crowd),
+        cmocka_unit_test(it_is_seen_while_it_is_made),
+        cmocka_unit_test(the_dead_and_the_old_are_none),
+        cmocka_unit_test(ancestry_does_not_hide_it),
+        cmocka_unit_test(threads_count_while_they_live),
+        cmocka_unit_test(strangers_are_no_crowd),
+        cmocka_unit_test(at_its_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
