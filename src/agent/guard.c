@@ -377,8 +377,10 @@ static void handle_ready(struct pc_guard *g, int fd, int signal_fd, uint64_t now
         pc_volumes_check(g);
     else if (fd == pc_control_fd(g->control))
         (void)pc_control_step(g->control, now);
-    else if (fd == g->cnproc_fd)
-        pc_guard_lineage(g); /* not with the next event only: a crowd has to be known before it acts */
+    if (fd == g->births_fd) { /* not with the next event only: a crowd has to be known before it acts */
+        pc_cnproc_births_clear(fd);
+        pc_guard_lineage(g);
+    }
 }
 
 /*
@@ -440,8 +442,8 @@ static int prepare_loop(struct pc_guard *g, int *signal_fd)
         r = watch_fd(g, pc_control_fd(g->control), EPOLLIN);
     if (r == 0)
         r = watch_fd(g, g->mounts_fd, EPOLLPRI | EPOLLERR | EPOLLET);
-    if (r == 0 && g->cnproc_fd >= 0)
-        r = watch_fd(g, g->cnproc_fd, EPOLLIN);
+    if (r == 0 && g->births_fd >= 0)
+        r = watch_fd(g, g->births_fd, EPOLLIN);
     return r;
 }
 
@@ -475,7 +477,7 @@ int pc_guard_run(struct pc_guard *g)
     g->self = getpid();
     g->drained = true;
     g->started_real_ns = pc_real_ns();
-    g->watch_fd = g->cnproc_fd = g->mounts_fd = g->epoll_fd = -1;
+    g->watch_fd = g->cnproc_fd = g->births_fd = g->mounts_fd = g->epoll_fd = -1;
     if (getrandom(&g->random_state, sizeof g->random_state, 0) != (ssize_t)sizeof g->random_state)
         return pc_guard_complain("random numbers", -errno, "");
     g->random_state |= 1;

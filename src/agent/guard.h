@@ -108,7 +108,7 @@ struct pc_guard {
     struct pc_volume volume[PC_VOLUMES_MAX];
     struct pc_folder *folder;
     uint32_t folders;
-    int watch_fd, cnproc_fd, mounts_fd, epoll_fd, supervisor_fd;
+    int watch_fd, cnproc_fd, births_fd, mounts_fd, epoll_fd, supervisor_fd;
     struct pc_perfproc *perfproc; /* in place of cnproc_fd, where the kernel refuses that; NULL: neither */
     char *event_buf; /* PC_EVENT_BUF bytes */
     uint64_t run_base; /* process ids: run_base + actor */

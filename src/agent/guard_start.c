@@ -125,8 +125,10 @@ int pc_guard_complain(const char *what, int err, const char *hint)
 static void open_ancestry(struct pc_guard *g)
 {
     g->cnproc_fd = pc_cnproc_open();
-    if (g->cnproc_fd >= 0)
+    if (g->cnproc_fd >= 0) {
+        g->births_fd = pc_cnproc_births_open(); /* without it crowds are seen four times a second */
         return;
+    }
     int r = pc_perfproc_open(&g->perfproc);
     if (r < 0)
         fprintf(stderr, "portcullisd: process connector: %s; perf events: %s; ancestry is read from /proc and may miss short-lived processes\n",
@@ -222,6 +224,8 @@ void pc_guard_close(struct pc_guard *g)
         close(g->watch_fd);
     if (g->cnproc_fd >= 0)
         close(g->cnproc_fd);
+    if (g->births_fd >= 0)
+        close(g->births_fd);
     pc_perfproc_close(g->perfproc);
     if (g->mounts_fd >= 0)
         close(g->mounts_fd);

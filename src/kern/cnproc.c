@@ -6,9 +6,11 @@
 
 #include "base/cleanup.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/cn_proc.h>
 #include <linux/connector.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <stddef.h>
 #include <stdbool.h>
@@ -42,6 +44,14 @@ static int subscribe(int fd)
     return send(fd, &msg, sizeof msg, 0) < 0 ? -errno : 0;
 }
 
+static int join(int fd)
+{
+    struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC};
+    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
+        return -errno;
+    return subscribe(fd);
+}
+
 int pc_cnproc_open(void)
 {
     _close_ int fd = socket(PF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
@@ -50,13 +60,34 @@ int pc_cnproc_open(void)
     int bytes = BUFFER_BYTES;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC};
-    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
+    int r = join(fd);
+    return r < 0 ? r : TAKE_FD(fd);
+}
+
+int pc_cnproc_births_open(void)
+{
+    /* A filter's loads are in network byte order, the message in the machine's. */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NLMSG_HDRLEN + sizeof(struct cn_msg) + offsetof(struct proc_event, what)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(EVENT_FORK), 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PC_CNPROC_BIRTHS - 1, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    const struct sock_fprog filter = {sizeof code / sizeof code[0], code};
+    _close_ int fd = socket(PF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0)
         return -errno;
-    int r = subscribe(fd);
-    if (r < 0)
-        return r;
-    return TAKE_FD(fd);
+    int r = join(fd);
+    return r < 0 ? r : TAKE_FD(fd);
+}
+
+void pc_cnproc_births_clear(int fd)
+{
+    char first;
+    while (recv(fd, &first, sizeof first, MSG_TRUNC) >= 0 || errno == EINTR || errno == ENOBUFS)
+        continue;
 }
 
 static bool decode(const struct proc_event *e, struct pc_proc_event *out)
