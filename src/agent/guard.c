@@ -378,7 +378,8 @@ static void handle_ready(struct pc_guard *g, int fd, int signal_fd, uint64_t now
     else if (fd == pc_control_fd(g->control))
         (void)pc_control_step(g->control, now);
     if (fd == g->births_fd) { /* not with the next event only: a crowd has to be known before it acts */
-        pc_cnproc_births_clear(fd);
+        if (!g->perfproc)
+            pc_cnproc_births_clear(fd);
         pc_guard_lineage(g);
     }
 }

@@ -130,6 +130,8 @@ static void open_ancestry(struct pc_guard *g)
         return;
     }
     int r = pc_perfproc_open(&g->perfproc);
+    if (r == 0)
+        g->births_fd = pc_perfproc_births_fd(g->perfproc);
     if (r < 0)
         fprintf(stderr, "portcullisd: process connector: %s; perf events: %s; ancestry is read from /proc and may miss short-lived processes\n",
                 pc_strerror(g->cnproc_fd), pc_strerror(r));
@@ -224,8 +226,8 @@ void pc_guard_close(struct pc_guard *g)
         close(g->watch_fd);
     if (g->cnproc_fd >= 0)
         close(g->cnproc_fd);
-    if (g->births_fd >= 0)
-        close(g->births_fd);
+    if (g->births_fd >= 0 && !g->perfproc)
+        close(g->births_fd); /* the other kind is perfproc's */
     pc_perfproc_close(g->perfproc);
     if (g->mounts_fd >= 0)
         close(g->mounts_fd);

@@ -14,6 +14,7 @@
 #include <linux/perf_event.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -28,6 +29,8 @@
 #define PAGES_ALL 1024
 /* Ours have 40 bytes, or 56 with the longest name; a longer one is none of them. */
 #define RECORD_MAX 128
+/* A fork's: its header, struct task_record's four words, its own time, and the time of sample_id_all. */
+#define FORK_BYTES 40u
 
 struct ring {
     int fd;
@@ -39,6 +42,7 @@ struct ring {
 
 struct pc_perfproc {
     size_t page_size, pages;
+    int births; /* readable when any ring has wakened its waiters */
     int rings;
     struct ring ring[];
 };
@@ -68,6 +72,8 @@ static int open_event(int cpu)
     a.comm_exec = 1;
     a.use_clockid = 1;
     a.clockid = CLOCK_MONOTONIC;
+    a.watermark = 1;
+    a.wakeup_watermark = PC_CNPROC_BIRTHS * FORK_BYTES;
     int fd = (int)syscall(SYS_perf_event_open, &a, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
@@ -83,7 +89,9 @@ static int open_ring(struct pc_perfproc *p, int cpu)
     if (page == MAP_FAILED)
         return -errno;
     p->ring[p->rings++] = (struct ring){.fd = TAKE_FD(fd), .page = page};
-    return 0;
+    int waited = p->ring[p->rings - 1].fd;
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = waited};
+    return epoll_ctl(p->births, EPOLL_CTL_ADD, waited, &e) < 0 ? -errno : 0;
 }
 
 int pc_perfproc_open(struct pc_perfproc **out)
@@ -97,7 +105,8 @@ int pc_perfproc_open(struct pc_perfproc **out)
     p->page_size = (size_t)sysconf(_SC_PAGESIZE);
     for (p->pages = PAGES_MAX; p->pages > PAGES_MIN && p->pages * (size_t)cpus > PAGES_ALL;)
         p->pages /= 2;
-    int r = 0;
+    p->births = epoll_create1(EPOLL_CLOEXEC);
+    int r = p->births < 0 ? -errno : 0;
     for (int cpu = 0; r == 0 && cpu < cpus; cpu++)
         r = open_ring(p, cpu);
     if (r < 0) {
@@ -114,7 +123,14 @@ void pc_perfproc_close(struct pc_perfproc *p)
         munmap(p->ring[i].page, (p->pages + 1) * p->page_size);
         close(p->ring[i].fd);
     }
+    if (p && p->births >= 0)
+        close(p->births);
     free(p);
+}
+
+int pc_perfproc_births_fd(const struct pc_perfproc *p)
+{
+    return p->births;
 }
 
 /* ---- one buffer ---- */
@@ -161,11 +177,13 @@ static bool decode(const unsigned char *record, struct pc_proc_event *out)
     memcpy(&c, record, sizeof c);
     switch (t.h.type) {
     case PERF_RECORD_FORK:
-        *out = (struct pc_proc_event){PC_PROC_FORK, (pid_t)t.pid, (pid_t)t.ppid};
-        return t.pid == t.tid && (pid_t)t.pid > 0 && (pid_t)t.ppid > 0;
+        *out = t.pid == t.tid ? (struct pc_proc_event){PC_PROC_FORK, (pid_t)t.pid, (pid_t)t.ppid}
+                              : (struct pc_proc_event){PC_PROC_THREAD, (pid_t)t.tid, (pid_t)t.pid};
+        return out->pid > 0 && out->parent > 0;
     case PERF_RECORD_EXIT:
-        *out = (struct pc_proc_event){PC_PROC_EXIT, (pid_t)t.pid, 0};
-        return t.pid == t.tid && (pid_t)t.pid > 0;
+        *out = t.pid == t.tid ? (struct pc_proc_event){PC_PROC_EXIT, (pid_t)t.pid, 0}
+                              : (struct pc_proc_event){PC_PROC_THREAD_EXIT, (pid_t)t.tid, (pid_t)t.pid};
+        return out->pid > 0;
     case PERF_RECORD_COMM:
         *out = (struct pc_proc_event){PC_PROC_EXEC, (pid_t)c.pid, 0};
         return (t.h.misc & PERF_RECORD_MISC_COMM_EXEC) && (pid_t)c.pid > 0;

@@ -12,7 +12,12 @@ struct pc_perfproc;
 int pc_perfproc_open(struct pc_perfproc **out);
 void pc_perfproc_close(struct pc_perfproc *p); /* NULL is fine */
 /*
- * Calls fn for everything (whole processes, no threads) that happened before this call, in the order in which it
+ * To wait on, p's own: it becomes readable once for about every PC_CNPROC_BIRTHS births, ends or execs on a processor, and
+ * reading it by epoll or poll is what makes it unreadable again.
+ */
+int pc_perfproc_births_fd(const struct pc_perfproc *p);
+/*
+ * Calls fn for everything that happened before this call, in the order in which it
  * happened, on whatever processor. PC_PROC_LOST: a buffer was full; scan /proc. Returns how many.
  */
 int pc_perfproc_drain(struct pc_perfproc *p, void (*fn)(void *arg, const struct pc_proc_event *), void *arg);
