@@ -58,6 +58,11 @@ struct pc_host_envelope {
  * PC_E_SIGNATURE (forged, or made for another kind), -ENOMEM.
  */
 int pc_host_envelope_open(const char *json, size_t len, const char *kind, struct pc_host_envelope *out);
+/*
+ * The same without verifying: only for what this program itself opened, and kept where nobody else writes. Not for
+ * anything that a decision rests on: whoever is told of it verifies it.
+ */
+int pc_host_envelope_kept(const char *json, size_t len, struct pc_host_envelope *out);
 /* Signs with the 32-byte Ed25519 seed; malloc'd JSON. PC_E_STATE: libcrypto cannot; -ENOMEM. */
 int pc_host_envelope_seal(const void *document, size_t len, const char *kind, const uint8_t seed[32], char **json,
                           size_t *json_len);
