@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@
 #define CROWD_NS (2 * PC_NS_PER_S)
 /* For so long a thread counts as found clean. */
 #define CLEAN_MS 20
+/* What the guard has open besides: a dozen and a half of its own, volumes, clients, files being copied. */
+#define DESCRIPTORS_ELSE 48
 
 /* ---- shared helpers ---- */
 
@@ -110,13 +113,33 @@ static int start_threads(struct pc_guard *g, struct pc_gate *q)
     return r;
 }
 
+static uint32_t at_most(uint64_t value, uint32_t most)
+{
+    return value < 1 ? 1 : value < most ? (uint32_t)value : most;
+}
+
+/*
+ * When there is no descriptor left for an event, the kernel refuses the open that it tells of. So what is kept for opens
+ * leaves room for everything else (DESCRIPTORS_ELSE); more opens than may wait are let through, and counted.
+ */
+static void share_descriptors(struct pc_gate *q, uint32_t waiting_opens)
+{
+    struct rlimit limit = {.rlim_cur = DESCRIPTORS_ELSE};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t room = limit.rlim_cur > DESCRIPTORS_ELSE ? limit.rlim_cur - DESCRIPTORS_ELSE : 0;
+    q->held_max = at_most(room / 2, waiting_opens);
+    q->batch = at_most(room / 4, BATCH_MAX);
+    q->askers = at_most(room / 16, ASKED_SLOTS); /* two descriptors each */
+    q->read_max = at_most(room / 16, READ_RING);
+}
+
 int pc_gate_start(struct pc_guard *g)
 {
     struct pc_gate *q = calloc(1, sizeof *q);
     if (!q)
         return -ENOMEM;
     g->gate = q;
-    q->held_max = g->settings.waiting_opens;
+    share_descriptors(q, g->settings.waiting_opens);
     q->held = calloc(q->held_max, sizeof *q->held);
     q->job = calloc(q->held_max, sizeof *q->job);
     q->copier = calloc(g->settings.copiers, sizeof *q->copier);

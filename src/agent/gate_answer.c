@@ -54,7 +54,7 @@ static void allow_now(int group, int fd)
 
 static bool only_reads(struct pc_gate *q, const struct pc_fan_open *o, bool asks, struct pc_open_why *why)
 {
-    if (pc_proc_open_why(&q->asker[(uint32_t)o->tid % ASKED_SLOTS], o->tid, why) < 0)
+    if (pc_proc_open_why(&q->asker[(uint32_t)o->tid % q->askers], o->tid, why) < 0)
         return true; /* gone */
     return why->kind == PC_OPEN_READ && !(asks && why->wants_single_link);
 }
@@ -114,10 +114,10 @@ static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o,
 
 static void answer_opens(struct pc_gate *q, int group)
 {
-    struct pc_fan_open opens[32];
+    struct pc_fan_open opens[BATCH_MAX];
     bool left = false;
     for (;;) {
-        int n = pc_fan_read_opens(group, opens, 32);
+        int n = pc_fan_read_opens(group, opens, (int)q->batch);
         if (n <= 0)
             break;
         uint64_t now = pc_mono_ns();
@@ -125,16 +125,16 @@ static void answer_opens(struct pc_gate *q, int group)
             left |= take_open(q, group, &opens[i], now);
         if (left)
             pc_gate_wake(q->main_event);
-        if (n < 32)
+        if (n < (int)q->batch)
             break; /* that was all: poll() tells of the next */
     }
 }
 
 static void deny_at_vault(struct pc_gate *q)
 {
-    struct pc_fan_open opens[32];
+    struct pc_fan_open opens[BATCH_MAX];
     int n;
-    while ((n = pc_fan_read_opens(q->vault_group, opens, 32)) > 0) {
+    while ((n = pc_fan_read_opens(q->vault_group, opens, (int)q->batch)) > 0) {
         for (int i = 0; i < n; i++) {
             bool own = is_own(q, opens[i].tid);
             (void)pc_fan_answer(q->vault_group, opens[i].fd, own);

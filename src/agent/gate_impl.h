@@ -19,6 +19,8 @@
 #define WAIT_BUCKETS 32
 /* Threads whose /proc entry stays open, so that each further open of theirs costs one read of it. */
 #define ASKED_SLOTS 64
+/* Opens read from the kernel at once. */
+#define BATCH_MAX 32
 /* on-open: files that may be written without a copy, because they have one already or are none of ours. */
 #define SPARED_SLOTS 8192
 /* on-open: files opened for reading, on their way from the answering to the main thread; more at once are asked about again. */
@@ -83,6 +85,7 @@ struct pc_gate {
     atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
     _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
+    uint32_t batch, askers, read_max; /* how many of BATCH_MAX, asker[], read_fd[] are used: never more than descriptors allow */
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
     int read_fd[READ_RING]; /* written by the answering thread, closed by the main thread */

@@ -33,14 +33,14 @@ static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now)
 {
     uint32_t tail = atomic_load(&q->read_tail), waiting = tail - atomic_load(&q->read_head);
-    if (st->st_nlink != 1 || waiting == READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
+    if (st->st_nlink != 1 || waiting >= q->read_max || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
         return;
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0)
         return;
     q->read_fd[tail % READ_RING] = copy;
     atomic_store(&q->read_tail, tail + 1);
-    if (waiting + 1 == READ_RING / 2) /* fewer wait for the next turn, TICK_MS away at most */
+    if (waiting + 1 == (q->read_max + 1) / 2) /* fewer wait for the next turn, TICK_MS away at most */
         pc_gate_wake(q->main_event);
 }
 

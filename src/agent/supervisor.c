@@ -50,8 +50,8 @@ static int start_child(char **argv, uint32_t restarts, struct child *c)
     }
     if (pid == 0) {
         char number[24], restarts_text[24];
-        int keep = fcntl(beat[1], F_DUPFD, 100); /* without CLOEXEC: goes through the exec */
-        snprintf(number, sizeof number, "%d", keep);
+        (void)fcntl(beat[1], F_SETFD, 0); /* goes through the exec; no other number: few may be allowed */
+        snprintf(number, sizeof number, "%d", beat[1]);
         snprintf(restarts_text, sizeof restarts_text, "%u", restarts);
         char supervisor[24];
         snprintf(supervisor, sizeof supervisor, "%d", parent);

@@ -228,7 +228,9 @@ def few_descriptors(bench):
     with probing(bench):
         os.sync()
         script = "for n in $(seq 200); do (echo x >>\"$OUTSIDE/file-$n\") & done; wait"
-        check(bench.start(script, os.path.join(bench.dir, "work.log")).wait(30) == 0, "the opens failed")
+        log = os.path.join(bench.dir, "work.log")
+        check(bench.start(script, log).wait(30) == 0 and os.path.getsize(log) == 0, "the kernel refused opens for want of descriptors")
+        check(not any("supervisor" in w for w in guard.status()["warnings"]), "the supervisor hears nothing")
         before = bench.look()
         attack(bench, guard, paths, before)
     check(guard.worker() == old, "the guard died for want of descriptors")
