@@ -104,6 +104,7 @@ def alternate(works, others, systems, rounds, extra, say):
         for work in works:
             usable = [conditions.Nothing(), conditions.Portcullis()] + others
             runs = {c.name: [] for c in usable}
+            once(work, conditions.Nothing(), fs, extra)  # not counted: whoever is first reads the programs from the disk
             for turn in range(rounds):
                 for condition in usable[turn % 2:] + usable[:turn % 2]:
                     failed = condition in others and any(r["why"] for r in runs[condition.name])
