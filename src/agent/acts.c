@@ -100,15 +100,16 @@ static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t o
 }
 
 /*
- * on-open, and no copy was made: who opens a file to write waits for one. So it was cut by path (docs/decisions/0004), or
- * written by one who opened it while no guard ran, or whom the guard kept waiting too long. (Files that are too large to be
- * copied are counted by their folder.)
+ * on-open, and no copy was made: who opens a file to write waits for one. So it was cut by path (docs/decisions/0004),
+ * or written by one who opened it while no guard ran, or whom the guard kept waiting too long. (Files that are too
+ * large to be copied are counted by their folder.)
  */
 static void count_unkept(struct pc_guard *g, const struct deed *d, const struct pc_known *k, const struct stat *st)
 {
     if (k->how != PC_HOW_LINK || k->size == 0)
         return;
-    bool same = d->size_after == k->size && (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == k->mtime_ns;
+    bool same = d->size_after == k->size &&
+                (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == k->mtime_ns;
     if (d->size_after < k->size)
         g->n.cut_unkept++;
     else if (!same && k->size <= g->settings.copy_limit_bytes && pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
@@ -422,9 +423,10 @@ void pc_acts_vault_touched(struct pc_guard *g, pid_t tid)
         return;
     struct pc_procinfo info = {0};
     (void)pc_proc_read(pid, &info);
-    pc_event(g->log, PC_LEVEL_WARNING, "vault-denied",
-             &(struct pc_event_about){.category = "process", .pid = pid, .executable = info.exe, .command_line = info.argv},
-             "process %d (%s) was denied access to the vault", pid, info.exe);
+    pc_event(
+        g->log, PC_LEVEL_WARNING, "vault-denied",
+        &(struct pc_event_about){.category = "process", .pid = pid, .executable = info.exe, .command_line = info.argv},
+        "process %d (%s) was denied access to the vault", pid, info.exe);
     struct pc_act act = {.now_ns = pc_mono_ns(), .pid = pid, .op = PC_OP_VAULT, .file = pc_guard_random(g)};
     struct pc_outcome o = {0};
     enum pc_answer said = pc_judge_act(g->judge, &act, &o);

@@ -53,9 +53,9 @@ static bool may_be_emptied(struct pc_guard *g, const struct pc_volume *v, const 
 }
 
 /*
- * Knowing who did it, and reading the pre-image (perhaps from a disk), takes long enough for an attacker to destroy dozens
- * of files. So first a glance at what is there now: when that looks like ciphertext the gate comes down at once, and goes
- * up again soon if the judge then finds nothing.
+ * Knowing who did it, and reading the pre-image (perhaps from a disk), takes long enough for an attacker to destroy
+ * dozens of files. So first a glance at what is there now: when that looks like ciphertext the gate comes down at once,
+ * and goes up again soon if the judge then finds nothing.
  */
 static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fan_event *e)
 {

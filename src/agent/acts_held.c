@@ -1,8 +1,8 @@
 /*
- * Owns whose doing it is when the kernel finishes what a process had under way: a kernel thread completes the writes that
- * io_uring still had in flight, and closes the files, of a process that is gone or being killed. Must not judge: acts.c
- * asks it about every content event, and is handed what stopped processes changed without any event yet. stop.c tells it
- * to look before it ends them, answers.c before a rollback.
+ * Owns whose doing it is when the kernel finishes what a process had under way: a kernel thread completes the writes
+ * that io_uring still had in flight, and closes the files, of a process that is gone or being killed. Must not judge:
+ * acts.c asks it about every content event, and is handed what stopped processes changed without any event yet. stop.c
+ * tells it to look before it ends them, answers.c before a rollback.
  */
 #include "agent/acts_impl.h"
 
@@ -61,7 +61,10 @@ static void note(struct pc_acts *a, const struct holder *h, int vol, const struc
     *f = (struct held_file){vol, *fh, h->pid, h->actor};
 }
 
-/* Changed since it was preserved, and nobody was seen doing it: who holds it did, through a mapping or a write in flight. */
+/*
+ * Changed since it was preserved, and nobody was seen doing it: who holds it did, through a mapping or a write in
+ * flight.
+ */
 static void look_at(void *arg, int fd)
 {
     struct holder *h = arg;

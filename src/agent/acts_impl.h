@@ -6,18 +6,25 @@
 
 /*
  * What an event becomes on its way to a judged, recorded act: for acts.c (what happened), acts_judge.c (what the judge
- * says of it, the record), acts_glance.c (the look before all that), acts_held.c (what the kernel finishes for others), acts_proven.c (who need not be looked at at once), acts_muted.c (files written without being closed),
- * acts_process.c (who did it, in the index) and acts_unseen.c (changes that nobody was seen making).
+ * says of it, the record), acts_glance.c (the look before all that), acts_held.c (what the kernel finishes for others),
+ * acts_proven.c (who need not be looked at at once), acts_muted.c (files written without being closed), acts_process.c
+ * (who did it, in the index) and acts_unseen.c (changes that nobody was seen making).
  */
 
 #define SET_SLOTS 32768 /* actors whose process row was written; a collision only writes a row again */
 #define SEEN_SLOTS 4096 /* acts recorded lately, so that a busy writer does not fill the index */
 #define MUTED_MAX 1024
-/* Files that stopped processes hold open; of more, the oldest ones are forgotten: then nobody is known to have closed them. */
+/*
+ * Files that stopped processes hold open; of more, the oldest ones are forgotten: then nobody is known to have closed
+ * them.
+ */
 #define HELD_FILES 1024
 /* Enough of a file to see ciphertext, and in the page cache: somebody has just written it. */
 #define GLANCE_BYTES 8192
-/* Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate down. */
+/*
+ * Looked at and found harmless: no second glance for a while, so that one busy file does not keep bringing the gate
+ * down.
+ */
 #define CLEARED_SLOTS 1024
 /* Programs that have shown to be harmless; two that meet in a slot have to show it anew. */
 #define PROVEN_SLOTS 256
@@ -96,7 +103,9 @@ int pc_acts_stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *
 /* The content of d->fh changed: judges, records, and queues it to be preserved. closed: its writer closed it. */
 void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed);
 
-/* First content of a file nobody knew (d->known NULL), which is closed: judges it. False when it is gone, or no file. */
+/*
+ * First content of a file nobody knew (d->known NULL), which is closed: judges it. False when it is gone, or no file.
+ */
 bool pc_acts_new_content(struct pc_guard *g, struct deed *d);
 
 /* ---- acts_judge.c ---- */
@@ -124,7 +133,10 @@ void pc_acts_judge(struct pc_guard *g, const struct deed *d);
 
 /* What the judge said of something it was asked about: content that was looked at counts for or against its writer. */
 void pc_acts_looked(struct pc_guard *g, const struct pc_outcome *o);
-/* Whether the new file that it has just closed may be looked at when it is preserved. Counts: some are, to keep it proven. */
+/*
+ * Whether the new file that it has just closed may be looked at when it is preserved. Counts: some are, to keep it
+ * proven.
+ */
 bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid);
 
 /* ---- acts_glance.c ---- */
@@ -134,7 +146,9 @@ void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_o
 
 /* ---- acts_held.c ---- */
 
-/* A content event (bits: enum of kern/fan.h) by a kernel thread: sets d->pid to who left it to the kernel, and d->late. */
+/*
+ * A content event (bits: enum of kern/fan.h) by a kernel thread: sets d->pid to who left it to the kernel, and d->late.
+ */
 void pc_acts_whose(struct pc_guard *g, struct deed *d, uint32_t bits);
 
 /* ---- acts_muted.c ---- */

@@ -38,8 +38,8 @@ bool pc_acts_has_content(const struct pc_known *k, uint8_t op)
 }
 
 /*
- * A pre-image that is not in memory takes milliseconds to read: on a busy machine, long enough for hundreds of files. So
- * whoever wants to change another one meanwhile waits for the judgement.
+ * A pre-image that is not in memory takes milliseconds to read: on a busy machine, long enough for hundreds of files.
+ * So whoever wants to change another one meanwhile waits for the judgement.
  */
 static void hold_if_slow(struct pc_guard *g, const struct deed *d, int fd)
 {
@@ -82,7 +82,8 @@ static bool fetch_pair(struct pc_guard *g, const struct deed *d, const struct pc
     if (before < 0 || after < 0 || fstat(before, &old) < 0 || fstat(after, &new) < 0)
         return false;
     hold_if_slow(g, d, before);
-    pc_content_plan((uint64_t)old.st_size, (uint64_t)new.st_size, pc_guard_random(g), &a->content_before, &a->content_after);
+    pc_content_plan((uint64_t)old.st_size, (uint64_t) new.st_size, pc_guard_random(g), &a->content_before,
+                    &a->content_after);
     pc_acts_read_windows(before, &a->content_before, a->before);
     pc_acts_read_windows(after, &a->content_after, a->after);
     act->before = &a->content_before;
@@ -174,7 +175,10 @@ void pc_acts_ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
 
 /* ---- the record ---- */
 
-/* On record when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing it. */
+/*
+ * On record when it was done, and not yet preserved: a second act, by nobody, would only keep a rollback from undoing
+ * it.
+ */
 enum pc_change pc_acts_change_of(struct pc_guard *g, const struct deed *d)
 {
     int r = pc_store_change_of(g->store, d->v->id, &d->fh, d->before, g->run_base);
@@ -229,7 +233,8 @@ void pc_acts_record(struct pc_guard *g, const struct deed *d, const struct pc_ou
         g->n.acts++;
     if (id && d->op == PC_OP_DELETE && !d->moved_out && !incident)
         pc_deletions_recorded(g, actor, id, d->is_dir);
-    if (incident && pc_stop_incident_of(g, actor)) /* few: what was under way. The rollback needs them, whatever becomes of us */
+    /* few: what was under way. The rollback needs them, whatever becomes of us */
+    if (incident && pc_stop_incident_of(g, actor))
         (void)pc_store_flush(g->store);
 }
 

@@ -29,7 +29,8 @@ static bool put_back(struct pc_guard *g, const struct deed *d, const struct was 
 }
 
 /* Judged without an actor: it can convict nobody, but people must hear of it and be able to restore. */
-void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known)
+void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh,
+                           const struct pc_known *known)
 {
     struct deed d = {.v = v,
                      .fh = *fh,
@@ -69,7 +70,8 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
     char path[PATH_MAX];
     pc_dirs_path(g->dirs, d.dir, d.name, path, sizeof path);
     pc_event(g->log, PC_LEVEL_ERROR, "damaged-unseen", &(struct pc_event_about){.category = "file", .file_path = path},
-             "%s was destroyed while nobody watched (the guard was down, or events were lost); portcullis history and restore "
+             "%s was destroyed while nobody watched (the guard was down, or events were lost); portcullis history and "
+             "restore "
              "bring it back",
              path);
 }

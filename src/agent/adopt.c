@@ -1,8 +1,8 @@
 /*
  * Owns what a new guard takes over from the one before it, which crashed, was killed or was stopped: incidents whose
  * processes are frozen, verdicts not yet carried out, and the acts that the earlier one recorded of what is convicted
- * now; and what an incident takes over from nobody: files that were destroyed by processes whose origin was not learnt in time. Must not judge.
- * Called at the start, and by stop.c at each verdict.
+ * now; and what an incident takes over from nobody: files that were destroyed by processes whose origin was not learnt
+ * in time. Must not judge. Called at the start, and by stop.c at each verdict.
  */
 #include "agent/stopped.h"
 
@@ -50,14 +50,18 @@ void pc_adopt_strays(struct pc_guard *g, struct pc_stopped *s)
     uint64_t since = 0, now = pc_mono_ns(), real = pc_real_ns();
     uint32_t n = pc_judge_take_strays(g->judge, stray, STRAYS_MAX, &since);
     for (uint32_t i = 0; i < n; i++)
-        (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, stray[i])); /* a failed index shows in status */
+        (void)pc_store_incident_add_process(g->store, s->inc.id,
+                                            pc_acts_process(g, stray[i])); /* a failed index shows in status */
     if (!n)
         return;
     uint64_t began = real - (since < now ? now - since : 0);
     if (began < s->inc.started_ns)
         s->inc.started_ns = began;
     char text[160];
-    snprintf(text, sizeof text, "%u processes destroyed files at the same time and ended before it could be seen whose they were: counted with it", n);
+    snprintf(text, sizeof text,
+             "%u processes destroyed files at the same time and ended before it could be seen whose they were: counted "
+             "with it",
+             n);
     pc_stopped_note(g, s->inc.id, text);
 }
 

@@ -52,23 +52,27 @@ static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
         json_array_append_new(why, json_sprintf("%" PRIu64 " files: %s (for example %s)", f->reason[i].count,
                                                 f->reason[i].text, f->reason[i].sample));
     if (v && v->mode == PC_MODE_ON_OPEN)
-        json_array_append_new(why, json_string(g->settings.copy_ahead_ns
-                                                   ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
-                                                     "files that were copied ahead (copy-ahead)"
-                                                   : "on-open: truncate(2) by path is seen, but the old content is not kept"));
-    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem", v ? json_string(v->type) : json_null(),
-                     "mode", mode_text(v), "covered", (json_int_t)f->covered, "uncovered", (json_int_t)f->uncovered, "why", why);
+        json_array_append_new(
+            why, json_string(g->settings.copy_ahead_ns
+                                 ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
+                                   "files that were copied ahead (copy-ahead)"
+                                 : "on-open: truncate(2) by path is seen, but the old content is not kept"));
+    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem",
+                     v ? json_string(v->type) : json_null(), "mode", mode_text(v), "covered", (json_int_t)f->covered,
+                     "uncovered", (json_int_t)f->uncovered, "why", why);
 }
 
 static json_t *volume_json(struct pc_guard *g, const struct pc_volume *v)
 {
     struct pc_store_stats s = {0};
     int r = pc_store_volume_stats(g->store, v->id, &s);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "mount", v->point, "filesystem", v->type, "mode",
-                     mode_text(v), "gate", v->gate_down ? "down" : "up", "vault", v->vault, "vault_bytes",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "mount", v->point, "filesystem", v->type,
+                     "mode", mode_text(v), "gate", v->gate_down ? "down" : "up", "vault", v->vault, "vault_bytes",
                      (json_int_t)s.object_bytes, "superseded_bytes", (json_int_t)s.superseded_bytes, "versions",
                      (json_int_t)s.versions, "queue", (json_int_t)pc_captures_waiting(g), "degraded",
-                     r < 0 ? json_string(pc_strerror(r)) : s.degraded ? json_string(s.why) : json_null());
+                     r < 0        ? json_string(pc_strerror(r))
+                     : s.degraded ? json_string(s.why)
+                                  : json_null());
 }
 
 static void tell_over_budget(struct pc_guard *g, json_t *w)
@@ -76,7 +80,8 @@ static void tell_over_budget(struct pc_guard *g, json_t *w)
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
         struct pc_store_stats s = {0};
         if (v->id && pc_store_volume_stats(g->store, v->id, &s) == 0 && s.undecided_bytes)
-            json_array_append_new(w, json_sprintf("%s: %" PRIu64 " KiB over space-budget are kept for now: they were superseded less "
+            json_array_append_new(w, json_sprintf("%s: %" PRIu64
+                                                  " KiB over space-budget are kept for now: they were superseded less "
                                                   "than judge.window ago, and a verdict may still need them",
                                                   v->point, (s.undecided_bytes + 1023) >> 10));
     }
@@ -86,9 +91,11 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
 {
     json_t *w = json_array();
     if (!g->ready)
-        json_array_append_new(w, json_sprintf("still walking the guarded folders: %" PRIu64 " entries seen", pc_scan_seen(g)));
+        json_array_append_new(
+            w, json_sprintf("still walking the guarded folders: %" PRIu64 " entries seen", pc_scan_seen(g)));
     if (g->cnproc_fd < 0 && !g->perfproc)
-        json_array_append_new(w, json_string("no process connector and no perf events: ancestry of short-lived processes may be missed"));
+        json_array_append_new(
+            w, json_string("no process connector and no perf events: ancestry of short-lived processes may be missed"));
     if (g->freezer.dir_fd < 0)
         json_array_append_new(w, json_string("no cgroup v2 freezer: processes are stopped by SIGSTOP"));
     if (g->supervisor_fd < 0)
@@ -98,24 +105,36 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     if (g->settings.on_verdict == PC_VERDICT_OBSERVE)
         json_array_append_new(w, json_string("observe mode: nothing is frozen"));
     if (g->n.overflows)
-        json_array_append_new(w, json_sprintf("events were lost %" PRIu64 " times; folders were walked again", g->n.overflows));
+        json_array_append_new(
+            w, json_sprintf("events were lost %" PRIu64 " times; folders were walked again", g->n.overflows));
     if (pc_links_full(g))
-        json_array_append_new(w, json_string("too many hard links: a further name of a file, replaced by a rename, may come back as a copy"));
+        json_array_append_new(
+            w, json_string(
+                   "too many hard links: a further name of a file, replaced by a rename, may come back as a copy"));
     if (g->n.damaged_unseen)
-        json_array_append_new(w, json_sprintf("%" PRIu64 " files were destroyed while nobody watched: see the event log",
-                                              g->n.damaged_unseen));
+        json_array_append_new(w,
+                              json_sprintf("%" PRIu64 " files were destroyed while nobody watched: see the event log",
+                                           g->n.damaged_unseen));
     if (g->n.changed_unkept)
-        json_array_append_new(w, json_sprintf("%" PRIu64 " files were changed while the guard was down, and on-open mode kept no old "
-                                              "content of them", g->n.changed_unkept));
+        json_array_append_new(
+            w, json_sprintf("%" PRIu64 " files were changed while the guard was down, and on-open mode kept no old "
+                            "content of them",
+                            g->n.changed_unkept));
     if (g->n.cut_unkept)
-        json_array_append_new(w, json_sprintf("%" PRIu64 " times a file was cut by truncate(2), and on-open mode kept no old content of "
-                                              "it", g->n.cut_unkept));
+        json_array_append_new(
+            w, json_sprintf("%" PRIu64 " times a file was cut by truncate(2), and on-open mode kept no old content of "
+                            "it",
+                            g->n.cut_unkept));
     if (g->n.written_unkept)
-        json_array_append_new(w, json_sprintf("%" PRIu64 " times a file was overwritten of which on-open mode had made no copy: it was "
-                                              "opened while no guard ran, or could not be copied in time", g->n.written_unkept));
+        json_array_append_new(
+            w, json_sprintf("%" PRIu64 " times a file was overwritten of which on-open mode had made no copy: it was "
+                            "opened while no guard ran, or could not be copied in time",
+                            g->n.written_unkept));
     if (gs->copy_errors)
-        json_array_append_new(w, json_sprintf("%" PRIu64 " files were opened for writing before they could be preserved, the last because: %s",
-                                              gs->copy_errors, pc_strerror(gs->copy_error)));
+        json_array_append_new(
+            w, json_sprintf("%" PRIu64
+                            " files were opened for writing before they could be preserved, the last because: %s",
+                            gs->copy_errors, pc_strerror(gs->copy_error)));
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id && v->read_only)
             json_array_append_new(w, json_sprintf("%s is read-only: nothing new is preserved", v->point));
@@ -130,10 +149,13 @@ struct kept_out {
 static void add_kept_out(void *arg, uint64_t incident, const struct pc_peer *peer)
 {
     struct kept_out *k = arg;
-    json_array_append_new(k->list, json_pack("{s:s, s:i, s:I}", "address", peer->address, "port", (int)peer->port, "incident", (json_int_t)incident));
+    json_array_append_new(k->list, json_pack("{s:s, s:i, s:I}", "address", peer->address, "port", (int)peer->port,
+                                             "incident", (json_int_t)incident));
     if (json_array_size(k->list) <= KEPT_OUT_TOLD)
-        json_array_append_new(k->warnings, json_sprintf("%s is kept from TCP port %u: it destroyed files (incident %" PRIu64 "); portcullis release %" PRIu64
-                                                        " lets it in again", peer->address, (unsigned)peer->port, incident, incident));
+        json_array_append_new(k->warnings,
+                              json_sprintf("%s is kept from TCP port %u: it destroyed files (incident %" PRIu64
+                                           "); portcullis release %" PRIu64 " lets it in again",
+                                           peer->address, (unsigned)peer->port, incident, incident));
 }
 
 static json_t *kept_out_json(struct pc_guard *g, json_t *warnings)
@@ -156,9 +178,10 @@ static int count_incident(void *arg, const struct pc_incident *inc)
     bool told = inc->state == PC_INC_OBSERVED && inc->damaged && pc_real_ns() - inc->verdict_ns < 86400 * PC_NS_PER_S;
     t->observed += told;
     if (told && t->observed <= OBSERVED_TOLD)
-        json_array_append_new(t->warnings, json_sprintf("incident %" PRIu64 ": one program deleted %u files and was not stopped; if "
-                                                        "nobody meant it: portcullis rollback %" PRIu64,
-                                                        inc->id, inc->damaged, inc->id));
+        json_array_append_new(t->warnings,
+                              json_sprintf("incident %" PRIu64 ": one program deleted %u files and was not stopped; if "
+                                           "nobody meant it: portcullis rollback %" PRIu64,
+                                           inc->id, inc->damaged, inc->id));
     return 0;
 }
 
@@ -183,26 +206,30 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         down |= v->gate_down;
     }
     if (full)
-        json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64 " files, %" PRIu64 " MiB copied): "
-                                                               "truncate(2) loses the content of the others", ahead, ahead_bytes >> 20));
+        json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64
+                                                               " files, %" PRIu64 " MiB copied): "
+                                                               "truncate(2) loses the content of the others",
+                                                               ahead, ahead_bytes >> 20));
     (void)pc_store_incidents(g->store, count_incident, &incidents);
     json_t *blocked = kept_out_json(g, incidents.warnings);
     json_t *events = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events, "overflow",
-        (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts", (json_int_t)g->n.acts, "captures",
-        (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission", (json_int_t)gs.opens, "waited",
-        (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs", (json_int_t)g->n.gate_downs, "vault_denied",
-        (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied, "held_at_start",
-        (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead);
-    pc_reply_done(reply, json_pack("{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o, s:o}",
-                                   "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since",
-                                   time_json(g->started_real_ns), "gate", down ? "down" : "up", "supervisor", "pid",
-                                   g->supervisor_pid ? json_integer(g->supervisor_pid) : json_null(), "restarts",
-                                   (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events", events,
-                                   "latency_us", "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us, "max",
-                                   (json_int_t)gs.max_us, "incidents", "open", (json_int_t)incidents.open, "total",
-                                   (json_int_t)incidents.total, "observed", (json_int_t)incidents.observed, "blocked", blocked,
-                                   "warnings", incidents.warnings));
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events,
+        "overflow", (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts",
+        (json_int_t)g->n.acts, "captures", (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission",
+        (json_int_t)gs.opens, "waited", (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs",
+        (json_int_t)g->n.gate_downs, "vault_denied", (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied,
+        "held_at_start", (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead);
+    pc_reply_done(
+        reply,
+        json_pack(
+            "{s:b, s:s, s:i, s:o, s:s, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o, s:o}",
+            "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since", time_json(g->started_real_ns),
+            "gate", down ? "down" : "up", "supervisor", "pid",
+            g->supervisor_pid ? json_integer(g->supervisor_pid) : json_null(), "restarts",
+            (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events", events, "latency_us",
+            "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us, "max", (json_int_t)gs.max_us, "incidents",
+            "open", (json_int_t)incidents.open, "total", (json_int_t)incidents.total, "observed",
+            (json_int_t)incidents.observed, "blocked", blocked, "warnings", incidents.warnings));
 }
 
 /* ---- incidents ---- */
@@ -236,17 +263,17 @@ static json_t *actor_json(struct pc_guard *g, uint64_t process)
     struct pc_process p = {0};
     if (pc_store_get_process(g->store, process, &p) < 0)
         return json_pack("{s:n, s:n, s:[], s:n, s:n}", "pid", "exe", "argv", "user", "uid");
-    return json_pack("{s:o, s:o, s:o, s:o, s:I}", "pid", pid_json(&p), "exe", text_json(p.exe), "argv", argv_json(p.argv), "user",
-                     text_json(p.user), "uid", (json_int_t)p.uid);
+    return json_pack("{s:o, s:o, s:o, s:o, s:I}", "pid", pid_json(&p), "exe", text_json(p.exe), "argv",
+                     argv_json(p.argv), "user", text_json(p.user), "uid", (json_int_t)p.uid);
 }
 
 static json_t *incident_json(struct pc_guard *g, const struct pc_incident *inc)
 {
-    return json_pack("{s:I, s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:b, s:I}", "id", (json_int_t)inc->id, "state", state_text(inc),
-                     "started", time_json(inc->started_ns), "actor", actor_json(g, inc->root), "damaged",
-                     (json_int_t)inc->damaged, "preserved", (json_int_t)inc->preserved, "summary", inc->summary, "rolled_back",
-                     inc->rolled_back, "still_frozen", inc->state == PC_INC_FROZEN, "in_flight",
-                     (json_int_t)inc->in_flight);
+    return json_pack("{s:I, s:s, s:o, s:o, s:I, s:I, s:s, s:b, s:b, s:I}", "id", (json_int_t)inc->id, "state",
+                     state_text(inc), "started", time_json(inc->started_ns), "actor", actor_json(g, inc->root),
+                     "damaged", (json_int_t)inc->damaged, "preserved", (json_int_t)inc->preserved, "summary",
+                     inc->summary, "rolled_back", inc->rolled_back, "still_frozen", inc->state == PC_INC_FROZEN,
+                     "in_flight", (json_int_t)inc->in_flight);
 }
 
 struct listing {
@@ -318,12 +345,12 @@ static int list_act(void *arg, const struct pc_act_rec *a)
     (void)pc_store_get_process(l->g->store, a->actor, &p);
     json_t *to = a->op == PC_OP_RENAME ? path_json(l->g, a->vol, &a->new_parent, a->new_name) : json_null();
     json_array_append_new(
-        l->array,
-        json_pack("{s:o, s:s, s:o, s:s, s:i, s:o, s:i, s:b, s:b, s:b}", "path", path_json(l->g, a->vol, &a->parent, a->name),
-                  "op", a->op < sizeof ops / sizeof ops[0] ? ops[a->op] : "other", "new_path", to, "evidence",
-                  pc_evidence_text(a->evidence, evidence, sizeof evidence), "score", (int)a->score, "time",
-                  time_json(a->time_ns), "pid", (int)p.pid, "preserved", a->before != 0, "restored",
-                  l->inc->rolled_back && (a->before != 0 || a->op == PC_OP_CREATE), "folder", a->is_dir));
+        l->array, json_pack("{s:o, s:s, s:o, s:s, s:i, s:o, s:i, s:b, s:b, s:b}", "path",
+                            path_json(l->g, a->vol, &a->parent, a->name), "op",
+                            a->op < sizeof ops / sizeof ops[0] ? ops[a->op] : "other", "new_path", to, "evidence",
+                            pc_evidence_text(a->evidence, evidence, sizeof evidence), "score", (int)a->score, "time",
+                            time_json(a->time_ns), "pid", (int)p.pid, "preserved", a->before != 0, "restored",
+                            l->inc->rolled_back && (a->before != 0 || a->op == PC_OP_CREATE), "folder", a->is_dir));
     return 0;
 }
 
@@ -332,16 +359,19 @@ static json_t *process_json(struct pc_guard *g, const struct pc_process *p, bool
     struct pc_process parent = {0};
     struct pc_procinfo now;
     const char *state = "gone";
-    if (pc_proc_brief(p->pid, &now) == 0 && (!p->start_ns || now.start_real_ns / PC_NS_PER_S - p->start_ns / PC_NS_PER_S + 1 < 3))
-        state = !convicted ? "ancestor" : pc_stop_incident_of(g, pc_judge_actor_of(g->judge, p->pid)) ? "frozen" : "running";
+    if (pc_proc_brief(p->pid, &now) == 0 &&
+        (!p->start_ns || now.start_real_ns / PC_NS_PER_S - p->start_ns / PC_NS_PER_S + 1 < 3))
+        state = !convicted                                                    ? "ancestor"
+                : pc_stop_incident_of(g, pc_judge_actor_of(g->judge, p->pid)) ? "frozen"
+                                                                              : "running";
     bool has_parent = p->parent && pc_store_get_process(g->store, p->parent, &parent) == 0;
     if (has_parent && parent.pid <= 0) /* a client of its parent, the file server */
         has_parent = pc_store_get_process(g->store, parent.parent, &parent) == 0;
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:s, s:b, s:o}", "pid", pid_json(p), "parent",
                      has_parent ? pid_json(&parent) : json_null(), "exe", text_json(p->exe), "argv", argv_json(p->argv),
                      "user", text_json(p->user), "uid", (json_int_t)p->uid, "cgroup", text_json(p->cgroup), "start",
-                     time_json(p->start_ns), "state", convicted ? state : "ancestor", "convicted", convicted, "exe_sha256",
-                     text_json(p->exe_sha256));
+                     time_json(p->start_ns), "state", convicted ? state : "ancestor", "convicted", convicted,
+                     "exe_sha256", text_json(p->exe_sha256));
 }
 
 static int list_process(void *arg, const struct pc_process *p)
@@ -375,9 +405,10 @@ static int list_note(void *arg, uint64_t time_ns, const char *text)
 static json_t *verdict_text(const struct pc_incident *inc)
 {
     if (inc->state == PC_INC_OBSERVED)
-        return json_string("many files were deleted in a short time; that alone convicts nobody, so nothing was stopped");
-    return json_sprintf("%u files were destroyed (%u processes frozen): the evidence of each is in the list", inc->damaged,
-                        inc->processes);
+        return json_string(
+            "many files were deleted in a short time; that alone convicts nobody, so nothing was stopped");
+    return json_sprintf("%u files were destroyed (%u processes frozen): the evidence of each is in the list",
+                        inc->damaged, inc->processes);
 }
 
 static void answer_incident(void *ctx, const json_t *args, struct pc_reply *reply)
@@ -423,14 +454,15 @@ static void answer_release(void *ctx, const json_t *args, struct pc_reply *reply
     char rule[PATH_MAX + 128] = "";
     struct pc_incident inc;
     struct pc_process root = {0};
-    bool program = pc_store_incident_get(g->store, id, &inc) == 0 && pc_store_get_process(g->store, inc.root, &root) == 0 && root.pid > 0;
+    bool program = pc_store_incident_get(g->store, id, &inc) == 0 &&
+                   pc_store_get_process(g->store, inc.root, &root) == 0 && root.pid > 0;
     if (r == 0 && program && g->released.count)
         (void)pc_rule_format(&g->released.rule[g->released.count - 1], rule, sizeof rule);
     if (r < 0)
         pc_reply_fail(reply, PC_CODE_FAILED, "incident %" PRIu64 " cannot be released: %s", id, why);
     else
-        pc_reply_done(reply, json_pack("{s:I, s:s, s:o, s:o}", "id", (json_int_t)id, "state", "released", "rule", text_json(rule), "client",
-                                       json_boolean(!program)));
+        pc_reply_done(reply, json_pack("{s:I, s:s, s:o, s:o}", "id", (json_int_t)id, "state", "released", "rule",
+                                       text_json(rule), "client", json_boolean(!program)));
 }
 
 static void answer_end(void *ctx, const json_t *args, struct pc_reply *reply)
@@ -458,9 +490,9 @@ const char *pc_answer_step_kind(uint8_t kind)
 
 static json_t *step_json(const struct pc_step *s, bool planned)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", pc_answer_step_kind(s->kind),
-                     "path", s->path, "from", text_json(s->from), "ok", planned ? json_null() : json_boolean(s->result == 0),
-                     "why", text_json(s->why));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", pc_answer_step_kind(s->kind), "path", s->path, "from",
+                     text_json(s->from), "ok", planned ? json_null() : json_boolean(s->result == 0), "why",
+                     text_json(s->why));
 }
 
 struct rolling {
@@ -474,8 +506,8 @@ static void report_step(struct rolling *r, const struct pc_step *s, uint32_t don
     r->unchanged += s->kind == PC_STEP_NOTHING;
     r->verified += !planned && s->result == 0;
     r->failed += !planned && s->result != 0;
-    (void)pc_reply_progress(r->reply, json_pack("{s:o, s:I, s:I}", "step", step_json(s, planned), "done", (json_int_t)done,
-                                                "total", (json_int_t)total));
+    (void)pc_reply_progress(r->reply, json_pack("{s:o, s:I, s:I}", "step", step_json(s, planned), "done",
+                                                (json_int_t)done, "total", (json_int_t)total));
 }
 
 static void step_done(void *arg, const struct pc_step *s, uint32_t done, uint32_t total)
@@ -523,30 +555,39 @@ static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *repl
         pc_scan_everything(g);
         pc_event(g->log, r == 0 ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, undo ? "rollback-undone" : "rollback",
                  &(struct pc_event_about){.incident = id, .outcome = r == 0 ? "success" : "failure"},
-                 "incident %" PRIu64 " %s: %u of %u steps verified, %u failed", id, undo ? "rollback undone" : "rolled back",
-                 roll.verified, total, roll.failed);
+                 "incident %" PRIu64 " %s: %u of %u steps verified, %u failed", id,
+                 undo ? "rollback undone" : "rolled back", roll.verified, total, roll.failed);
     }
     if (r < 0 && r != PC_E_UNVERIFIED)
-        pc_reply_fail(reply, PC_CODE_FAILED, "stopped after %u of %u steps: %s; nothing is lost, run it again", roll.verified, total,
-                      pc_strerror(r));
+        pc_reply_fail(reply, PC_CODE_FAILED, "stopped after %u of %u steps: %s; nothing is lost, run it again",
+                      roll.verified, total, pc_strerror(r));
     else
-        pc_reply_done(reply, json_pack("{s:I, s:b, s:b, s:I, s:I, s:I, s:I}", "id", (json_int_t)id, "dry_run", dry, "undo", undo,
-                                       "total", (json_int_t)total, "verified", (json_int_t)roll.verified, "failed",
-                                       (json_int_t)roll.failed, "unchanged", (json_int_t)roll.unchanged));
+        pc_reply_done(reply, json_pack("{s:I, s:b, s:b, s:I, s:I, s:I, s:I}", "id", (json_int_t)id, "dry_run", dry,
+                                       "undo", undo, "total", (json_int_t)total, "verified", (json_int_t)roll.verified,
+                                       "failed", (json_int_t)roll.failed, "unchanged", (json_int_t)roll.unchanged));
 }
 
 const struct pc_command pc_guard_commands[] = {
     {"status", true, {{0}}, answer_status},
     {"incidents", true, {{0}}, answer_incidents},
     {"incident", true, {{"id", PC_ARG_NUMBER, true}, {"from", PC_ARG_NUMBER, false}}, answer_incident},
-    {"rollback", false, {{"id", PC_ARG_NUMBER, true}, {"dry_run", PC_ARG_BOOL, false}, {"undo", PC_ARG_BOOL, false}}, answer_rollback},
+    {"rollback",
+     false,
+     {{"id", PC_ARG_NUMBER, true}, {"dry_run", PC_ARG_BOOL, false}, {"undo", PC_ARG_BOOL, false}},
+     answer_rollback},
     {"release", false, {{"id", PC_ARG_NUMBER, true}}, answer_release},
     {"end", false, {{"id", PC_ARG_NUMBER, true}}, answer_end},
     {"history", true, {{"path", PC_ARG_TEXT, true}}, pc_answer_history},
-    {"restore", false, {{"path", PC_ARG_TEXT, true}, {"at", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}}, pc_answer_restore},
+    {"restore",
+     false,
+     {{"path", PC_ARG_TEXT, true}, {"at", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}},
+     pc_answer_restore},
     {"deleted",
      false,
-     {{"path", PC_ARG_TEXT, true}, {"since", PC_ARG_NUMBER, false}, {"to", PC_ARG_TEXT, false}, {"dry_run", PC_ARG_BOOL, false}},
+     {{"path", PC_ARG_TEXT, true},
+      {"since", PC_ARG_NUMBER, false},
+      {"to", PC_ARG_TEXT, false},
+      {"dry_run", PC_ARG_BOOL, false}},
      pc_answer_deleted},
     {0},
 };

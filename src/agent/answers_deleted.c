@@ -129,14 +129,14 @@ static void finish(struct work *w, const char *path, int r)
         bool good = r == 0 && !w->failed;
         pc_event(w->g->log, good ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, "restore-deleted",
                  &(struct pc_event_about){.file_path = w->spot.path, .outcome = good ? "success" : "failure"},
-                 "deleted files of %s restored by uid %u: %" PRIu64 " restored, %" PRIu64 " were there already, %" PRIu64
-                 " places were taken, %" PRIu64 " failed",
+                 "deleted files of %s restored by uid %u: %" PRIu64 " restored, %" PRIu64
+                 " were there already, %" PRIu64 " places were taken, %" PRIu64 " failed",
                  path, pc_reply_uid(w->reply), w->restored, w->already, w->occupied, w->failed);
     }
     if (r < 0) {
         pc_reply_fail(w->reply, PC_CODE_FAILED,
-                      "stopped after %" PRIu64 " of %" PRIu64 " files: %s; run it again for the rest", w->done, w->total,
-                      pc_strerror(r));
+                      "stopped after %" PRIu64 " of %" PRIu64 " files: %s; run it again for the rest", w->done,
+                      w->total, pc_strerror(r));
         return;
     }
     pc_reply_done(w->reply,

@@ -120,11 +120,11 @@ static int list_version(void *arg, const struct pc_version_info *v)
     pc_escape_name(v->path, strlen(v->path), shown, sizeof shown);
     struct pc_process p;
     bool has_actor = v->actor && pc_store_get_process(l->g->store, v->actor, &p) == 0;
-    json_t *version =
-        json_pack("{s:I, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:s}", "version", (json_int_t)v->version, "time",
-                  time_json(v->time_ns), "size", (json_int_t)v->size, "mtime", time_json((uint64_t)v->mtime_ns), "mode", mode,
-                  "how", v->how < sizeof hows / sizeof hows[0] ? hows[v->how] : "other", "current", v->current, "actor",
-                  has_actor ? text_json(p.exe) : json_null(), "path", shown);
+    json_t *version = json_pack("{s:I, s:o, s:I, s:o, s:s, s:s, s:b, s:o, s:s}", "version", (json_int_t)v->version,
+                                "time", time_json(v->time_ns), "size", (json_int_t)v->size, "mtime",
+                                time_json((uint64_t)v->mtime_ns), "mode", mode, "how",
+                                v->how < sizeof hows / sizeof hows[0] ? hows[v->how] : "other", "current", v->current,
+                                "actor", has_actor ? text_json(p.exe) : json_null(), "path", shown);
     json_array_append_new(l->array, version);
     return json_array_size(l->array) >= VERSIONS_PER_ANSWER;
 }

@@ -1,6 +1,7 @@
 /*
- * Owns which addresses are kept from the file server, and for which incident: in the kernel (kern/nft.h) and in <state>/blocked, so that a
- * restart or a reboot does not let an attacker in again. Must not decide whom to block (stop.c) nor when to let in (people).
+ * Owns which addresses are kept from the file server, and for which incident: in the kernel (kern/nft.h) and in
+ * <state>/blocked, so that a restart or a reboot does not let an attacker in again. Must not decide whom to block
+ * (stop.c) nor when to let in (people).
  */
 #include "agent/clients.h"
 
@@ -44,7 +45,8 @@ static int save(const struct pc_guard *g)
     _buf_free_ struct pc_buf text;
     pc_buf_init(&text, PC_NFT_BLOCK_MAX * LINE_MAX_BYTES);
     for (uint32_t i = 0; i < b->n; i++) /* a failed append shows in text.failed */
-        (void)pc_buf_addf(&text, "%" PRIu64 " %s %u\n", b->entry[i].incident, b->entry[i].peer.address, b->entry[i].peer.port);
+        (void)pc_buf_addf(&text, "%" PRIu64 " %s %u\n", b->entry[i].incident, b->entry[i].peer.address,
+                          b->entry[i].peer.port);
     if (text.failed)
         return -ENOMEM;
     _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -62,16 +64,18 @@ static int enforce(struct pc_guard *g, char *why, size_t cap)
     int r = apply(g->blocked, why, cap);
     int saved = save(g);
     if (saved < 0)
-        pc_event(g->log, PC_LEVEL_ERROR, "share", NULL, "%s/" FILE_NAME " could not be written: a restart of the guard will not know whom it "
-                 "keeps from the share: %s", g->state_dir, pc_strerror(saved));
+        pc_event(g->log, PC_LEVEL_ERROR, "share", NULL,
+                 "%s/" FILE_NAME " could not be written: a restart of the guard will not know whom it "
+                 "keeps from the share: %s",
+                 g->state_dir, pc_strerror(saved));
     return r;
 }
 
 static bool parse_line(const char *line, struct entry *out)
 {
     unsigned port;
-    return sscanf(line, "%" SCNu64 " %45[0-9a-f.:] %u", &out->incident, out->peer.address, &port) == 3 && port < 65536 &&
-           (out->peer.port = (uint16_t)port) != 0;
+    return sscanf(line, "%" SCNu64 " %45[0-9a-f.:] %u", &out->incident, out->peer.address, &port) == 3 &&
+           port < 65536 && (out->peer.port = (uint16_t)port) != 0;
 }
 
 void pc_blocked_load(struct pc_guard *g)
@@ -84,7 +88,8 @@ void pc_blocked_load(struct pc_guard *g)
     while (f && g->blocked->n < PC_NFT_BLOCK_MAX && fgets(line, sizeof line, f))
         g->blocked->n += parse_line(line, &g->blocked->entry[g->blocked->n]);
     if (g->blocked && g->blocked->n && apply(g->blocked, why, sizeof why) < 0)
-        pc_event(g->log, PC_LEVEL_ERROR, "share", NULL, "%u addresses should be kept from the share and are not: %s", g->blocked->n, why);
+        pc_event(g->log, PC_LEVEL_ERROR, "share", NULL, "%u addresses should be kept from the share and are not: %s",
+                 g->blocked->n, why);
 }
 
 void pc_blocked_free(struct pc_guard *g)
@@ -93,7 +98,8 @@ void pc_blocked_free(struct pc_guard *g)
     g->blocked = NULL;
 }
 
-int pc_blocked_add(struct pc_guard *g, uint64_t incident, const struct pc_peer *peers, uint32_t n, char *why, size_t cap)
+int pc_blocked_add(struct pc_guard *g, uint64_t incident, const struct pc_peer *peers, uint32_t n, char *why,
+                   size_t cap)
 {
     struct pc_blocked *b = g->blocked;
     snprintf(why, cap, "%u addresses are the most that can be kept out", (unsigned)PC_NFT_BLOCK_MAX);
@@ -122,11 +128,13 @@ uint32_t pc_blocked_release(struct pc_guard *g, uint64_t incident)
         return 0;
     b->n = kept;
     if (enforce(g, why, sizeof why) < 0)
-        pc_event(g->log, PC_LEVEL_ERROR, "share", NULL, "an address could not be let in again: %s; nft delete table inet portcullis_share does it", why);
+        pc_event(g->log, PC_LEVEL_ERROR, "share", NULL,
+                 "an address could not be let in again: %s; nft delete table inet portcullis_share does it", why);
     return before - kept;
 }
 
-void pc_blocked_each(const struct pc_guard *g, void (*fn)(void *arg, uint64_t incident, const struct pc_peer *peer), void *arg)
+void pc_blocked_each(const struct pc_guard *g, void (*fn)(void *arg, uint64_t incident, const struct pc_peer *peer),
+                     void *arg)
 {
     for (uint32_t i = 0; g->blocked && i < g->blocked->n; i++)
         fn(arg, g->blocked->entry[i].incident, &g->blocked->entry[i].peer);

@@ -17,14 +17,15 @@
 /* Long enough for create+write+close+chmod of one file to be one capture, short enough for "within a second". */
 #define SOON_NS (150 * PC_NS_PER_MS)
 /*
- * A file nobody knew is preserved within a second, but behind the burst that makes it and a thousand others, so that the
- * guard does not take the processor from who unpacks or compiles; and many temporary ones are gone by then.
+ * A file nobody knew is preserved within a second, but behind the burst that makes it and a thousand others, so that
+ * the guard does not take the processor from who unpacks or compiles; and many temporary ones are gone by then.
  */
 #define NEW_NS (700 * PC_NS_PER_MS)
 /*
  * A file that is written all the time (a database, a log) is preserved after this, then after twice that, and so on to
- * HOT_MAX_NS: each clone makes the next writes copy their blocks. When preserving takes long (a clone first writes out the
- * file's dirty pages), so seldom that it takes a fiftieth of the time. What is lost at worst is the work of that long.
+ * HOT_MAX_NS: each clone makes the next writes copy their blocks. When preserving takes long (a clone first writes out
+ * the file's dirty pages), so seldom that it takes a fiftieth of the time. What is lost at worst is the work of that
+ * long.
  */
 #define HOT_NS (5 * PC_NS_PER_S)
 #define HOT_MAX_NS (60 * PC_NS_PER_S)
@@ -181,10 +182,11 @@ static void overflow(struct pc_guard *g, pc_dir dir)
         g->folder[folder].walk_again = true; /* once the present walk is over: it may have passed this file already */
 }
 
-void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,
-                      enum pc_when when)
+void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name,
+                      uint64_t creator, enum pc_when when)
 {
-    static const uint64_t delay_ns[PC_WHENS] = {[PC_WHEN_SOON] = SOON_NS, [PC_WHEN_NEW] = NEW_NS, [PC_WHEN_HOT] = HOT_NS};
+    static const uint64_t delay_ns[PC_WHENS] = {
+        [PC_WHEN_SOON] = SOON_NS, [PC_WHEN_NEW] = NEW_NS, [PC_WHEN_HOT] = HOT_NS};
     struct pc_captures *c = g->captures;
     uint32_t i = find(c, vol, fh);
     if (i) {
@@ -299,7 +301,9 @@ static void drop(struct pc_captures *c, uint32_t i)
     c->waiting--;
 }
 
-/* New files are not left for later while somebody may be destroying files; nor taken while they are still being made. */
+/*
+ * New files are not left for later while somebody may be destroying files; nor taken while they are still being made.
+ */
 static bool due(const struct pc_guard *g, enum pc_when when, uint64_t now_ns)
 {
     const struct pc_captures *c = g->captures;
@@ -345,8 +349,8 @@ uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version)
     return c->recent[version % RECENT_SLOTS].version == version ? c->recent[version % RECENT_SLOTS].before : 0;
 }
 
-int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir, const char *name,
-                   uint64_t creator)
+int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir,
+                   const char *name, uint64_t creator)
 {
     struct pc_known known;
     bool is_new = pc_store_lookup(g->store, v->id, fh, &known) < 0 || known.gone;

@@ -1,9 +1,11 @@
 /*
- * Owns what is known of the clients of this host's file server (smbd): which process serves which address. The judge then counts what a client
- * does as the client's (core/judge.h: pc_judge_serve). Must not decide what becomes of one (stop.c, blocked.c).
+ * Owns what is known of the clients of this host's file server (smbd): which process serves which address. The judge
+ * then counts what a client does as the client's (core/judge.h: pc_judge_serve). Must not decide what becomes of one
+ * (stop.c, blocked.c).
  *
- * Who is a file server is looked at as the guard starts and at each exec; its children as soon as they are met (at their fork, or without a process
- * connector as their first event is read), so that a connection that is over before its acts are judged has been seen; and before the first act.
+ * Who is a file server is looked at as the guard starts and at each exec; its children as soon as they are met (at
+ * their fork, or without a process connector as their first event is read), so that a connection that is over before
+ * its acts are judged has been seen; and before the first act.
  */
 #include "agent/clients.h"
 
@@ -89,7 +91,10 @@ static bool runs_server(const struct pc_guard *g, pid_t pid)
     return pid > 0 && strcmp(g->settings.share_server, "none") != 0 && pc_proc_runs(pid, g->settings.share_server);
 }
 
-/* The one that waits for clients: it runs the file server, its parent does not. One that became a daemon is a child of it. */
+/*
+ * The one that waits for clients: it runs the file server, its parent does not. One that became a daemon is a child of
+ * it.
+ */
 static void meet_server(struct pc_guard *g, pc_actor actor, pid_t pid)
 {
     if (runs_server(g, pid) && !runs_server(g, pc_judge_pid(g->judge, pc_judge_parent(g->judge, actor))))
@@ -121,7 +126,10 @@ static bool look(struct pc_guard *g, pc_actor actor, pid_t pid)
     return true;
 }
 
-/* At most twice for one process, at its fork and at its first act: a table of many connections is long to read, and each act would wait for it. */
+/*
+ * At most twice for one process, at its fork and at its first act: a table of many connections is long to read, and
+ * each act would wait for it.
+ */
 static void know(struct pc_guard *g, pid_t pid, bool acts)
 {
     pc_actor actor = pc_judge_actor_of(g->judge, pid);

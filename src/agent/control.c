@@ -162,7 +162,9 @@ static json_t *failure(enum pc_code code, const char *text)
     return json_pack("{s:b, s:s, s:i}", "ok", 0, "error", text, "code", (int)code);
 }
 
-/* Queues the final line. An answer that is too long becomes a short failure; when even that has no room, the peer goes. */
+/*
+ * Queues the final line. An answer that is too long becomes a short failure; when even that has no room, the peer goes.
+ */
 static void finish(struct peer *p, json_t *line)
 {
     int r = line ? queue_line(p, line) : -ENOMEM;
@@ -478,8 +480,9 @@ static int bind_socket(struct pc_control *c)
 }
 
 /*
- * The lock says that somebody lives; it goes with its holder, however that ends. But a child which a killed holder had just
- * forked keeps it until its exec, so one that is taken is asked for again for a moment before it counts as somebody's.
+ * The lock says that somebody lives; it goes with its holder, however that ends. But a child which a killed holder had
+ * just forked keeps it until its exec, so one that is taken is asked for again for a moment before it counts as
+ * somebody's.
  */
 #define LOCK_TRIES 40
 #define LOCK_PAUSE_MS 50

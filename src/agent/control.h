@@ -56,17 +56,22 @@ int pc_control_step(struct pc_control *c, uint64_t now_ns);
 /* Members of this group may look, instead of those of group portcullis. Does not change the socket's own group. */
 void pc_control_allow_group(struct pc_control *c, gid_t gid);
 uint32_t pc_control_peers(const struct pc_control *c);
-/* Takes over a connected socket as if it had been accepted (tests, socket activation). PC_E_LIMIT at 32; fd is not taken on failure. */
+/*
+ * Takes over a connected socket as if it had been accepted (tests, socket activation). PC_E_LIMIT at 32; fd is not
+ * taken on failure.
+ */
 int pc_control_adopt(struct pc_control *c, int fd, uint64_t now_ns);
 
 /*
- * A handler answers with any number of progress messages and exactly one done or fail, then or later. json is taken over
- * (also on failure; NULL counts as -ENOMEM). Done and fail end the reply: the pointer is dead afterwards, whether or not the peer is there.
- * progress returns -EPIPE once the peer is gone (-ENOMEM: this message is lost); the work may go on, and must still end with done or fail.
+ * A handler answers with any number of progress messages and exactly one done or fail, then or later. json is taken
+ * over (also on failure; NULL counts as -ENOMEM). Done and fail end the reply: the pointer is dead afterwards, whether
+ * or not the peer is there. progress returns -EPIPE once the peer is gone (-ENOMEM: this message is lost); the work may
+ * go on, and must still end with done or fail.
  */
 int pc_reply_progress(struct pc_reply *reply, json_t *json);
 void pc_reply_done(struct pc_reply *reply, json_t *result);
-void pc_reply_fail(struct pc_reply *reply, enum pc_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void pc_reply_fail(struct pc_reply *reply, enum pc_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* True when nobody will read the answer any more. */
 bool pc_reply_gone(const struct pc_reply *reply);
 /* True while the peer keeps up (less than 1 MiB waits, or it is gone): a handler that streams goes on only then. */

@@ -1,7 +1,7 @@
 /*
- * Owns decoys ([judge] decoys): two ordinary-looking files in each guarded folder that nobody has a reason to change. One
- * sorts first and one last, so that a program that walks the folder in order meets one early. Made by the guard only, told
- * apart by an xattr, removed again when the setting is off; a file without that mark is never touched.
+ * Owns decoys ([judge] decoys): two ordinary-looking files in each guarded folder that nobody has a reason to change.
+ * One sorts first and one last, so that a program that walks the folder in order meets one early. Made by the guard
+ * only, told apart by an xattr, removed again when the setting is off; a file without that mark is never touched.
  */
 #include "agent/guard.h"
 #include "base/cleanup.h"
@@ -73,8 +73,8 @@ static void place(struct pc_guard *g, struct pc_volume *v, const struct pc_folde
     struct pc_fh fh;
     _close_ int fd = open_or_make(g, dirfd, name);
     if (fd < 0 || d->count == DECOYS_MAX || pc_fh_of_fd(fd, &fh) < 0) {
-        pc_event(g->log, PC_LEVEL_WARNING, "decoy", &(struct pc_event_about){.file_path = f->path}, "no decoy %s in %s: %s", name,
-                 f->path, fd < 0 ? pc_strerror(fd) : "limit reached");
+        pc_event(g->log, PC_LEVEL_WARNING, "decoy", &(struct pc_event_about){.file_path = f->path},
+                 "no decoy %s in %s: %s", name, f->path, fd < 0 ? pc_strerror(fd) : "limit reached");
         return;
     }
     d->item[d->count].vol = v->id;

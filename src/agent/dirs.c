@@ -158,7 +158,9 @@ static void free_node(struct pc_dirs *d, pc_dir dir)
     d->count--;
 }
 
-/* A chain longer than any real path means a loop made by events that arrived out of order: treated as beneath nothing. */
+/*
+ * A chain longer than any real path means a loop made by events that arrived out of order: treated as beneath nothing.
+ */
 #define DEPTH_MAX 4096
 
 static bool beneath(const struct pc_dirs *d, pc_dir dir, pc_dir top)

@@ -1,7 +1,7 @@
 /*
- * Owns the event log: rate bound, and the three sinks (standard output, journal, ECS file), each of which may fail or be
- * slow without anybody waiting. What an event looks like in each is events_format.c. Must never be called by the thread
- * that answers the kernel: it opens and writes files.
+ * Owns the event log: rate bound, and the three sinks (standard output, journal, ECS file), each of which may fail or
+ * be slow without anybody waiting. What an event looks like in each is events_format.c. Must never be called by the
+ * thread that answers the kernel: it opens and writes files.
  */
 #include "agent/events.h"
 
@@ -42,15 +42,16 @@ static bool stdout_goes_to_journal(void)
     unsigned long long dev, ino;
     const char *stream = getenv("JOURNAL_STREAM");
     struct stat st;
-    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(STDOUT_FILENO, &st) == 0 && st.st_dev == dev &&
-           st.st_ino == ino;
+    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(STDOUT_FILENO, &st) == 0 &&
+           st.st_dev == dev && st.st_ino == ino;
 }
 
 /* Opens the file; its folder must exist. Leaves ecs_fd -1 when that fails: write_ecs tries again and counts. */
 static void open_ecs(struct pc_events *e)
 {
     struct stat st;
-    _close_ int fd = open(e->ecs_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0600);
+    _close_ int fd = open(e->ecs_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
+                          0600);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return;
     e->ecs_size = (uint64_t)st.st_size;
@@ -136,8 +137,8 @@ static void write_stdout(struct pc_events *e, const struct pc_event_record *rec)
 }
 
 /*
- * The journal's native datagram protocol, by hand: sd_journal_send() blocks when journald does not keep up, and journald
- * may be waiting for an open that the guard has yet to answer.
+ * The journal's native datagram protocol, by hand: sd_journal_send() blocks when journald does not keep up, and
+ * journald may be waiting for an open that the guard has yet to answer.
  */
 static void write_journal(struct pc_events *e, const struct pc_event_record *rec)
 {
@@ -203,8 +204,11 @@ static void report_held_back(struct pc_events *e)
         return;
     snprintf(text, sizeof text, "%u messages suppressed", e->held_back);
     e->held_back = 0;
-    write_record(e, &(struct pc_event_record){.time_ns = pc_real_ns(), .level = PC_LEVEL_WARNING, .action = "log-suppressed",
-                                              .about = &(struct pc_event_about){0}, .message = text});
+    write_record(e, &(struct pc_event_record){.time_ns = pc_real_ns(),
+                                              .level = PC_LEVEL_WARNING,
+                                              .action = "log-suppressed",
+                                              .about = &(struct pc_event_about){0},
+                                              .message = text});
 }
 
 void pc_events_tick(struct pc_events *e)
@@ -252,7 +256,10 @@ void pc_event(struct pc_events *e, enum pc_level level, const char *action, cons
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    write_record(e, &(struct pc_event_record){.time_ns = pc_real_ns(), .level = level, .action = action,
-                                              .about = about ? about : &(struct pc_event_about){0}, .message = message});
+    write_record(e, &(struct pc_event_record){.time_ns = pc_real_ns(),
+                                              .level = level,
+                                              .action = action,
+                                              .about = about ? about : &(struct pc_event_about){0},
+                                              .message = message});
     errno = saved;
 }

@@ -6,9 +6,9 @@
 #include <sys/types.h>
 
 /*
- * The event log: one line of text to stdout and the journal, one JSON line in Elastic Common Schema to a file. Never waits
- * for a reader: what cannot be written at once is dropped and counted. It opens and writes files, so it must never be
- * called by the thread that answers the kernel (answer first, log after). One thread at a time.
+ * The event log: one line of text to stdout and the journal, one JSON line in Elastic Common Schema to a file. Never
+ * waits for a reader: what cannot be written at once is dropped and counted. It opens and writes files, so it must
+ * never be called by the thread that answers the kernel (answer first, log after). One thread at a time.
  */
 #define PC_EVENTS_FILE_MAX (64u << 20)
 
@@ -49,8 +49,8 @@ struct pc_event_about {
     const struct pc_event_value *values;
 };
 /*
- * Logs one event. The program must ignore SIGPIPE. action: a short fixed word ("gate-down", "freeze", "rollback"). about may be NULL. The message is
- * escaped like all texts, and cut at 2 KiB. log may be NULL (nothing is logged).
+ * Logs one event. The program must ignore SIGPIPE. action: a short fixed word ("gate-down", "freeze", "rollback").
+ * about may be NULL. The message is escaped like all texts, and cut at 2 KiB. log may be NULL (nothing is logged).
  */
 void pc_event(struct pc_events *log, enum pc_level level, const char *action, const struct pc_event_about *about,
               const char *fmt, ...) __attribute__((format(printf, 5, 6)));

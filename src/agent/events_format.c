@@ -106,10 +106,11 @@ static void put_object(json_t *object, const char *key, json_t *value)
 static json_t *ecs_event(const struct pc_event_record *rec)
 {
     const struct pc_event_about *a = rec->about;
-    return json_pack("{s:s, s:[s], s:[s], s:s, s:s, s:s, s:i}", "kind", rec->level == PC_LEVEL_ALERT ? "alert" : "event",
-                     "category", a->category ? a->category : "host", "type", rec->level >= PC_LEVEL_ERROR ? "error" : "info",
-                     "action", rec->action, "outcome", a->outcome ? a->outcome : "unknown", "provider", "portcullis",
-                     "severity", 7 - syslog_priority[rec->level]);
+    return json_pack("{s:s, s:[s], s:[s], s:s, s:s, s:s, s:i}", "kind",
+                     rec->level == PC_LEVEL_ALERT ? "alert" : "event", "category", a->category ? a->category : "host",
+                     "type", rec->level >= PC_LEVEL_ERROR ? "error" : "info", "action", rec->action, "outcome",
+                     a->outcome ? a->outcome : "unknown", "provider", "portcullis", "severity",
+                     7 - syslog_priority[rec->level]);
 }
 
 static json_t *own_values(const struct pc_event_about *a)
@@ -136,8 +137,9 @@ void pc_event_as_ecs(const struct pc_event_record *rec, struct pc_buf *out)
     const struct pc_event_about *a = rec->about;
     char time[32];
     pc_format_time(rec->time_ns, time, sizeof time);
-    json_t *line = json_pack("{s:s, s:{s:s}, s:{s:s}, s:{s:s, s:s}}", "@timestamp", time, "ecs", "version", "8.11.0", "log",
-                             "level", level_names[rec->level], "service", "name", "portcullis", "version", PC_VERSION);
+    json_t *line = json_pack("{s:s, s:{s:s}, s:{s:s}, s:{s:s, s:s}}", "@timestamp", time, "ecs", "version", "8.11.0",
+                             "log", "level", level_names[rec->level], "service", "name", "portcullis", "version",
+                             PC_VERSION);
     json_t *process = json_object(), *file = json_object();
     if (!line || !process || !file) {
         out->failed = true;

@@ -119,8 +119,8 @@ static uint32_t at_most(uint64_t value, uint32_t most)
 }
 
 /*
- * When there is no descriptor left for an event, the kernel refuses the open that it tells of. So what is kept for opens
- * leaves room for everything else (DESCRIPTORS_ELSE); more opens than may wait are let through, and counted.
+ * When there is no descriptor left for an event, the kernel refuses the open that it tells of. So what is kept for
+ * opens leaves room for everything else (DESCRIPTORS_ELSE); more opens than may wait are let through, and counted.
  */
 static void share_descriptors(struct pc_gate *q, uint32_t waiting_opens)
 {
@@ -160,10 +160,11 @@ int pc_gate_start(struct pc_guard *g)
     if (q->gate_group < 0 || q->ask_group < 0 || q->vault_group < 0)
         return q->gate_group < 0 ? q->gate_group : q->ask_group < 0 ? q->ask_group : q->vault_group;
     int r = pc_fan_order(&q->ask_group, &q->vault_group);
-    if (r < 0) /* as likely as not they are in order; and only an open of the vault, at the guard's very death, meets both */
+    /* as likely as not they are in order; and only an open of the vault, at the guard's very death, meets both */
+    if (r < 0)
         pc_event(g->log, PC_LEVEL_WARNING, "gate-order", NULL,
-                 "the kernel's order of permission groups is not known: keep programs out of %s (%s)", pc_vault_dir_name,
-                 pc_strerror(r));
+                 "the kernel's order of permission groups is not known: keep programs out of %s (%s)",
+                 pc_vault_dir_name, pc_strerror(r));
     return start_threads(g, q);
 }
 

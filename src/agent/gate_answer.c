@@ -59,7 +59,9 @@ static bool only_reads(struct pc_gate *q, const struct pc_fan_open *o, bool asks
     return why->kind == PC_OPEN_READ && !(asks && why->wants_single_link);
 }
 
-/* The gate: read-only, not a file, or by a thread that is not suspect. The cheapest question first, the dearest last. */
+/*
+ * The gate: read-only, not a file, or by a thread that is not suspect. The cheapest question first, the dearest last.
+ */
 static bool harmless(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now, struct pc_open_why *why)
 {
     struct stat st;

@@ -13,7 +13,10 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-/* Openers let go by the copiers themselves between two looks at events: what those write is to be seen before hundreds more. */
+/*
+ * Openers let go by the copiers themselves between two looks at events: what those write is to be seen before hundreds
+ * more.
+ */
 #define UNSEEN_MAX 8
 #define TELL_NS (10 * PC_NS_PER_S)
 

@@ -21,7 +21,8 @@
 
 static void note_clean(struct pc_gate *q, pid_t tid, uint64_t now)
 {
-    atomic_store(&q->clean[(uint32_t)tid % CLEAN_SLOTS], (uint64_t)(uint32_t)tid << 32 | (uint32_t)(now / PC_NS_PER_MS));
+    atomic_store(&q->clean[(uint32_t)tid % CLEAN_SLOTS],
+                 (uint64_t)(uint32_t)tid << 32 | (uint32_t)(now / PC_NS_PER_MS));
 }
 
 /* How many files this crowd may have open and unjudged. */
@@ -89,9 +90,9 @@ static bool has_content(struct pc_guard *g, const struct pc_volume *v, const str
 }
 
 /*
- * Nobody has evidence against it. But of a crowd all may have a file open before the first one's write is seen, and what
- * is done through an open descriptor cannot be held any more: so a crowd begins with a few files, and is trusted with more
- * by each that it leaves whole.
+ * Nobody has evidence against it. But of a crowd all may have a file open before the first one's write is seen, and
+ * what is done through an open descriptor cannot be held any more: so a crowd begins with a few files, and is trusted
+ * with more by each that it leaves whole.
  */
 static bool unsuspected_may_pass(struct pc_guard *g, const struct pc_volume *v, struct held *h, uint64_t now)
 {
@@ -164,7 +165,8 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
 }
 
 /* Puts a decision into effect, unless the deadline answered meanwhile. Called with the lock held. */
-static void carry_out(struct pc_gate *q, uint32_t slot, const struct held *decided, enum decision what, struct copy_job *job)
+static void carry_out(struct pc_gate *q, uint32_t slot, const struct held *decided, enum decision what,
+                      struct copy_job *job)
 {
     struct held *h = &q->held[slot];
     if (h->fd != decided->fd || h->since_ns != decided->since_ns || (h->state != HELD_NEW && h->state != HELD_WAITING))

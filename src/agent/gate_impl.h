@@ -14,7 +14,9 @@
 /* The switch fires this long after the answering thread last came round; it comes round every TURN_MS at least. */
 #define DEADMAN_NS (800 * PC_NS_PER_MS)
 #define TOUCHES_MAX 64
-/* Threads found to have no evidence against them: their next opens are answered at once, until any evidence comes up. */
+/*
+ * Threads found to have no evidence against them: their next opens are answered at once, until any evidence comes up.
+ */
 #define CLEAN_SLOTS 1024
 #define WAIT_BUCKETS 32
 /* Threads whose /proc entry stays open, so that each further open of theirs costs one read of it. */
@@ -23,7 +25,10 @@
 #define BATCH_MAX 32
 /* on-open: files that may be written without a copy, because they have one already or are none of ours. */
 #define SPARED_SLOTS 8192
-/* on-open: files opened for reading, on their way from the answering to the main thread; more at once are asked about again. */
+/*
+ * on-open: files opened for reading, on their way from the answering to the main thread; more at once are asked about
+ * again.
+ */
 #define READ_RING 64
 #define READ_SLOTS 16384
 #define GRANTS_MAX 512
@@ -85,7 +90,8 @@ struct pc_gate {
     atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
     _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
-    uint32_t batch, askers, read_max; /* how many of BATCH_MAX, asker[], read_fd[] are used: never more than descriptors allow */
+    /* how many of BATCH_MAX, asker[], read_fd[] are used: never more than descriptors allow */
+    uint32_t batch, askers, read_max;
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
     int read_fd[READ_RING]; /* written by the answering thread, closed by the main thread */
@@ -161,7 +167,10 @@ void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t
 void *pc_gate_copier(void *arg);
 /* Whether this file may be written without a copy. A no may be wrong, which costs a question. Any thread. */
 bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
-/* Nothing of this open file has to be copied before it is written: until it rests on a link, the kernel does not ask. Main thread. */
+/*
+ * Nothing of this open file has to be copied before it is written: until it rests on a link, the kernel does not ask.
+ * Main thread.
+ */
 void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st);
 /* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
 void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino);

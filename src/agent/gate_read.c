@@ -1,8 +1,8 @@
 /*
  * Owns the files that are opened for reading again and again (on-open): each such open is a question, since fanotify
- * cannot tell readers from writers. The answering thread, which has let the reader go, leaves the file here; when nothing
- * has to be copied before a write (it has its copy, or is new), the main thread sees to it that the kernel asks no more.
- * Must not keep anybody waiting.
+ * cannot tell readers from writers. The answering thread, which has let the reader go, leaves the file here; when
+ * nothing has to be copied before a write (it has its copy, or is new), the main thread sees to it that the kernel asks
+ * no more. Must not keep anybody waiting.
  *
  * A file with a link of ours stays a question even if it is copied: compressors refuse files with several names, and
  * their open is where the link is taken away (gate_copy.c).
@@ -18,7 +18,9 @@
 /* A file that was left here is not left again so soon: it may be one that stays a question. */
 #define AGAIN_S 60
 
-/* Answering thread. Whether this file was left here lately; notes that it is now. Two that meet in a slot take turns. */
+/*
+ * Answering thread. Whether this file was left here lately; notes that it is now. Two that meet in a slot take turns.
+ */
 static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
 {
     uint64_t hash = key * 0x9e3779b97f4a7c15ULL;

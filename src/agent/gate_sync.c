@@ -1,8 +1,9 @@
 /*
- * Owns putting on-open's copies onto the disk when it counts. A copy made in calm times is written back by the kernel when it likes, as any file
- * is: waiting for the disk at each first open would cost milliseconds where the copy costs microseconds. But who fears being stopped may destroy,
- * wait for the disk, and cut the power. So at the first evidence everything copied so far is written out, by a thread that may take its time;
- * and copies made while the gate is down are on the disk before their opener goes on (gate_copy.c). Must not keep any other thread waiting.
+ * Owns putting on-open's copies onto the disk when it counts. A copy made in calm times is written back by the kernel
+ * when it likes, as any file is: waiting for the disk at each first open would cost milliseconds where the copy costs
+ * microseconds. But who fears being stopped may destroy, wait for the disk, and cut the power. So at the first evidence
+ * everything copied so far is written out, by a thread that may take its time; and copies made while the gate is down
+ * are on the disk before their opener goes on (gate_copy.c). Must not keep any other thread waiting.
  */
 #include "agent/gate_impl.h"
 
@@ -24,7 +25,8 @@ void *pc_gate_syncer(void *arg)
     for (uint32_t wanted; (wanted = take_wanted(q));)
         for (uint32_t i = 0; i < PC_VOLUMES_MAX; i++)
             if (wanted >> i & 1)
-                (void)pc_vault_sync(q->store, q->sync_volume[i]); /* a disk that fails shows at the next copy, and in status */
+                (void)pc_vault_sync(q->store,
+                                    q->sync_volume[i]); /* a disk that fails shows at the next copy, and in status */
     return NULL;
 }
 

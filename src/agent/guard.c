@@ -1,7 +1,7 @@
 /*
  * Owns the guard's life: the loop, and who is known to it. The loop does what must not wait first (file events, waiting
- * opens, commands), and in what time is left walks folders and preserves, one small step at a time. What is opened before
- * it and closed after it, and reload, are in guard_start.c.
+ * opens, commands), and in what time is left walks folders and preserves, one small step at a time. What is opened
+ * before it and closed after it, and reload, are in guard_start.c.
  */
 #include "agent/clients.h"
 #include "agent/guard_start.h"
@@ -35,7 +35,9 @@
 #define TICK_MS 250
 /* Longest time spent on events before waiting opens and commands are looked at again. */
 #define DRAIN_NS (50 * PC_NS_PER_MS)
-/* Between two reads of the events of programs that are proven to be harmless: what starts then is half a file at 704/s. */
+/*
+ * Between two reads of the events of programs that are proven to be harmless: what starts then is half a file at 704/s.
+ */
 #define REST_NS (PC_NS_PER_MS / 2)
 #define SCAN_ENTRIES 4
 /* Of the main thread while it preserves and walks: three quarters of a processor against ten busy programs. */
@@ -256,8 +258,8 @@ static void say_ready(struct pc_guard *g)
     (void)pc_store_flush(g->store);
     g->ready = true;
     /*
-     * Among 20 busy programs a thread like any other is off the processor for 40 ms, and an event that arrives meanwhile
-     * cannot make it urgent. The walk over everything is done by now; what is left to do is short.
+     * Among 20 busy programs a thread like any other is off the processor for 40 ms, and an event that arrives
+     * meanwhile cannot make it urgent. The walk over everything is done by now; what is left to do is short.
      */
     (void)setpriority(PRIO_PROCESS, 0, WORK_NICE); /* without the right: slower, not wrong */
     printf("portcullis: guarding %u folders\n", n); /* one form for any number: other programs wait for this line */
@@ -385,8 +387,8 @@ static void handle_ready(struct pc_guard *g, int fd, int signal_fd, uint64_t now
 }
 
 /*
- * A program that is proven to be harmless goes on doing what it did: read one by one, its events cost both a wake-up each,
- * read together the kernel has merged most of them. An open that waits for us ends it.
+ * A program that is proven to be harmless goes on doing what it did: read one by one, its events cost both a wake-up
+ * each, read together the kernel has merged most of them. An open that waits for us ends it.
  */
 static void rest(struct pc_guard *g)
 {
@@ -474,7 +476,8 @@ int pc_guard_run(struct pc_guard *g)
     if (r == 0)
         r = pc_confine_guard();
     if (r < 0)
-        return pc_guard_complain("giving up rights", r, "the kernel needs seccomp (CONFIG_SECCOMP_FILTER), the guard root's capabilities");
+        return pc_guard_complain("giving up rights", r,
+                                 "the kernel needs seccomp (CONFIG_SECCOMP_FILTER), the guard root's capabilities");
     g->self = getpid();
     g->drained = true;
     g->started_real_ns = pc_real_ns();

@@ -60,7 +60,8 @@ struct pc_volume {
 
 struct pc_counters {
     uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs;
-    uint64_t damaged_unseen, changed_unkept, cut_unkept, written_unkept; /* nobody was seen; on-open: the old content was not kept */
+    /* nobody was seen; on-open: the old content was not kept */
+    uint64_t damaged_unseen, changed_unkept, cut_unkept, written_unkept;
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */
@@ -168,7 +169,10 @@ bool pc_scan_busy(const struct pc_guard *g);
 uint64_t pc_scan_seen(const struct pc_guard *g);
 /* The guarded folder with this handle, read from disk if it is new to us; 0: not guarded. */
 pc_dir pc_scan_resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
-/* The same for a folder that was made while we watched: it was empty then, events tell of all it has; so it is not walked. */
+/*
+ * The same for a folder that was made while we watched: it was empty then, events tell of all it has; so it is not
+ * walked.
+ */
 pc_dir pc_scan_made(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh);
 /* Starts the walks that are wanted (walk_again). False when there are none. */
 bool pc_scan_again(struct pc_guard *g);
@@ -184,26 +188,31 @@ int pc_captures_new(uint32_t max, struct pc_captures **out);
 void pc_captures_free(struct pc_captures *c);
 enum pc_when {
     PC_WHEN_SOON, /* its old content is at stake in whatever comes next */
-    PC_WHEN_NEW,  /* nothing of it was ever preserved, or is at stake: behind the burst that makes it, but soon while a gate is down */
+    /*
+     * nothing of it was ever preserved, or is at stake: behind the burst that makes it, but soon while a gate is down
+     */
+    PC_WHEN_NEW,
     PC_WHEN_HOT,  /* written without being closed */
     PC_WHENS
 };
-void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name, uint64_t creator,
-                      enum pc_when when);
+void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name,
+                      uint64_t creator, enum pc_when when);
 bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns);
 /* Preserves one file that is due. False when none was. */
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns);
 uint32_t pc_captures_waiting(const struct pc_guard *g);
 /* A new file that waits to be preserved was not looked at yet: that comes first then. Its writer is pid. */
 void pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid);
-/* Looks at the newest of those that this process or its family wrote (64 at most; the others when they are preserved). */
+/*
+ * Looks at the newest of those that this process or its family wrote (64 at most; the others when they are preserved).
+ */
 void pc_capture_look_now(struct pc_guard *g, pid_t pid);
 /* Whether this file waits to be preserved for the first time. */
 bool pc_capture_is_new(struct pc_guard *g, int vol, const struct pc_fh *fh);
 uint64_t pc_capture_next_ns(const struct pc_guard *g); /* mono time of the next one; UINT64_MAX: none */
 /* Preserves now. 0 or an error (counted and named in status). */
-int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir, const char *name,
-                   uint64_t creator);
+int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir,
+                   const char *name, uint64_t creator);
 /* The version before the newest one, if that was taken moments ago. */
 uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version);
 
@@ -214,11 +223,13 @@ void pc_acts_free(struct pc_acts *a);
 void pc_acts_glance(struct pc_guard *g, const void *events, size_t len);
 void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e);
 /* A file found changed by the scan: nobody was seen doing it. */
-void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, const struct pc_known *known);
+void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh,
+                           const struct pc_known *known);
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
 /*
- * What a stopped process changed and no event told of yet (a shared mapping, writes in flight) goes on record as its acts;
- * and what it holds open is remembered, for when the kernel finishes it. Before it is ended, and before a rollback.
+ * What a stopped process changed and no event told of yet (a shared mapping, writes in flight) goes on record as its
+ * acts; and what it holds open is remembered, for when the kernel finishes it. Before it is ended, and before a
+ * rollback.
  */
 void pc_acts_look_at_held(struct pc_guard *g, pid_t pid);
 /* Whether this process has shown by what it wrote to be harmless, and nothing is suspicious. */
@@ -250,7 +261,9 @@ int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v);
 void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v);
 void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v); /* damage was seen: bring it down */
 void pc_gate_suspect(struct pc_guard *g, struct pc_volume *v);  /* perhaps: down, but up again soon without evidence */
-/* Down while one act is judged that has to wait for the disk; up again with the next unhold, unless there is evidence. */
+/*
+ * Down while one act is judged that has to wait for the disk; up again with the next unhold, unless there is evidence.
+ */
 void pc_gate_hold(struct pc_guard *g, struct pc_volume *v);
 void pc_gate_unhold(struct pc_guard *g);
 /* Brings all gates down while there is a crowd (judge.h), before it acts. count: as for pc_judge_crowded. */
@@ -261,8 +274,8 @@ void pc_gate_relax(struct pc_guard *g, uint64_t now_ns);        /* raise gates t
 int pc_gate_fd(const struct pc_guard *g);                       /* readable: opens wait for the main thread */
 void pc_gate_step(struct pc_guard *g);
 /*
- * What the copiers finished becomes the files' pre-images. Before every batch of events: an opener is answered as soon as
- * its copy is made, and what it then writes must be compared with that copy.
+ * What the copiers finished becomes the files' pre-images. Before every batch of events: an opener is answered as soon
+ * as its copy is made, and what it then writes must be compared with that copy.
  */
 void pc_gate_adopt(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
@@ -290,7 +303,9 @@ int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, 
 int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by);
 /* False for a moment after the freeze, while writes that were under way may still land. */
 bool pc_stop_settled(struct pc_guard *g, uint64_t incident);
-/* Puts on record what its frozen processes changed without an event. Call when settled, before the plan of a rollback. */
+/*
+ * Puts on record what its frozen processes changed without an event. Call when settled, before the plan of a rollback.
+ */
 void pc_stop_look_at_held(struct pc_guard *g, uint64_t incident);
 int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident);
 void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc); /* damaged and preserved, from the acts */
@@ -347,10 +362,14 @@ void pc_ahead_stats(const struct pc_guard *g, uint64_t *files, uint64_t *bytes, 
 int pc_decoys_set(struct pc_guard *g);
 bool pc_decoys_is(const struct pc_guard *g, int vol, const struct pc_fh *fh);
 
-/* tracer.c: what the judge is told, recorded for `portcullis replay` ([log] trace). NULL tracer: every call does nothing. */
+/*
+ * tracer.c: what the judge is told, recorded for `portcullis replay` ([log] trace). NULL tracer: every call does
+ * nothing.
+ */
 int pc_tracer_open(struct pc_guard *g, const char *path);
 void pc_tracer_close(struct pc_guard *g);
-void pc_tracer_lineage(struct pc_guard *g, uint8_t type, pid_t parent, pid_t pid, uint64_t now_ns); /* enum pc_trace_type */
+/* enum pc_trace_type */
+void pc_tracer_lineage(struct pc_guard *g, uint8_t type, pid_t parent, pid_t pid, uint64_t now_ns);
 void pc_tracer_act(struct pc_guard *g, const struct pc_act *act, const struct pc_facts *facts);
 void pc_tracer_absolve(struct pc_guard *g, pc_actor root);
 void pc_tracer_flush(struct pc_guard *g);

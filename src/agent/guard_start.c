@@ -1,6 +1,6 @@
 /*
- * Owns what a guard holds: opens all of it before the loop, says what could not be opened and why, closes it in the order
- * that keeps nobody waiting, and puts new settings in force at a reload. Runs nothing.
+ * Owns what a guard holds: opens all of it before the loop, says what could not be opened and why, closes it in the
+ * order that keeps nobody waiting, and puts new settings in force at a reload. Runs nothing.
  */
 #include "agent/guard_start.h"
 
@@ -121,7 +121,10 @@ int pc_guard_complain(const char *what, int err, const char *hint)
     return err;
 }
 
-/* Refused in a container: the process connector belongs to the first network namespace. perf events are anybody's who has the right. */
+/*
+ * Refused in a container: the process connector belongs to the first network namespace. perf events are anybody's who
+ * has the right.
+ */
 static void open_ancestry(struct pc_guard *g)
 {
     g->cnproc_fd = pc_cnproc_open();
@@ -133,7 +136,9 @@ static void open_ancestry(struct pc_guard *g)
     if (r == 0)
         g->births_fd = pc_perfproc_births_fd(g->perfproc);
     if (r < 0)
-        fprintf(stderr, "portcullisd: process connector: %s; perf events: %s; ancestry is read from /proc and may miss short-lived processes\n",
+        fprintf(stderr,
+                "portcullisd: process connector: %s; perf events: %s; ancestry is read from /proc and may miss "
+                "short-lived processes\n",
                 pc_strerror(g->cnproc_fd), pc_strerror(r));
 }
 
@@ -149,7 +154,8 @@ static int open_kernel(struct pc_guard *g)
     pc_guard_meet_all(g);
     int r = pc_gate_start(g);
     if (r < 0)
-        return pc_guard_complain("fanotify permission events", r, "needs CONFIG_FANOTIFY_ACCESS_PERMISSIONS and CAP_SYS_ADMIN");
+        return pc_guard_complain("fanotify permission events", r,
+                                 "needs CONFIG_FANOTIFY_ACCESS_PERMISSIONS and CAP_SYS_ADMIN");
     return 0;
 }
 
@@ -174,7 +180,8 @@ static void load_released(struct pc_guard *g)
     _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int skipped = dir < 0 ? -errno : pc_rules_load(dir, &g->released);
     if (skipped > 0)
-        fprintf(stderr, "portcullisd: %s/released.rules: %d lines do not parse and were skipped\n", g->state_dir, skipped);
+        fprintf(stderr, "portcullisd: %s/released.rules: %d lines do not parse and were skipped\n", g->state_dir,
+                skipped);
 }
 
 int pc_guard_open(struct pc_guard *g)
@@ -185,7 +192,8 @@ int pc_guard_open(struct pc_guard *g)
         return pc_guard_complain("memory", r, "");
     r = open_store(g, &rebuild);
     if (r < 0)
-        return pc_guard_complain(g->state_dir, r, "the state folder must be a private folder of root on a writable disk");
+        return pc_guard_complain(g->state_dir, r,
+                                 "the state folder must be a private folder of root on a writable disk");
     char ecs[PATH_MAX + 16], name[32];
     struct pc_events_opts opts;
     events_opts(g, ecs, sizeof ecs, &opts);

@@ -3,7 +3,10 @@
 /* Between guard.c (the loop) and guard_start.c (what it holds). */
 #include "agent/guard.h"
 
-/* Opens everything that a guard of these settings and folders needs. Says why not on standard error: then pc_guard_close is still to be called. */
+/*
+ * Opens everything that a guard of these settings and folders needs. Says why not on standard error: then
+ * pc_guard_close is still to be called.
+ */
 int pc_guard_open(struct pc_guard *g);
 /* Closes it all; no open waits for us from its first step on. Frozen processes stay frozen. */
 void pc_guard_close(struct pc_guard *g);

@@ -59,7 +59,8 @@ static int prepare_state(const char *path)
 {
     struct stat st;
     if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-        fprintf(stderr, "portcullisd: %s: %s; make its parent folder, or name another with --state\n", path, strerror(errno));
+        fprintf(stderr, "portcullisd: %s: %s; make its parent folder, or name another with --state\n", path,
+                strerror(errno));
         return -errno;
     }
     if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {

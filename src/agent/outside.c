@@ -1,8 +1,8 @@
 /*
  * Owns the memory of files written lately outside the guarded folders, on file systems that are guarded in part. By
  * itself that is nobody's business, so they are neither read nor preserved; but when a process deletes guarded files,
- * the judge must know whether what its relatives wrote elsewhere is ciphertext that stands in for them. Only then a file
- * is read. (Another file system is not seen at all: SECURITY.md.)
+ * the judge must know whether what its relatives wrote elsewhere is ciphertext that stands in for them. Only then a
+ * file is read. (Another file system is not seen at all: SECURITY.md.)
  */
 #include "agent/guard.h"
 

@@ -1,6 +1,6 @@
 /*
- * Owns walking guarded folders: at start, after lost events, and when a folder is moved in. Works in small steps so that
- * events and waiting opens are never kept waiting; what it finds goes to capture.c and acts.c.
+ * Owns walking guarded folders: at start, after lost events, and when a folder is moved in. Works in small steps so
+ * that events and waiting opens are never kept waiting; what it finds goes to capture.c and acts.c.
  */
 #include "agent/guard.h"
 
@@ -233,8 +233,8 @@ bool pc_scan_step(struct pc_guard *g, uint32_t entries)
 }
 
 /* Adds the folder `fd` and, first, those above it up to one that is known. depth bounds the recursion. */
-static pc_dir adopt(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, const char *path, bool walk,
-                    int depth)
+static pc_dir adopt(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, const char *path,
+                    bool walk, int depth)
 {
     const char *name = strrchr(path, '/');
     if (depth > 256 || !name || !name[1])

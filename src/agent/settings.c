@@ -1,6 +1,7 @@
 /*
  * Owns reading the settings file into struct pc_settings: sections, keys, duplicates, and errors with file and line.
- * What a value may be is settings_types.c; what the keys are is the table in settings.h. Must not log or act on anything.
+ * What a value may be is settings_types.c; what the keys are is the table in settings.h. Must not log or act on
+ * anything.
  */
 #include "agent/settings.h"
 
@@ -22,7 +23,8 @@
 #define PC_EFFECT_RESTART true
 const struct pc_setting pc_setting_rows[] = {
 #define PC_ROW(section, field, name, type, def, min, max, effect, brief, text)                                         \
-    {#section, name, PC_TYPE_##type, offsetof(struct pc_settings, field), def, min, max, PC_EFFECT_##effect, brief, text},
+    {#section, name, PC_TYPE_##type, offsetof(struct pc_settings, field), def, min, max, PC_EFFECT_##effect,           \
+     brief,    text},
     PC_SETTINGS_TABLE(PC_ROW)
 #undef PC_ROW
 };
@@ -30,10 +32,11 @@ const size_t pc_setting_count = PC_ARRAY_SIZE(pc_setting_rows);
 
 const struct pc_path_setting pc_path_setting_rows[] = {
     {{"path", "mode", PC_TYPE_MODE, offsetof(struct pc_path_settings, mode), "auto", 0, 0, true,
-      "mode beneath this folder", "As [guard] mode. One file system has one mode: the folder decides for all of its own."},
+      "mode beneath this folder",
+      "As [guard] mode. One file system has one mode: the folder decides for all of its own."},
      offsetof(struct pc_path_settings, has_mode)},
-    {{"path", "copy-limit", PC_TYPE_SIZE, offsetof(struct pc_path_settings, copy_limit_bytes), "256M", 0, 1ULL << 40, false,
-      "copy limit beneath this folder", "As [preserve] copy-limit."},
+    {{"path", "copy-limit", PC_TYPE_SIZE, offsetof(struct pc_path_settings, copy_limit_bytes), "256M", 0, 1ULL << 40,
+      false, "copy limit beneath this folder", "As [preserve] copy-limit."},
      offsetof(struct pc_path_settings, has_copy_limit)},
 };
 const size_t pc_path_setting_count = PC_ARRAY_SIZE(pc_path_setting_rows);
@@ -86,7 +89,8 @@ static int fail_value(struct parser *p, const struct pc_setting *row, const char
     char shown[128], allowed[192];
     pc_escape_name(value, strlen(value), shown, sizeof shown);
     pc_setting_ops[row->type].allowed(row, allowed, sizeof allowed);
-    return fail(p, result, "[%s] %s = %s: %s; allowed: %s", row->section, row->name, shown, pc_strerror(result), allowed);
+    return fail(p, result, "[%s] %s = %s: %s; allowed: %s", row->section, row->name, shown, pc_strerror(result),
+                allowed);
 }
 
 static int open_path_section(struct parser *p, const char *quoted, size_t len)
@@ -368,7 +372,8 @@ int pc_settings_protect(struct pc_settings *s, const char *path, char *err, size
     for (uint32_t i = 0; r == 0 && i < s->protect.count; i++)
         if (strcmp(s->protect.path[i], clean) == 0)
             return 0;
-    const struct pc_setting *row = &pc_setting_rows[0]; /* the table starts with [guard] protect; a test holds it there */
+    /* the table starts with [guard] protect; a test holds it there */
+    const struct pc_setting *row = &pc_setting_rows[0];
     if (r == 0)
         r = pc_setting_ops[row->type].parse(row, clean, &s->protect);
     if (r < 0) {
@@ -431,10 +436,11 @@ bool pc_settings_need_restart(const struct pc_settings *a, const struct pc_setti
         names[0] = 0;
     for (size_t i = 0; i < pc_setting_count; i++) {
         const struct pc_setting *row = &pc_setting_rows[i];
-        if (!row->restart || pc_setting_ops[row->type].equal((const char *)a + row->offset, (const char *)b + row->offset))
+        if (!row->restart ||
+            pc_setting_ops[row->type].equal((const char *)a + row->offset, (const char *)b + row->offset))
             continue;
-        int n = snprintf(at < cap ? names + at : NULL, at < cap ? cap - at : 0, "%s[%s] %s", at ? ", " : "", row->section,
-                         row->name);
+        int n = snprintf(at < cap ? names + at : NULL, at < cap ? cap - at : 0, "%s[%s] %s", at ? ", " : "",
+                         row->section, row->name);
         at += (size_t)n;
     }
     if (path_modes_differ(a, b) || path_modes_differ(b, a))

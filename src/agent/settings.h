@@ -200,9 +200,9 @@ int pc_settings_default(struct pc_settings *out);
 /* Releases what s holds and zeroes it. NULL and an all-zero struct are fine. */
 void pc_settings_free(struct pc_settings *s);
 /*
- * Reads a file (<= 64 KiB). On any unknown section or key, duplicate single key or bad value: PC_E_SYNTAX / PC_E_RANGE /
- * PC_E_LIMIT and err = "FILE:LINE: what: why; what is allowed". -errno when it cannot be read (err says so too).
- * out is untouched on failure and must hold nothing that needs freeing.
+ * Reads a file (<= 64 KiB). On any unknown section or key, duplicate single key or bad value: PC_E_SYNTAX / PC_E_RANGE
+ * / PC_E_LIMIT and err = "FILE:LINE: what: why; what is allowed". -errno when it cannot be read (err says so too). out
+ * is untouched on failure and must hold nothing that needs freeing.
  */
 int pc_settings_load(const char *path, struct pc_settings *out, char *err, size_t cap);
 /* The same for text in memory; name stands for FILE in errors. */
@@ -210,8 +210,8 @@ int pc_settings_parse(const char *name, const char *text, size_t len, struct pc_
 /* Adds one folder to protect, checked like the key (for --protect). A folder that is there already is fine. */
 int pc_settings_protect(struct pc_settings *s, const char *path, char *err, size_t cap);
 /*
- * As a command line asks for them: the file `config`, or for NULL the default one (PC_SETTINGS_PATH), which may be missing;
- * then n folders to protect. Errors and err as pc_settings_load; out is untouched by a failure.
+ * As a command line asks for them: the file `config`, or for NULL the default one (PC_SETTINGS_PATH), which may be
+ * missing; then n folders to protect. Errors and err as pc_settings_load; out is untouched by a failure.
  */
 int pc_settings_wanted(const char *config, const char *const *protect, uint32_t n, struct pc_settings *out, char *err,
                        size_t cap);
@@ -235,8 +235,8 @@ const struct pc_rule *pc_rules_match(const struct pc_rule_list *list, const uint
 int pc_rules_add(struct pc_rule_list *list, struct pc_rule *rule, uint64_t now_s);
 void pc_rules_free(struct pc_rule_list *list);
 /*
- * What `release` remembers: one rule a line in <state>/released.rules (0600). Load: a missing file is an empty list; a bad
- * line is skipped and counted (returns the count). Save: replaces the file (temporary file, fsync, rename).
+ * What `release` remembers: one rule a line in <state>/released.rules (0600). Load: a missing file is an empty list; a
+ * bad line is skipped and counted (returns the count). Save: replaces the file (temporary file, fsync, rename).
  */
 int pc_rules_load(int state_dirfd, struct pc_rule_list *out);
 int pc_rules_save(int state_dirfd, const struct pc_rule_list *list);

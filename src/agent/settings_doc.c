@@ -125,18 +125,20 @@ static void write_manual_key(FILE *f, const struct pc_setting *row)
 
 void pc_settings_write_manual(FILE *f)
 {
-    fputs(".\\\" Made from the table in src/agent/settings.h. Do not edit.\n"
-          ".TH PORTCULLIS.CONF 5 \"\" \"portcullis " PC_VERSION "\" \"Portcullis\"\n"
-          ".SH NAME\nportcullis.conf \\- settings of portcullisd\n"
-          ".SH SYNOPSIS\n.I /etc/portcullis/portcullis.conf\n"
-          ".SH DESCRIPTION\n"
-          "Sections in brackets, and lines\n.IR \"name\" \" = \" \"value\" .\n"
-          "Lines that start with # or ; are comments, and so is what follows a blank and a semicolon.\n"
-          "Unknown sections, unknown keys, a single key given twice and bad values are errors that name file and line.\n"
-          ".B portcullisd \\-n\nchecks a file,\n.B portcullisd \\-\\-print\\-settings\nprints a sample with every key.\n"
-          ".PP\nSIGHUP makes the guard read the file again, without a gap in protection. When the file has an error, the\n"
-          "settings before it stay. Keys that take effect with the next start are named in the log.\n",
-          f);
+    fputs(
+        ".\\\" Made from the table in src/agent/settings.h. Do not edit.\n"
+        ".TH PORTCULLIS.CONF 5 \"\" \"portcullis " PC_VERSION "\" \"Portcullis\"\n"
+        ".SH NAME\nportcullis.conf \\- settings of portcullisd\n"
+        ".SH SYNOPSIS\n.I /etc/portcullis/portcullis.conf\n"
+        ".SH DESCRIPTION\n"
+        "Sections in brackets, and lines\n.IR \"name\" \" = \" \"value\" .\n"
+        "Lines that start with # or ; are comments, and so is what follows a blank and a semicolon.\n"
+        "Unknown sections, unknown keys, a single key given twice and bad values are errors that name file and line.\n"
+        ".B portcullisd \\-n\nchecks a file,\n.B portcullisd \\-\\-print\\-settings\nprints a sample with every key.\n"
+        ".PP\nSIGHUP makes the guard read the file again, without a gap in protection. When the file has an error, "
+        "the\n"
+        "settings before it stay. Keys that take effect with the next start are named in the log.\n",
+        f);
     for (size_t i = 0; i < pc_setting_count; i++) {
         const struct pc_setting *row = &pc_setting_rows[i];
         if (starts_section(i)) {
@@ -146,7 +148,8 @@ void pc_settings_write_manual(FILE *f)
         write_manual_key(f, row);
     }
     fputs(".SH [path \"/folder\"]\n"
-          "What differs beneath one folder. The longest matching path wins, whole: it inherits from [guard] and [preserve],\n"
+          "What differs beneath one folder. The longest matching path wins, whole: it inherits from [guard] and "
+          "[preserve],\n"
           "not from a shorter path.\n",
           f);
     for (size_t i = 0; i < pc_path_setting_count; i++)

@@ -1,6 +1,6 @@
 /*
- * Build-time program: `settings-print manual` prints portcullis.conf(5), `settings-print sample` the documented sample file,
- * so that neither can differ from the parser.
+ * Build-time program: `settings-print manual` prints portcullis.conf(5), `settings-print sample` the documented sample
+ * file, so that neither can differ from the parser.
  */
 #include "agent/settings.h"
 

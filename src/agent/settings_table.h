@@ -2,7 +2,10 @@
 #define PC_AGENT_SETTINGS_TABLE_H
 #include "agent/settings.h"
 
-/* PC_SETTINGS_TABLE as data, shared by the parser (settings.c), the types (settings_types.c) and the manual (settings_doc.c). */
+/*
+ * PC_SETTINGS_TABLE as data, shared by the parser (settings.c), the types (settings_types.c) and the manual
+ * (settings_doc.c).
+ */
 enum pc_setting_type {
     PC_TYPE_BOOL,
     PC_TYPE_NUMBER,
@@ -53,8 +56,8 @@ struct pc_setting_ops {
 extern const struct pc_setting_ops pc_setting_ops[PC_TYPE_COUNT];
 
 /*
- * A clean copy of an absolute path: no trailing slash, no empty, "." or ".." part, shorter than PATH_MAX. 0, PC_E_SYNTAX
- * or -ENOMEM.
+ * A clean copy of an absolute path: no trailing slash, no empty, "." or ".." part, shorter than PATH_MAX. 0,
+ * PC_E_SYNTAX or -ENOMEM.
  */
 int pc_path_clean(const char *text, char **out);
 #endif

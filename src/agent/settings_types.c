@@ -80,7 +80,8 @@ static void format_units(uint64_t v, const struct unit *units, char *out, size_t
     snprintf(out, cap, "%llu%s", (unsigned long long)(v / units->factor), units->name);
 }
 
-static const struct unit size_units[] = {{"T", 1ULL << 40}, {"G", 1ULL << 30}, {"M", 1ULL << 20}, {"K", 1ULL << 10}, {"", 1}};
+static const struct unit size_units[] = {
+    {"T", 1ULL << 40}, {"G", 1ULL << 30}, {"M", 1ULL << 20}, {"K", 1ULL << 10}, {"", 1}};
 static const struct unit time_units[] = {{"d", PC_S(86400)}, {"h", PC_S(3600)}, {"m", PC_S(60)}, {"s", PC_S(1)},
                                          {"ms", PC_MS(1)},   {"ns", 1}};
 
@@ -223,7 +224,8 @@ static bool equal_rules(const void *a, const void *b)
         return false;
     for (uint32_t i = 0; i < x->count; i++) {
         const struct pc_rule *p = &x->rule[i], *q = &y->rule[i];
-        if (memcmp(p->sha256, q->sha256, sizeof p->sha256) != 0 || p->until_s != q->until_s || strcmp(p->under, q->under) != 0)
+        if (memcmp(p->sha256, q->sha256, sizeof p->sha256) != 0 || p->until_s != q->until_s ||
+            strcmp(p->under, q->under) != 0)
             return false;
     }
     return true;

@@ -1,7 +1,7 @@
 /*
- * Owns finding files that somebody already holds open for writing, or has mapped, when a folder comes under guard (on-open
- * mode): no open will ever announce their writes, so they are copied now. Must not look at who the holders are: a file
- * that may be written without an open is copied, whoever holds it. Works in small steps, after the walk.
+ * Owns finding files that somebody already holds open for writing, or has mapped, when a folder comes under guard
+ * (on-open mode): no open will ever announce their writes, so they are copied now. Must not look at who the holders
+ * are: a file that may be written without an open is copied, whoever holds it. Works in small steps, after the walk.
  */
 #include "agent/guard.h"
 

@@ -221,7 +221,8 @@ static void describe(struct pc_guard *g, struct pc_stopped *s)
     pid_t pid = pc_judge_pid(g->judge, s->root[0]);
     struct pc_procinfo info;
     if (pid < 0)
-        snprintf(s->inc.summary, sizeof s->inc.summary, "client %s of %.200s", pc_clients_address(g, pid), g->settings.share_server);
+        snprintf(s->inc.summary, sizeof s->inc.summary, "client %s of %.200s", pc_clients_address(g, pid),
+                 g->settings.share_server);
     else if (pc_proc_read(pid, &info) == 0)
         snprintf(s->inc.summary, sizeof s->inc.summary, "%.200s", info.argv[0] ? info.argv : info.exe);
     else
@@ -322,7 +323,8 @@ static void open_record(struct pc_guard *g, struct pc_stopped *s, const struct p
         pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "an incident could not be written to the index");
     for (uint32_t i = 0; i < s->roots; i++) {
         (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, s->root[i]));
-        if (pc_share_is_client(g, s->root[i])) /* is no process: a guard that is killed now finds it again by those that serve it */
+        /* is no process: a guard that is killed now finds it again by those that serve it */
+        if (pc_share_is_client(g, s->root[i]))
             pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
     }
     (void)pc_store_flush(g->store);
@@ -556,7 +558,10 @@ static void forget_if_gone(struct pc_guard *g, struct pc_stopped *s)
     pc_stopped_free(s);
 }
 
-/* A clock that is set forward must not end what somebody is still looking at; a guard that starts again counts anew, for the same reason. */
+/*
+ * A clock that is set forward must not end what somebody is still looking at; a guard that starts again counts anew,
+ * for the same reason.
+ */
 static bool delay_is_over(const struct pc_guard *g, struct pc_stopped *s)
 {
     if (!g->settings.delay_ns || g->settings.after_delay != PC_AFTER_END)

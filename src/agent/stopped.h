@@ -14,7 +14,8 @@ struct member {
 struct pc_stopped {
     struct pc_stopped *next;
     struct pc_incident inc;
-    uint64_t held_mono_ns; /* since when this guard holds it: action.delay counts from here, by a clock that nobody can set */
+    /* since when this guard holds it: action.delay counts from here, by a clock that nobody can set */
+    uint64_t held_mono_ns;
     pc_actor root[PC_ROOTS_MAX];
     uint32_t roots;
     bool observed; /* nothing is frozen (observe mode, allow rule, released): later acts still belong to the incident */

@@ -1,6 +1,7 @@
 /*
- * Owns the parent process of the guard: starts it, watches its heartbeat, starts it again. Holds no fanotify descriptor,
- * so that its own death or stop can keep nobody waiting: a stuck guard is killed, and the kernel lets all opens through.
+ * Owns the parent process of the guard: starts it, watches its heartbeat, starts it again. Holds no fanotify
+ * descriptor, so that its own death or stop can keep nobody waiting: a stuck guard is killed, and the kernel lets all
+ * opens through.
  */
 #include "agent/guard.h"
 
@@ -112,8 +113,9 @@ static int watch(struct child *c, int signal_fd, bool *end)
         if (p[2].revents)
             *end |= pass_signals(signal_fd, c);
         if (pc_mono_ns() - c->beat_ns > SILENCE_NS) {
-            fprintf(stderr, "portcullisd: the guard (pid %d) has not moved for %" PRIu64 " s: ending and restarting it\n", c->pid,
-                    (uint64_t)(SILENCE_NS / PC_NS_PER_S));
+            fprintf(stderr,
+                    "portcullisd: the guard (pid %d) has not moved for %" PRIu64 " s: ending and restarting it\n",
+                    c->pid, (uint64_t)(SILENCE_NS / PC_NS_PER_S));
             kill(c->pid, SIGKILL);
             c->beat_ns = pc_mono_ns();
         }
@@ -123,9 +125,11 @@ static int watch(struct child *c, int signal_fd, bool *end)
 static void say_died(const struct child *c, int status)
 {
     if (WIFSIGNALED(status))
-        fprintf(stderr, "portcullisd: the guard (pid %d) was ended by signal %d: starting it again\n", c->pid, WTERMSIG(status));
+        fprintf(stderr, "portcullisd: the guard (pid %d) was ended by signal %d: starting it again\n", c->pid,
+                WTERMSIG(status));
     else
-        fprintf(stderr, "portcullisd: the guard (pid %d) ended with status %d: starting it again\n", c->pid, WEXITSTATUS(status));
+        fprintf(stderr, "portcullisd: the guard (pid %d) ended with status %d: starting it again\n", c->pid,
+                WEXITSTATUS(status));
 }
 
 int pc_supervise(int argc, char **argv, const char *state_dir)

@@ -1,7 +1,7 @@
 /*
- * Owns the trace file: everything the judge is told, in order and without any file content, so that a day can be replayed
- * under another policy. Written in pieces by the main thread when it has time, never while answering the kernel; at its
- * bound, or when the disk does not take it, recording ends and status says so.
+ * Owns the trace file: everything the judge is told, in order and without any file content, so that a day can be
+ * replayed under another policy. Written in pieces by the main thread when it has time, never while answering the
+ * kernel; at its bound, or when the disk does not take it, recording ends and status says so.
  */
 #include "agent/guard.h"
 #include "base/cleanup.h"
@@ -95,7 +95,8 @@ void pc_tracer_act(struct pc_guard *g, const struct pc_act *act, const struct pc
 {
     if (act->pid <= 0)
         return; /* nobody's, as what a kernel thread closes for others: never evidence against anybody */
-    struct pc_trace_rec rec = {.type = PC_TRACE_ACT, .now_ns = act->now_ns, .pid = act->pid, .act = *act, .facts = *facts};
+    struct pc_trace_rec rec = {
+        .type = PC_TRACE_ACT, .now_ns = act->now_ns, .pid = act->pid, .act = *act, .facts = *facts};
     rec.act.before = rec.act.after = NULL;
     rec.act.facts = &rec.facts;
     put(g, &rec);

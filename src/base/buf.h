@@ -24,7 +24,9 @@ int pc_buf_add_u32(struct pc_buf *b, uint32_t v);
 int pc_buf_add_u64(struct pc_buf *b, uint64_t v);
 #define _buf_free_ __attribute__((cleanup(pc_buf_free)))
 
-/* Bounded read cursor over memory it does not own. A read past the end sets `failed`, returns zeros, and stays failed. */
+/*
+ * Bounded read cursor over memory it does not own. A read past the end sets `failed`, returns zeros, and stays failed.
+ */
 struct pc_cur {
     const uint8_t *p;
     size_t left;

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Scope-bound ownership: _free_, _close_, _fclose_, _closedir_ release on leaving the scope; TAKE_* hands ownership out. */
+/*
+ * Scope-bound ownership: _free_, _close_, _fclose_, _closedir_ release on leaving the scope; TAKE_* hands ownership
+ * out.
+ */
 static inline void pc_freep(void *p)
 {
     free(*(void **)p);

@@ -12,8 +12,8 @@ uint64_t pc_real_ns(void);
 /* Time since boot, sleep included; never set by anybody (CLOCK_BOOTTIME). Comparable only within one boot. */
 uint64_t pc_boot_ns(void);
 /*
- * A real-time clock that never jumps forward: it follows the system's, but goes at most twice as fast as monotonic time.
- * Backwards it follows at once. Pure. mono_ns 0: real_ns is where it was when it was last seen.
+ * A real-time clock that never jumps forward: it follows the system's, but goes at most twice as fast as monotonic
+ * time. Backwards it follows at once. Pure. mono_ns 0: real_ns is where it was when it was last seen.
  */
 struct pc_slow_clock {
     uint64_t real_ns, mono_ns;

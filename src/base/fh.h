@@ -21,6 +21,9 @@ uint64_t pc_fh_hash(const struct pc_fh *fh);
 int pc_fh_set(struct pc_fh *fh, int32_t type, const void *data, size_t len);
 /* Handle of an open descriptor (O_PATH is enough). 0 or -errno. */
 int pc_fh_of_fd(int fd, struct pc_fh *out);
-/* Opens the inode. tree_fd is any descriptor on a mount of its file system; flags as open(2). Descriptor or -errno (-ESTALE: gone). */
+/*
+ * Opens the inode. tree_fd is any descriptor on a mount of its file system; flags as open(2). Descriptor or -errno
+ * (-ESTALE: gone).
+ */
 int pc_fh_open(int tree_fd, const struct pc_fh *fh, int flags);
 #endif

@@ -12,8 +12,8 @@ int pc_pwrite_all(int fd, const void *data, size_t len, uint64_t off);
 /* Reads a small file (procfs, sysfs) beneath dirfd; NUL-terminates; truncates at cap-1. Returns length or -errno. */
 ssize_t pc_read_file_at(int dirfd, const char *path, char *buf, size_t cap);
 /*
- * All of a regular file that is open, at most max bytes. *out: malloc'd, NUL-terminated; *len without the NUL (less than the
- * file had when it shrinks meanwhile). PC_E_REFUSED: not a regular file; PC_E_LIMIT: longer than max; -errno.
+ * All of a regular file that is open, at most max bytes. *out: malloc'd, NUL-terminated; *len without the NUL (less
+ * than the file had when it shrinks meanwhile). PC_E_REFUSED: not a regular file; PC_E_LIMIT: longer than max; -errno.
  */
 int pc_read_regular(int fd, size_t max, char **out, size_t *len);
 /*

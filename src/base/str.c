@@ -73,8 +73,12 @@ int pc_parse_size(const char *s, uint64_t min, uint64_t max, uint64_t *out)
 
 int pc_parse_duration(const char *s, uint64_t min_ns, uint64_t max_ns, uint64_t *out)
 {
-    static const struct unit units[] = {{"", 1000000000ULL},      {"ms", 1000000ULL},      {"s", 1000000000ULL},
-                                        {"m", 60 * 1000000000ULL}, {"h", 3600 * 1000000000ULL}, {"d", 86400 * 1000000000ULL},
+    static const struct unit units[] = {{"", 1000000000ULL},
+                                        {"ms", 1000000ULL},
+                                        {"s", 1000000000ULL},
+                                        {"m", 60 * 1000000000ULL},
+                                        {"h", 3600 * 1000000000ULL},
+                                        {"d", 86400 * 1000000000ULL},
                                         {NULL, 0}};
     return parse_with_units(s, units, min_ns, max_ns, out);
 }

@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 /*
- * What the subcommands of `portcullis` share: how they are described (the tables in main.c and fleet_table.c make parser, usage
- * and help), and how the guard is asked. Everything here belongs to one short-lived program: errors are printed where they happen.
+ * What the subcommands of `portcullis` share: how they are described (the tables in main.c and fleet_table.c make
+ * parser, usage and help), and how the guard is asked. Everything here belongs to one short-lived program: errors are
+ * printed where they happen.
  */
 enum pc_exit { PC_EXIT_OK = 0, PC_EXIT_FAILED = 1, PC_EXIT_USAGE = 2, PC_EXIT_NO_GUARD = 3, PC_EXIT_REFUSED = 4,
                PC_EXIT_BAD_SIGNATURE = 255 /* what ssh-keygen says */ };
@@ -70,13 +71,18 @@ int pc_cmd_sig(struct pc_cli *cli, const struct pc_cli_args *args);
 extern const struct pc_cli_command pc_fleet_commands[];
 
 /*
- * Fills in args and the common options of cli from what follows the command's name (argv[0] is not looked at). 0 and *help
+ * Fills in args and the common options of cli from what follows the command's name (argv[0] is not looked at). 0 and
+ * *help
  * (--help was given), or an exit status after saying why.
  */
-int pc_cli_parse(const struct pc_cli_command *cmd, int argc, char **argv, struct pc_cli *cli, struct pc_cli_args *args, bool *help);
+int pc_cli_parse(const struct pc_cli_command *cmd, int argc, char **argv, struct pc_cli *cli, struct pc_cli_args *args,
+                 bool *help);
 /* The usage of one command, from its table row. */
 void pc_cli_usage(const struct pc_cli_command *cmd);
-/* How many arguments the option argv[0] takes that every command knows: 2 for "--state DIR", 1 for "--state=DIR" and others. */
+/*
+ * How many arguments the option argv[0] takes that every command knows: 2 for "--state DIR", 1 for "--state=DIR" and
+ * others.
+ */
 int pc_cli_common_span(const char *word);
 /* The value of the next occurrence of option `option` at or after *at, in given order; *at moves on. NULL: no more. */
 const char *pc_cli_next(const struct pc_cli_args *args, size_t option, size_t *at);
@@ -86,8 +92,8 @@ int pc_cli_fail(enum pc_exit status, const char *fmt, ...) __attribute__((format
 /* An incident's number from the command line. 0, or an exit status after saying why. */
 int pc_cli_incident_id(const char *word, json_int_t *out);
 /*
- * The guard knows files by absolute path. Resolves the folder a path is in, but not the path itself (it may be gone, or a
- * link), and escapes it for the request. Prints and returns an exit status, or 0 and *out to be freed.
+ * The guard knows files by absolute path. Resolves the folder a path is in, but not the path itself (it may be gone, or
+ * a link), and escapes it for the request. Prints and returns an exit status, or 0 and *out to be freed.
  */
 int pc_cli_path(const char *word, char **out);
 /*
@@ -98,14 +104,16 @@ int pc_cli_moment(const char *word, uint64_t now_ns, uint64_t *out);
 
 typedef void (*pc_cli_progress_fn)(void *arg, const json_t *progress);
 /*
- * Sends one request (taken over) to the guard and waits for its answer; progress (may be NULL) sees each step. Returns 0
- * and *result (to be released with json_decref), or prints why not and returns an exit status.
+ * Sends one request (taken over) to the guard and waits for its answer; progress (may be NULL) sees each step. Returns
+ * 0 and *result (to be released with json_decref), or prints why not and returns an exit status.
  */
 int pc_cli_ask(const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result);
-/* The same to the runner of this host (src/host/runner_control.c), in its own folder. PC_EXIT_NO_GUARD and PC_EXIT_REFUSED, of a socket that is not there or
- * not for us, are returned without a word. */
+/* The same to the runner of this host (src/host/runner_control.c), in its own folder. PC_EXIT_NO_GUARD and
+ * PC_EXIT_REFUSED, of a socket that is not there or not for us, are returned without a word. */
 int pc_cli_ask_runner(const struct pc_cli *cli, const char *fleet_dir, json_t *request, json_t **result);
-/* How the fleet's part of this host stands, for `status`: a new reference, or NULL when there is none. put: for people. */
+/*
+ * How the fleet's part of this host stands, for `status`: a new reference, or NULL when there is none. put: for people.
+ */
 json_t *pc_fleet_status(const struct pc_cli *cli);
 void pc_put_fleet(const struct pc_cli *cli, const json_t *fleet);
 #endif

@@ -23,9 +23,10 @@ static int no_guard(const struct pc_cli *cli, int error)
     if (error == EACCES || error == EPERM)
         return pc_cli_fail(PC_EXIT_REFUSED, "%s: not allowed: be root or a member of group portcullis", cli->state_dir);
     if (error == ENOENT || error == ECONNREFUSED || error == ENOTDIR)
-        return pc_cli_fail(PC_EXIT_NO_GUARD,
-                           "%s: no guard is running here: start it with `portcullisd guard`, or name its folder with --state",
-                           cli->state_dir);
+        return pc_cli_fail(
+            PC_EXIT_NO_GUARD,
+            "%s: no guard is running here: start it with `portcullisd guard`, or name its folder with --state",
+            cli->state_dir);
     return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot reach the guard: %s", cli->state_dir, pc_strerror(-error));
 }
 
@@ -87,7 +88,8 @@ static int refused(const json_t *answer)
     const char *why = json_string_value(json_object_get(answer, "error"));
     json_int_t code = json_integer_value(json_object_get(answer, "code"));
     enum pc_exit status = code == PC_EXIT_USAGE || code == PC_EXIT_REFUSED ? (enum pc_exit)code : PC_EXIT_FAILED;
-    return pc_cli_fail(status, "%s%s", status == PC_EXIT_REFUSED ? "refused: " : "", why ? why : "the guard gave no reason");
+    return pc_cli_fail(status, "%s%s", status == PC_EXIT_REFUSED ? "refused: " : "",
+                       why ? why : "the guard gave no reason");
 }
 
 /* Takes one answer line. *status becomes >= 0 when it was the last. */
@@ -113,7 +115,8 @@ static int take_answer(const struct pc_buf *line, pc_cli_progress_fn progress, v
 }
 
 /* One question on a connected socket. */
-static int ask_on(int fd, const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg, json_t **result)
+static int ask_on(int fd, const struct pc_cli *cli, json_t *request, pc_cli_progress_fn progress, void *arg,
+                  json_t **result)
 {
     _buf_free_ struct pc_buf pending, line;
     pc_buf_init(&pending, LINE_BYTES_MAX);
@@ -130,7 +133,8 @@ static int ask_on(int fd, const struct pc_cli *cli, json_t *request, pc_cli_prog
             return pc_cli_fail(PC_EXIT_FAILED, "the guard stopped before it answered: see its log, then ask again");
     }
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: the guard's answer was not understood: %s", cli->state_dir, pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED, "%s: the guard's answer was not understood: %s", cli->state_dir,
+                           pc_strerror(r));
     return status;
 }
 

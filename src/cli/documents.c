@@ -1,6 +1,6 @@
 /*
- * Owns how owners' documents are found on disk: a document, the signatures beside it, and the hosts of a large order. Judges
- * nothing but form: src/trust says what signatures are worth.
+ * Owns how owners' documents are found on disk: a document, the signatures beside it, and the hosts of a large order.
+ * Judges nothing but form: src/trust says what signatures are worth.
  */
 #include "cli/documents.h"
 
@@ -91,7 +91,9 @@ static int add_signatures(const char *path, struct pc_envelope *e)
     int r = folder ? list_signatures(folder, file, &names) : -ENOMEM;
     int status = 0;
     if (r == PC_E_LIMIT)
-        status = pc_cli_fail(PC_EXIT_FAILED, "%s: more than %d signatures beside it: take away those that are not needed", path, PC_SIGNATURES_MAX);
+        status = pc_cli_fail(PC_EXIT_FAILED,
+                             "%s: more than %d signatures beside it: take away those that are not needed", path,
+                             PC_SIGNATURES_MAX);
     else if (r < 0)
         status = pc_cli_fail(PC_EXIT_FAILED, "%s: looking for signatures beside it: %s", path, pc_strerror(r));
     for (size_t i = 0; i < names.n && status == 0; i++)
@@ -115,7 +117,8 @@ static int parse_hosts(const char *path, char *text, struct pc_owners_file *f)
         bool last = *end == 0;
         *end = 0;
         if (f->hosts == PC_ORDER_HOSTS_MAX || pc_host_ref_parse(line, &f->host[f->hosts]) < 0)
-            return pc_cli_fail(PC_EXIT_FAILED, "%s: line %u: one NAME#HOSTID a line is wanted, at most %d", path, f->hosts + 1, PC_ORDER_HOSTS_MAX);
+            return pc_cli_fail(PC_EXIT_FAILED, "%s: line %u: one NAME#HOSTID a line is wanted, at most %d", path,
+                               f->hosts + 1, PC_ORDER_HOSTS_MAX);
         f->hosts++;
         line = last ? end : end + 1;
     }
@@ -176,7 +179,8 @@ void pc_owners_file_clear(struct pc_owners_file *f)
     *f = (struct pc_owners_file){0};
 }
 
-enum pc_check pc_owners_file_hosts_match(const struct pc_owners_file *f, const struct pc_order *o, char *why, size_t why_len)
+enum pc_check pc_owners_file_hosts_match(const struct pc_owners_file *f, const struct pc_order *o, char *why,
+                                         size_t why_len)
 {
     struct pc_host_tree *tree = NULL;
     if (!o->rooted)

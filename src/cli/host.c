@@ -1,4 +1,7 @@
-/* The host's end of the fleet: `apply-stop`, and the fleet's part of `status`. Both ask the runner of this host over its control socket. */
+/*
+ * The host's end of the fleet: `apply-stop`, and the fleet's part of `status`. Both ask the runner of this host over
+ * its control socket.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "cli/cli.h"
@@ -25,7 +28,9 @@ int pc_cmd_apply_stop(struct pc_cli *cli, const struct pc_cli_args *args)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: %s", args->word[0], pc_strerror(-errno));
     int status = pc_cli_ask_runner(cli, dir, json_pack("{s:s, s:s}", "cmd", "apply-stop", "file", path), &result);
     if (status == PC_EXIT_NO_GUARD)
-        return pc_cli_fail(status, "%s: no runner works here: start it with `portcullisd host`, or name its folder with --fleet-state", dir);
+        return pc_cli_fail(
+            status, "%s: no runner works here: start it with `portcullisd host`, or name its folder with --fleet-state",
+            dir);
     if (status == PC_EXIT_REFUSED && access(dir, X_OK) < 0)
         return pc_cli_fail(status, "%s: not allowed: be root", dir);
     if (status)
@@ -43,7 +48,8 @@ json_t *pc_fleet_status(const struct pc_cli *cli)
 {
     char folder[PATH_MAX];
     json_t *result = NULL;
-    int status = pc_cli_ask_runner(cli, fleet_dir(cli, NULL, folder, sizeof folder), json_pack("{s:s}", "cmd", "status"), &result);
+    int status = pc_cli_ask_runner(cli, fleet_dir(cli, NULL, folder, sizeof folder),
+                                   json_pack("{s:s}", "cmd", "status"), &result);
     return status ? NULL : result;
 }
 
@@ -61,14 +67,18 @@ void pc_put_fleet(const struct pc_cli *cli, const json_t *f)
     pc_put(cli, PC_PLAIN, pc_text_of(f, "server"));
     pc_say(cli, connected ? PC_GREEN : PC_YELLOW, "%s", connected ? ", connected\n" : ", NOT connected\n");
     uint64_t seen = pc_time_of(f, "checkpoint_time");
-    printf("  log        %lld entries seen, %s (%s)", (long long)pc_number_of(f, "checkpoint_size"), pc_moment(seen, moment), pc_ago(cli, seen, ago));
+    printf("  log        %lld entries seen, %s (%s)", (long long)pc_number_of(f, "checkpoint_size"),
+           pc_moment(seen, moment), pc_ago(cli, seen, ago));
     pc_say(cli, silent ? PC_RED : PC_PLAIN, "%s", silent ? ": SILENT, no act starts\n" : "\n");
-    printf("  trust      version %lld, %lld revoked keys\n", (long long)pc_number_of(f, "trust_version"), (long long)pc_number_of(f, "revoked_keys"));
-    printf("  orders     %lld waiting, %lld running, %lld soaking, %lld standing; %lld answers not confirmed\n", (long long)pc_number_of(orders, "waiting"),
-           (long long)pc_number_of(orders, "running"), (long long)pc_number_of(orders, "soaking"), (long long)pc_number_of(orders, "standing"),
+    printf("  trust      version %lld, %lld revoked keys\n", (long long)pc_number_of(f, "trust_version"),
+           (long long)pc_number_of(f, "revoked_keys"));
+    printf("  orders     %lld waiting, %lld running, %lld soaking, %lld standing; %lld answers not confirmed\n",
+           (long long)pc_number_of(orders, "waiting"), (long long)pc_number_of(orders, "running"),
+           (long long)pc_number_of(orders, "soaking"), (long long)pc_number_of(orders, "standing"),
            (long long)pc_number_of(f, "unconfirmed"));
     if (pc_number_of(f, "split_log_evidence"))
-        pc_say(cli, PC_RED, "  the server showed two histories: %lld pieces of evidence are kept\n", (long long)pc_number_of(f, "split_log_evidence"));
+        pc_say(cli, PC_RED, "  the server showed two histories: %lld pieces of evidence are kept\n",
+               (long long)pc_number_of(f, "split_log_evidence"));
     json_array_foreach(json_object_get(f, "stops"), i, stop) {
         pc_say(cli, PC_YELLOW, "  stop       ");
         pc_put(cli, PC_PLAIN, pc_text_of(stop, "kind"));

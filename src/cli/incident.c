@@ -1,6 +1,6 @@
 /*
- * `portcullis incident`: the report of one incident, made to be read by somebody in a hurry: what happened and what to do
- * on top, then who, the files, and the order of events.
+ * `portcullis incident`: the report of one incident, made to be read by somebody in a hurry: what happened and what to
+ * do on top, then who, the files, and the order of events.
  */
 #include "base/cleanup.h"
 #include "cli/cli.h"
@@ -18,7 +18,8 @@ static int fetch(const struct pc_cli *cli, json_int_t id, json_t **out)
     json_t *whole = NULL;
     for (json_int_t from = 0;;) {
         json_t *part;
-        int status = pc_cli_ask(cli, json_pack("{s:s, s:I, s:I}", "cmd", "incident", "id", id, "from", from), NULL, NULL, &part);
+        int status = pc_cli_ask(cli, json_pack("{s:s, s:I, s:I}", "cmd", "incident", "id", id, "from", from), NULL,
+                                NULL, &part);
         if (status) {
             json_decref(whole);
             return status;
@@ -90,7 +91,8 @@ static void put_next_steps(const struct pc_cli *cli, const json_t *inc)
 
 static void put_summary(const struct pc_cli *cli, const json_t *inc)
 {
-    const char *state = pc_text_of(inc, "state"), *why = pc_text_of(inc, "verdict_text"), *summary = pc_text_of(inc, "summary");
+    const char *state = pc_text_of(inc, "state"), *why = pc_text_of(inc, "verdict_text"),
+               *summary = pc_text_of(inc, "summary");
     const json_t *actor = json_object_get(inc, "actor");
     _free_ char *command = pc_command_line(actor, 8 * PC_COMMAND_SHOWN);
     char count[64];
@@ -120,7 +122,8 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     }
     putchar('\n');
     put_label(cli, "Damage");
-    pc_say(cli, PC_RED, "%s %s", pc_count(pc_number_of(inc, "damaged"), "file", count), observed ? "deleted" : "damaged");
+    pc_say(cli, PC_RED, "%s %s", pc_count(pc_number_of(inc, "damaged"), "file", count),
+           observed ? "deleted" : "damaged");
     printf(", %s preserved before that", pc_amount(pc_number_of(inc, "preserved"), count));
     if (!observed)
         printf("; %s in flight at the verdict", pc_count(pc_number_of(inc, "in_flight"), "open", count));

@@ -6,7 +6,8 @@
 
 static void put_table(const struct pc_cli *cli, const json_t *list)
 {
-    static const char *const heads[] = {">ID", "STATE", "WHEN", ">DAMAGED", ">PRESERVED", "USER", ">PID", "PROGRAM", NULL};
+    static const char *const heads[] = {">ID",  "STATE", "WHEN",    ">DAMAGED", ">PRESERVED",
+                                        "USER", ">PID",  "PROGRAM", NULL};
     struct pc_table *t = pc_table_new(heads);
     size_t i;
     const json_t *inc;

@@ -1,7 +1,7 @@
 /*
- * The command line of Portcullis. Owns the table of the guard's subcommands (the fleet's is fleet_table.c), the choice of one, and
- * the help over all. Does nothing itself: options.c parses, each subcommand is one file, and those of the guard are, but for drill,
- * replay and sig, one question to it.
+ * The command line of Portcullis. Owns the table of the guard's subcommands (the fleet's is fleet_table.c), the choice
+ * of one, and the help over all. Does nothing itself: options.c parses, each subcommand is one file, and those of the
+ * guard are, but for drill, replay and sig, one question to it.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -19,31 +19,60 @@
 static const struct pc_cli_command commands[] = {
     {.name = "status", .words = "", .brief = "what is guarded, how, and what is not", .run = pc_cmd_status},
     {.name = "incidents", .words = "", .brief = "what was stopped, newest first", .run = pc_cmd_incidents},
-    {.name = "incident", .words = "ID", .word_count = 1, .brief = "who did what to which files, and when",
-     .options = {{"--all", NULL, "every process and file, not only the first 40"}}, .run = pc_cmd_incident},
-    {.name = "rollback", .words = "ID", .word_count = 1, .brief = "put every file of an incident back, and verify it",
+    {.name = "incident",
+     .words = "ID",
+     .word_count = 1,
+     .brief = "who did what to which files, and when",
+     .options = {{"--all", NULL, "every process and file, not only the first 40"}},
+     .run = pc_cmd_incident},
+    {.name = "rollback",
+     .words = "ID",
+     .word_count = 1,
+     .brief = "put every file of an incident back, and verify it",
      .options = {{"--dry-run", NULL, "show what would be done, change nothing"},
                  {"--undo", NULL, "take the newest rollback of the incident back"}},
      .run = pc_cmd_rollback},
-    {.name = "release", .words = "ID", .word_count = 1, .brief = "let the frozen program go on, and remember it",
+    {.name = "release",
+     .words = "ID",
+     .word_count = 1,
+     .brief = "let the frozen program go on, and remember it",
      .run = pc_cmd_release},
     {.name = "end", .words = "ID", .word_count = 1, .brief = "kill the frozen program", .run = pc_cmd_end},
-    {.name = "history", .words = "PATH", .word_count = 1, .brief = "the kept versions of a file", .run = pc_cmd_history},
-    {.name = "restore", .words = "PATH", .word_count = 1, .brief = "bring a file back, or all that was deleted in a folder",
+    {.name = "history",
+     .words = "PATH",
+     .word_count = 1,
+     .brief = "the kept versions of a file",
+     .run = pc_cmd_history},
+    {.name = "restore",
+     .words = "PATH",
+     .word_count = 1,
+     .brief = "bring a file back, or all that was deleted in a folder",
      .options = {{"--at", "TIME", "as it was then; without it, the newest version that differs"},
                  {"--to", "PATH", "to another place, which must not exist (with --deleted: to another folder)"},
                  {"--deleted", NULL, "PATH is a folder: everything that was deleted or replaced beneath it"},
                  {"--since", "TIME", "with --deleted: only what was deleted after that"},
                  {"--dry-run", NULL, "with --deleted: show what would be restored, change nothing"}},
      .run = pc_cmd_restore},
-    {.name = "apply-stop", .words = "FILE", .word_count = 1, .brief = "hand a signed stop to this host, with no server",
-     .options = {{"--fleet-state", "DIR", "the runner's folder (default: fleet in the guard's)"}}, .run = pc_cmd_apply_stop},
-    {.name = "drill", .words = "[OPTION]...", .brief = "a harmless attack on files of its own (see drill --help)",
+    {.name = "apply-stop",
+     .words = "FILE",
+     .word_count = 1,
+     .brief = "hand a signed stop to this host, with no server",
+     .options = {{"--fleet-state", "DIR", "the runner's folder (default: fleet in the guard's)"}},
+     .run = pc_cmd_apply_stop},
+    {.name = "drill",
+     .words = "[OPTION]...",
+     .brief = "a harmless attack on files of its own (see drill --help)",
      .raw = pc_cmd_drill},
-    {.name = "replay", .words = "TRACE", .word_count = 1, .brief = "judge a recorded trace again, without the guard",
+    {.name = "replay",
+     .words = "TRACE",
+     .word_count = 1,
+     .brief = "judge a recorded trace again, without the guard",
      .options = {{"--config", "FILE", "under the [judge] settings of this file, not the recorded ones"}},
      .run = pc_cmd_replay},
-    {.name = "sig", .words = "verify", .word_count = 1, .brief = "check a signature of `ssh-keygen -Y sign` over standard input",
+    {.name = "sig",
+     .words = "verify",
+     .word_count = 1,
+     .brief = "check a signature of `ssh-keygen -Y sign` over standard input",
      .options = {{"--namespace", "NS", "what it must have been made for"},
                  {"--key", "PUB", "file with the public key that must have made it"},
                  {"--sig", "FILE", "file with the signature"},
@@ -68,7 +97,8 @@ static void print_commands(FILE *f, const struct pc_cli_command *c)
 static void print_help(FILE *f)
 {
     fputs("Usage: portcullis COMMAND [ARGUMENT]... [OPTION]...\n"
-          "Asks and directs the guard of this host, which stops programs that destroy files in bulk; and, for an owner, the fleet.\n"
+          "Asks and directs the guard of this host, which stops programs that destroy files in bulk; and, for an "
+          "owner, the fleet.\n"
           "\nCommands of this host:\n",
           f);
     print_commands(f, commands);
@@ -81,7 +111,8 @@ static void print_help(FILE *f)
           "\nOptions of the fleet's commands:\n"
           "  --owner DIR        your folder (or PORTCULLIS_OWNER; ~/.config/portcullis)\n"
           "  --server URL, --ca FILE, --token FILE    instead of what owner.conf in that folder says\n"
-          "\nExit status: 0 done, 1 failed or not verified, 2 usage, 3 nobody answers (no guard is running, the server cannot be\n"
+          "\nExit status: 0 done, 1 failed or not verified, 2 usage, 3 nobody answers (no guard is running, the server "
+          "cannot be\n"
           "reached), 4 refused or not allowed, 255 a signature is not good.\n",
           f);
 }
@@ -142,7 +173,10 @@ static const struct pc_cli_command *find_command(int argc, char **argv, int *wor
     return c ? c : find_in(pc_fleet_commands, argc, argv, words);
 }
 
-/* "portcullis --state DIR status" is as good as "portcullis status --state DIR": moves the command's words to the front. */
+/*
+ * "portcullis --state DIR status" is as good as "portcullis status --state DIR": moves the command's words to the
+ * front.
+ */
 static void command_first(int argc, char **argv)
 {
     int i = 1, words = 1;

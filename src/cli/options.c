@@ -1,4 +1,6 @@
-/* Owns what a command line means: options and words against a command's table row. Runs nothing, and knows no command. */
+/*
+ * Owns what a command line means: options and words against a command's table row. Runs nothing, and knows no command.
+ */
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -7,8 +9,11 @@
 /* Those of every command, then those of the fleet's. */
 static const struct pc_cli_option common[] = {
     {"--state", "DIR", NULL}, {"--json", NULL, NULL}, {"--help", NULL, NULL}, {NULL, NULL, NULL}};
-static const struct pc_cli_option fleet[] = {
-    {"--owner", "DIR", NULL}, {"--server", "URL", NULL}, {"--ca", "FILE", NULL}, {"--token", "FILE", NULL}, {NULL, NULL, NULL}};
+static const struct pc_cli_option fleet[] = {{"--owner", "DIR", NULL},
+                                             {"--server", "URL", NULL},
+                                             {"--ca", "FILE", NULL},
+                                             {"--token", "FILE", NULL},
+                                             {NULL, NULL, NULL}};
 enum { COMMON_STATE, COMMON_JSON, COMMON_HELP, COMMON_COUNT };
 enum { FLEET_OWNER, FLEET_SERVER, FLEET_CA, FLEET_TOKEN, FLEET_COUNT };
 
@@ -97,7 +102,8 @@ static void keep_common(struct pc_cli *cli, const char *const *shared, const cha
     cli->fleet.token = given[FLEET_TOKEN];
 }
 
-int pc_cli_parse(const struct pc_cli_command *cmd, int argc, char **argv, struct pc_cli *cli, struct pc_cli_args *args, bool *help)
+int pc_cli_parse(const struct pc_cli_command *cmd, int argc, char **argv, struct pc_cli *cli, struct pc_cli_args *args,
+                 bool *help)
 {
     const char *shared[COMMON_COUNT] = {NULL}, *given[FLEET_COUNT] = {NULL};
     int words = 0;
@@ -113,18 +119,21 @@ int pc_cli_parse(const struct pc_cli_command *cmd, int argc, char **argv, struct
             args->word[words++] = argv[i];
             continue;
         }
-        if (is_option && (take_any(common, shared, argc, argv, &i) >= 0 || (cmd->fleet && take_any(fleet, given, argc, argv, &i) >= 0)))
+        if (is_option && (take_any(common, shared, argc, argv, &i) >= 0 ||
+                          (cmd->fleet && take_any(fleet, given, argc, argv, &i) >= 0)))
             continue;
         if (is_option)
             taken = take_own(cmd, args, argc, argv, &i);
         if (taken == 1)
-            return pc_cli_fail(PC_EXIT_USAGE, "%s: %s: unknown, one too many, or without its value: see `portcullis %s --help`", cmd->name, argv[i],
-                               cmd->name);
+            return pc_cli_fail(PC_EXIT_USAGE,
+                               "%s: %s: unknown, one too many, or without its value: see `portcullis %s --help`",
+                               cmd->name, argv[i], cmd->name);
         if (taken)
             return taken;
     }
     keep_common(cli, shared, given, help);
     if (words < cmd->word_count && !*help)
-        return pc_cli_fail(PC_EXIT_USAGE, "%s: %s is missing: see `portcullis %s --help`", cmd->name, cmd->words, cmd->name);
+        return pc_cli_fail(PC_EXIT_USAGE, "%s: %s is missing: see `portcullis %s --help`", cmd->name, cmd->words,
+                           cmd->name);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * Owns the owner's folder (owner_dir.h): its layout, its configuration, the pinned hosts, the trust file and the sequence number.
- * Must not talk to the server.
+ * Owns the owner's folder (owner_dir.h): its layout, its configuration, the pinned hosts, the trust file and the
+ * sequence number. Must not talk to the server.
  */
 #include "cli/owner_dir.h"
 
@@ -140,8 +140,8 @@ static int read_conf(struct pc_owner_dir *d)
     int line = ini_parse_string(text, take_setting, &r);
     if (line == 0)
         return 0;
-    return pc_cli_fail(PC_EXIT_USAGE, "%s: line %d: %s%s: allowed are url, ca and token in section [server], once each", path, line, r.unknown,
-                       r.unknown[0] ? " is unknown or given twice" : "not understood");
+    return pc_cli_fail(PC_EXIT_USAGE, "%s: line %d: %s%s: allowed are url, ca and token in section [server], once each",
+                       path, line, r.unknown, r.unknown[0] ? " is unknown or given twice" : "not understood");
 }
 
 /* The command line wins, each value by itself. */
@@ -228,7 +228,8 @@ static int parse_pins(const char *path, char *text, struct pc_pins *p)
             continue;
         int r = add_pin(p, &room, line);
         if (r < 0)
-            return pc_cli_fail(PC_EXIT_FAILED, "%s: line %zu: %s: one NAME#HOSTID a line is wanted, HOSTID 32 hex digits", path, number,
+            return pc_cli_fail(PC_EXIT_FAILED,
+                               "%s: line %zu: %s: one NAME#HOSTID a line is wanted, HOSTID 32 hex digits", path, number,
                                r == PC_E_SYNTAX ? "not a host" : pc_strerror(r));
     }
     if (p->n)
@@ -240,7 +241,8 @@ static int parse_pins(const char *path, char *text, struct pc_pins *p)
         else if (!kept)
             kept = 1;
         else if (strcmp(p->host[kept - 1].id, p->host[i].id) != 0)
-            return pc_cli_fail(PC_EXIT_FAILED, "%s: %s is pinned with two identities: keep the line that is right", path, p->host[i].name);
+            return pc_cli_fail(PC_EXIT_FAILED, "%s: %s is pinned with two identities: keep the line that is right",
+                               path, p->host[i].name);
     }
     p->n = kept;
     return 0;
@@ -260,7 +262,8 @@ int pc_pins_load(const struct pc_owner_dir *d, struct pc_pins *out)
     }
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: %s", path, pc_strerror(r));
-    int status = strlen(text) == len ? parse_pins(path, text, &pins) : pc_cli_fail(PC_EXIT_FAILED, "%s: not a text", path);
+    int status = strlen(text) == len ? parse_pins(path, text, &pins)
+                                     : pc_cli_fail(PC_EXIT_FAILED, "%s: not a text", path);
     if (status)
         pc_pins_clear(&pins);
     else
@@ -310,7 +313,9 @@ int pc_owner_trust(const struct pc_owner_dir *d, struct pc_trust *out)
     size_t len;
     int r = path ? pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len) : -ENOMEM;
     if (r == -ENOENT || r == -ENOTDIR)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: there is no trust file: copy the one in force there (from another owner, not from the server)", path);
+        return pc_cli_fail(
+            PC_EXIT_FAILED,
+            "%s: there is no trust file: copy the one in force there (from another owner, not from the server)", path);
     if (r == 0)
         r = pc_trust_parse(text, len, out, why, sizeof why);
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: %s", path ? path : "trust.json", *why ? why : pc_strerror(r)) : 0;

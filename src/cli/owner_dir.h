@@ -5,16 +5,18 @@
 #include "trust/trustfile.h"
 
 /*
- * The owner's folder, what an owner knows without asking the server: --owner DIR, else $PORTCULLIS_OWNER, else $XDG_CONFIG_HOME/portcullis, else
+ * The owner's folder, what an owner knows without asking the server: --owner DIR, else $PORTCULLIS_OWNER, else
+ * $XDG_CONFIG_HOME/portcullis, else
  * ~/.config/portcullis.
  *
  *     owner.conf    [server] url = https://HOST:PORT, ca = FILE, token = FILE; files relative to the folder
- *     hosts         hosts whose identity the owner knows from elsewhere, "NAME#HOSTID" one a line; "#" in column 1 comments
- *     trust.json    the trust file in force; trust.N.json: version N, that was in force before
- *     checkpoint    the newest signed note of the log that was verified
- *     sequence      highest sequence number that this owner gave to an order, decimal
+ *     hosts         hosts whose identity the owner knows from elsewhere, "NAME#HOSTID" one a line; "#" in column 1
+ * comments trust.json    the trust file in force; trust.N.json: version N, that was in force before checkpoint    the
+ * newest signed note of the log that was verified sequence      highest sequence number that this owner gave to an
+ * order, decimal
  *
- * All functions print what is wrong and return an exit status, or 0. Nothing is created but by the functions that say so.
+ * All functions print what is wrong and return an exit status, or 0. Nothing is created but by the functions that say
+ * so.
  */
 struct pc_owner_dir {
     char *path;
@@ -27,11 +29,14 @@ void pc_owner_dir_close(struct pc_owner_dir *d);
 /* Path of a file in the folder; to be freed. NULL without memory. */
 char *pc_owner_dir_file(const struct pc_owner_dir *d, const char *name);
 /*
- * A whole file, at most max bytes (more is an error); to be freed, NUL-terminated. Relative to the working directory. 0, -errno, PC_E_LIMIT.
- * Prints nothing.
+ * A whole file, at most max bytes (more is an error); to be freed, NUL-terminated. Relative to the working directory.
+ * 0, -errno, PC_E_LIMIT. Prints nothing.
  */
 int pc_cli_file_read(const char *path, size_t max, char **out, size_t *len);
-/* Replaces a file at once or not at all (temporary file, fsync, rename), made with this mode; the folder is made when it is missing. 0, -errno. */
+/*
+ * Replaces a file at once or not at all (temporary file, fsync, rename), made with this mode; the folder is made when
+ * it is missing. 0, -errno.
+ */
 int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode);
 
 /* Makes the folder that path is in, private, and those above it. 0, -errno. */

@@ -1,6 +1,6 @@
 /*
- * Owns drawing a process tree. The list comes from the guard and may name a pid twice (reused) or a parent that is not in
- * it: every process is drawn once, whatever the list says.
+ * Owns drawing a process tree. The list comes from the guard and may name a pid twice (reused) or a parent that is not
+ * in it: every process is drawn once, whatever the list says.
  */
 #include "cli/process_tree.h"
 
@@ -42,7 +42,8 @@ static void put_line(struct drawing *d, size_t i, size_t depth)
     for (size_t k = 1; k < depth && k < DEPTH_MAX; k++)
         pc_say(cli, PC_DIM, "%s", d->last[k] ? "   " : cli->utf8 ? "│  " : "|  ");
     if (depth)
-        pc_say(cli, PC_DIM, "%s", cli->utf8 ? (d->last[depth < DEPTH_MAX ? depth : DEPTH_MAX - 1] ? "└─ " : "├─ ") : "+- ");
+        pc_say(cli, PC_DIM, "%s",
+               cli->utf8 ? (d->last[depth < DEPTH_MAX ? depth : DEPTH_MAX - 1] ? "└─ " : "├─ ") : "+- ");
     pc_put(cli, convicted ? PC_RED : PC_PLAIN, pc_program_name(p));
     if (!pc_is_client(p)) {
         printf(" %lld ", (long long)pc_number_of(p, "pid"));

@@ -13,8 +13,8 @@ enum pc_style { PC_PLAIN = 0, PC_BOLD, PC_DIM, PC_RED, PC_GREEN, PC_YELLOW };
  */
 size_t pc_put(const struct pc_cli *cli, enum pc_style style, const char *text);
 /*
- * Prints what a program wrote line by line, each indented by four and made safe as above. text is `len` bytes and a NUL,
- * and is changed (cut into lines).
+ * Prints what a program wrote line by line, each indented by four and made safe as above. text is `len` bytes and a
+ * NUL, and is changed (cut into lines).
  */
 void pc_put_lines(const struct pc_cli *cli, char *text, size_t len);
 /* The same as pc_put as a string of our own; *columns may be NULL. Free it. */
@@ -24,7 +24,8 @@ void pc_say(const struct pc_cli *cli, enum pc_style style, const char *fmt, ...)
 
 /* Fields of an answer, with something harmless when they are missing or of another type. */
 const char *pc_text_of(const json_t *object, const char *key); /* NULL */
-bool pc_is_client(const json_t *process); /* not a process of this host: a client of its file server, which has no pid */
+/* not a process of this host: a client of its file server, which has no pid */
+bool pc_is_client(const json_t *process);
 json_int_t pc_number_of(const json_t *object, const char *key); /* 0 */
 bool pc_truth_of(const json_t *object, const char *key);        /* false */
 

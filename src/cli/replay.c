@@ -54,7 +54,8 @@ static int on_act(void *arg, const struct pc_judge *j, const struct pc_act *act,
         return 0;
     }
     json_t *verdict = json_pack("{s:I, s:i, s:i, s:i, s:o}", "after_ns", (json_int_t)(act->now_ns - r->first_ns), "pid",
-                                (int)act->pid, "files", (int)out->evidence_files, "score", (int)out->evidence_score, "roots", roots);
+                                (int)act->pid, "files", (int)out->evidence_files, "score", (int)out->evidence_score,
+                                "roots", roots);
     return json_array_append_new(r->verdicts, verdict) == 0 ? 0 : -ENOMEM;
 }
 
@@ -142,7 +143,8 @@ static int show(const struct pc_cli *cli, const struct pc_replay_stats *s, const
         return status;
     }
     printf("%s in ", pc_count((json_int_t)s->acts, "act", other));
-    printf("%s: %s damaging, ", pc_count((json_int_t)s->records, "record", other), pc_amount((json_int_t)s->damaging, amount));
+    printf("%s: %s damaging, ", pc_count((json_int_t)s->records, "record", other),
+           pc_amount((json_int_t)s->damaging, amount));
     printf("%s.\n", pc_count((json_int_t)s->verdicts, "verdict", other));
     if (s->unread)
         printf("%s could not be judged anew: nobody looked at their content when they were recorded.\n",

@@ -42,7 +42,8 @@ static int restore_one(struct pc_cli *cli, const struct pc_cli_args *args)
         printf(", as it was at %s\n", pc_moment(pc_time_of(r, "time"), moment));
     } else {
         const char *path = pc_text_of(r, "path"), *why = pc_text_of(r, "why");
-        status = pc_cli_fail(PC_EXIT_FAILED, "%s: not restored: %s", path ? path : args->word[0], why ? why : "no reason given");
+        status = pc_cli_fail(PC_EXIT_FAILED, "%s: not restored: %s", path ? path : args->word[0],
+                             why ? why : "no reason given");
     }
     json_decref(r);
     return ok ? status : PC_EXIT_FAILED;

@@ -9,8 +9,8 @@ static void put_totals(const struct pc_cli *cli, json_int_t id, const json_t *r,
     json_int_t failed = pc_number_of(r, "failed");
     pc_count(pc_number_of(r, "total"), "step", total);
     if (dry_run) {
-        printf("Incident %lld: %s planned, nothing changed. To do it: portcullis rollback %lld%s\n", (long long)id, total,
-               (long long)id, undo ? " --undo" : "");
+        printf("Incident %lld: %s planned, nothing changed. To do it: portcullis rollback %lld%s\n", (long long)id,
+               total, (long long)id, undo ? " --undo" : "");
         return;
     }
     pc_say(cli, failed ? PC_RED : PC_GREEN, "Incident %lld: %s %s.", (long long)id,
@@ -41,8 +41,9 @@ int pc_cmd_rollback(struct pc_cli *cli, const struct pc_cli_args *args)
     if (status)
         return status;
     struct pc_steps w = {.cli = cli, .all = dry_run, .kept = json_array()};
-    status = pc_cli_ask(cli, json_pack("{s:s, s:I, s:b, s:b}", "cmd", "rollback", "id", id, "dry_run", dry_run, "undo", undo),
-                        pc_steps_take, &w, &result);
+    status = pc_cli_ask(
+        cli, json_pack("{s:s, s:I, s:b, s:b}", "cmd", "rollback", "id", id, "dry_run", dry_run, "undo", undo),
+        pc_steps_take, &w, &result);
     pc_steps_erase(&w);
     if (status == 0) {
         status = is_complete(result, dry_run) ? PC_EXIT_OK : PC_EXIT_FAILED;

@@ -104,8 +104,9 @@ static int verify(const char *sig, size_t sig_len, const char *ns, const void *d
         r = pc_sshsig_verify(sig, sig_len, data, len, ns, key, NULL);
     if (r < 0) {
         pc_sshkey_free(key);
-        return pc_cli_fail(PC_EXIT_FAILED, "what ssh-keygen made is not a signature that hosts accept: %s%s", pc_strerror(r),
-                           r == PC_E_PRESENCE ? " (a key made with -O no-touch-required never asks for it: make another)" : "");
+        return pc_cli_fail(
+            PC_EXIT_FAILED, "what ssh-keygen made is not a signature that hosts accept: %s%s", pc_strerror(r),
+            r == PC_E_PRESENCE ? " (a key made with -O no-touch-required never asks for it: make another)" : "");
     }
     *signer = key;
     return 0;

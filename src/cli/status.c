@@ -7,7 +7,8 @@
 
 static void put_head(const struct pc_cli *cli, const json_t *s)
 {
-    bool active = pc_truth_of(s, "active"), down = strcmp(pc_text_of(s, "gate") ? pc_text_of(s, "gate") : "", "down") == 0;
+    bool active = pc_truth_of(s, "active"),
+         down = strcmp(pc_text_of(s, "gate") ? pc_text_of(s, "gate") : "", "down") == 0;
     const json_t *supervisor = json_object_get(s, "supervisor"), *incidents = json_object_get(s, "incidents");
     char count[64], moment[40], ago[32];
     pc_say(cli, active ? PC_GREEN : PC_RED, "%s %s\n", active ? "guarding" : "NOT guarding",
@@ -16,9 +17,11 @@ static void put_head(const struct pc_cli *cli, const json_t *s)
     pc_put(cli, PC_PLAIN, pc_text_of(s, "version"));
     printf(", pid %lld, since %s (%s), supervisor pid %lld, %s\n", (long long)pc_number_of(s, "pid"),
            pc_moment(pc_time_of(s, "since"), moment), pc_ago(cli, pc_time_of(s, "since"), ago),
-           (long long)pc_number_of(supervisor, "pid"), pc_count(pc_number_of(supervisor, "restarts"), "restart", count));
+           (long long)pc_number_of(supervisor, "pid"),
+           pc_count(pc_number_of(supervisor, "restarts"), "restart", count));
     printf("  gate       ");
-    pc_say(cli, down ? PC_YELLOW : PC_PLAIN, down ? "down: programs with evidence against them wait\n" : "up: nobody waits\n");
+    pc_say(cli, down ? PC_YELLOW : PC_PLAIN,
+           down ? "down: programs with evidence against them wait\n" : "up: nobody waits\n");
     printf("  incidents  %lld open, %lld in all\n", (long long)pc_number_of(incidents, "open"),
            (long long)pc_number_of(incidents, "total"));
 }
@@ -53,7 +56,8 @@ static void put_folders(const struct pc_cli *cli, const json_t *folders)
 
 static void put_volumes(const struct pc_cli *cli, const json_t *volumes)
 {
-    static const char *const heads[] = {"MOUNT", "FILE SYSTEM", "MODE", "GATE", ">VAULT", ">VERSIONS", ">WAITING", "STATE", NULL};
+    static const char *const heads[] = {"MOUNT",     "FILE SYSTEM", "MODE",  "GATE", ">VAULT",
+                                        ">VERSIONS", ">WAITING",    "STATE", NULL};
     struct pc_table *t = pc_table_new(heads);
     size_t i;
     const json_t *v;
@@ -93,7 +97,10 @@ static void put_counters(const struct pc_cli *cli, const char *label, const json
     putchar('\n');
 }
 
-/* A host of a fleet need not have a guard: then this is all there is, and the exit status still says that nothing is guarded. */
+/*
+ * A host of a fleet need not have a guard: then this is all there is, and the exit status still says that nothing is
+ * guarded.
+ */
 static int without_guard(const struct pc_cli *cli, json_t *fleet, int status)
 {
     if (!fleet)

@@ -8,8 +8,8 @@ static const char *verb_of(const char *kind)
 {
     static const struct {
         const char *kind, *verb;
-    } verbs[] = {{"restore", "restore"}, {"recreate", "recreate"}, {"move-back", "move back"}, {"set-aside", "set aside"},
-                 {"metadata", "set metadata of"}, {"nothing", "leave"}};
+    } verbs[] = {{"restore", "restore"},     {"recreate", "recreate"},        {"move-back", "move back"},
+                 {"set-aside", "set aside"}, {"metadata", "set metadata of"}, {"nothing", "leave"}};
     for (size_t i = 0; kind && i < sizeof verbs / sizeof verbs[0]; i++)
         if (strcmp(verbs[i].kind, kind) == 0)
             return verbs[i].verb;

@@ -41,7 +41,10 @@ int pc_cli_incident_id(const char *word, json_int_t *out)
     return 0;
 }
 
-/* "/a/b", "b" or "../b" as folder and last part; a path that ends in "/", "." or ".." is its own folder, without last part. */
+/*
+ * "/a/b", "b" or "../b" as folder and last part; a path that ends in "/", "." or ".." is its own folder, without last
+ * part.
+ */
 static int split_path(const char *word, char *folder, size_t cap, const char **last)
 {
     const char *slash = strrchr(word, '/');
@@ -136,10 +139,11 @@ int pc_cli_moment(const char *word, uint64_t now_ns, uint64_t *out)
     if (has_unit && pc_parse_duration(word, 1, now_ns, &ago) == 0)
         at = now_ns - ago;
     else if (!parse_utc(word, &at) && !parse_local(word, &at))
-        return pc_cli_fail(PC_EXIT_USAGE,
-                           "%s: not a time: allowed are 2026-11-21T18:03:00.123Z (UTC), \"2026-11-21 18:03\" (local), and "
-                           "10m for ten minutes ago (s, m, h, d)",
-                           word);
+        return pc_cli_fail(
+            PC_EXIT_USAGE,
+            "%s: not a time: allowed are 2026-11-21T18:03:00.123Z (UTC), \"2026-11-21 18:03\" (local), and "
+            "10m for ten minutes ago (s, m, h, d)",
+            word);
     *out = at;
     return 0;
 }

@@ -3,8 +3,8 @@
 #include "core/lineage.h"
 
 /*
- * Who deletes many files within a minute. Private to the core. It is no evidence: `rm -r` is its owner's right, and looks
- * like the second half of an attack whose first half nobody sees. It names what is to be told to people.
+ * Who deletes many files within a minute. Private to the core. It is no evidence: `rm -r` is its owner's right, and
+ * looks like the second half of an attack whose first half nobody sees. It names what is to be told to people.
  *
  * A ring of the last deletions, summed up in the lineage (pc_node.deleted); allocated once. What is pushed out of the
  * ring within the minute is forgotten: PC_BULK_RING bounds the number that can be asked for.

@@ -28,7 +28,10 @@ static inline uint64_t pc_be64(const uint8_t *p)
 {
     return (uint64_t)pc_be32(p) << 32 | pc_be32(p + 4);
 }
-/* A number for these bytes, for telling equal from other content fast: not secret, and who wants to can collide. Never 0. */
+/*
+ * A number for these bytes, for telling equal from other content fast: not secret, and who wants to can collide. Never
+ * 0.
+ */
 static inline uint64_t pc_bytes_hash(const uint8_t *p, uint32_t n)
 {
     uint64_t h = 0x9e3779b97f4a7c15ULL ^ n;

@@ -376,7 +376,10 @@ static bool rule_nothing_to_lose(const struct pair *p, struct pc_finding *f)
     return false;
 }
 
-/* A line of a log begins with its time, or a bracket. A number or date that a separator follows is a table's first cell. */
+/*
+ * A line of a log begins with its time, or a bracket. A number or date that a separator follows is a table's first
+ * cell.
+ */
 static bool is_stamped(const uint8_t *line, uint32_t len)
 {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";

@@ -1,6 +1,6 @@
 /*
- * Owns the memory of births and what a crowd is. Must not decide what is done about one: the gate does. judge.c tells it
- * who was born and when to count.
+ * Owns the memory of births and what a crowd is. Must not decide what is done about one: the gate does. judge.c tells
+ * it who was born and when to count.
  */
 #include "core/crowd.h"
 

@@ -3,11 +3,12 @@
 #include "core/lineage.h"
 
 /*
- * Who has made so many processes or threads lately that all of them may have a file open before the first has changed one. Private to
- * the core. It is no evidence: builds and servers do so, too. It says where opens are worth asking about in time.
+ * Who has made so many processes or threads lately that all of them may have a file open before the first has changed
+ * one. Private to the core. It is no evidence: builds and servers do so, too. It says where opens are worth asking
+ * about in time.
  *
- * A ring of the last births; a birth that was pushed out of it counts no longer. Counted anew now and then (judge.h), not
- * at each birth: a count looks at the whole ring.
+ * A ring of the last births; a birth that was pushed out of it counts no longer. Counted anew now and then (judge.h),
+ * not at each birth: a count looks at the whole ring.
  */
 #define PC_CROWD_PROCESSES 24u
 #define PC_CROWD_NS 60000000000ULL
@@ -34,8 +35,8 @@ void pc_crowds_born(struct pc_crowds *c, pc_actor actor, pid_t tid, uint64_t now
 /* A thread has ended. */
 void pc_crowds_ended(struct pc_crowds *c, pid_t tid);
 /*
- * A group (pc_lineage_group) is a crowd while PC_CROWD_PROCESSES of its living processes and threads are younger than PC_CROWD_NS. Of
- * more than PC_CROWDS_MAX crowds, and of births in more than 64 groups, some are not seen.
+ * A group (pc_lineage_group) is a crowd while PC_CROWD_PROCESSES of its living processes and threads are younger than
+ * PC_CROWD_NS. Of more than PC_CROWDS_MAX crowds, and of births in more than 64 groups, some are not seen.
  */
 void pc_crowds_count(struct pc_crowds *c, const struct pc_lineage *l, uint64_t now_ns);
 /* The crowd that slot belongs to; 0: none. */

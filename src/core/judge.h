@@ -25,7 +25,8 @@ struct pc_judge_policy {
     uint64_t window_ns;      /* evidence older than this no longer counts towards a verdict; default 10 minutes */
     uint32_t max_actors;     /* capacity of the lineage table; default 32768 */
     uint32_t note_folders;   /* same new text in this many folders is evidence; default 3 */
-    uint32_t bulk_files;     /* deletions within a minute that are told (no verdict); 0: never; default 50; at most 1024 */
+    /* deletions within a minute that are told (no verdict); 0: never; default 50; at most 1024 */
+    uint32_t bulk_files;
 };
 void pc_judge_policy_default(struct pc_judge_policy *p);
 int pc_judge_new(const struct pc_judge_policy *p, struct pc_judge **out); /* -ENOMEM, PC_E_RANGE */
@@ -46,10 +47,11 @@ pc_actor pc_judge_seen(struct pc_judge *j, pid_t pid, pid_t parent, uint64_t now
  */
 void pc_judge_spare(struct pc_judge *j, pid_t pid);
 /*
- * A file server (smbd) started this process, its child, to serve a client on the network. All that serve the same client count as one, however
- * many connections it makes: a node of its own between the server and them, which is what a verdict names. The server itself is spared from
- * now on: what its clients do is not its doing, and no verdict may take the share from the others.
- * client: the caller's number for it, negative (no process has it). 0: no such process, or its parent is not known; else the client's actor.
+ * A file server (smbd) started this process, its child, to serve a client on the network. All that serve the same
+ * client count as one, however many connections it makes: a node of its own between the server and them, which is what
+ * a verdict names. The server itself is spared from now on: what its clients do is not its doing, and no verdict may
+ * take the share from the others. client: the caller's number for it, negative (no process has it). 0: no such process,
+ * or its parent is not known; else the client's actor.
  */
 pc_actor pc_judge_serve(struct pc_judge *j, pid_t pid, pid_t client, uint64_t now_ns);
 pc_actor pc_judge_actor_of(const struct pc_judge *j, pid_t pid); /* 0: not known */
@@ -105,8 +107,9 @@ struct pc_act {
     uint64_t successor;    /* REPLACE: identity of the file that took this one's place; 0: not known */
     /*
      * Facts, filled when asked for. MODIFY: before+after (same plan). CREATE (first close of a new file): after alone.
-     * DELETE: before alone, or with after when outcome.heir names a file made beside it; when that cannot be read, before
-     * alone is enough. CREATE with outcome.heir_of: before as well, or after alone. REPLACE: before = the replaced file, after = the file now in its place (same plan).
+     * DELETE: before alone, or with after when outcome.heir names a file made beside it; when that cannot be read,
+     * before alone is enough. CREATE with outcome.heir_of: before as well, or after alone. REPLACE: before = the
+     * replaced file, after = the file now in its place (same plan).
      */
     const struct pc_content *before, *after;
     const struct pc_facts *facts; /* replay: used instead of before and after when not NULL */
@@ -130,8 +133,10 @@ struct pc_outcome {
     /*
      * What else is to be compared when PC_NEED_BOTH is answered; 0: nothing. The plan then is of the sizes of the two.
      */
-    uint64_t heir;    /* DELETE: after is this file (pc_act.file of its CREATE): it may be what became of the deleted one */
-    uint64_t heir_of; /* CREATE: before is this version (pc_act.base of its DELETE): the new file may be what became of it */
+    /* DELETE: after is this file (pc_act.file of its CREATE): it may be what became of the deleted one */
+    uint64_t heir;
+    /* CREATE: before is this version (pc_act.base of its DELETE): the new file may be what became of it */
+    uint64_t heir_of;
     struct pc_facts facts; /* what the content told (have is 0 when nothing was read); goes into the trace */
 };
 
@@ -148,20 +153,28 @@ enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct
 uint32_t pc_judge_suspicion(const struct pc_judge *j, pc_actor actor);
 /* The group (subtree root) that suspicion belongs to, so that co-operating workers share one allowance. */
 pc_actor pc_judge_suspect_root(const struct pc_judge *j, pc_actor actor);
-/* What this process is part of was not learnt in time (whom a file server's process served): from now on it is a stray. Nothing if it is not known. */
+/*
+ * What this process is part of was not learnt in time (whom a file server's process served): from now on it is a stray.
+ * Nothing if it is not known.
+ */
 void pc_judge_lose(struct pc_judge *j, pid_t pid);
 /*
- * Strays that destroyed files within the window: processes that had ended before they could be looked up (never forked, never seen), as happens
- * where there is no process connector; and those of pc_judge_lose. No verdict can name them; what they did at the time of an attack belongs to it.
- * Each is told once. Up to max, and since when (as pc_act.now_ns; untouched when there is none). Returns how many.
+ * Strays that destroyed files within the window: processes that had ended before they could be looked up (never forked,
+ * never seen), as happens where there is no process connector; and those of pc_judge_lose. No verdict can name them;
+ * what they did at the time of an attack belongs to it. Each is told once. Up to max, and since when (as pc_act.now_ns;
+ * untouched when there is none). Returns how many.
  */
 uint32_t pc_judge_take_strays(struct pc_judge *j, pc_actor *out, uint32_t max, uint64_t *since_ns);
-/* A process has made a thread, or one has ended (never its first one): they count towards a crowd. An unknown process's do not. */
+/*
+ * A process has made a thread, or one has ended (never its first one): they count towards a crowd. An unknown process's
+ * do not.
+ */
 void pc_judge_thread(struct pc_judge *j, pid_t pid, pid_t tid, uint64_t now_ns);
 void pc_judge_thread_exit(struct pc_judge *j, pid_t tid);
 /*
- * Whether some group has lately made so many processes or threads that all may have a file open before the first has changed one
- * (core/crowd.h); no evidence of anything. count: count anew; else only after many births. As of the last count.
+ * Whether some group has lately made so many processes or threads that all may have a file open before the first has
+ * changed one (core/crowd.h); no evidence of anything. count: count anew; else only after many births. As of the last
+ * count.
  */
 bool pc_judge_crowded(struct pc_judge *j, uint64_t now_ns, bool count);
 /* The crowd this actor is of; 0: none. */

@@ -7,8 +7,8 @@
  * ledger.c). A node is named by its slot (1..cap; 0 is none) inside the core and by its pc_actor outside: slot in the
  * low 20 bits, a counter above, so that a name is never used twice.
  *
- * Sums (score, files, opaque, young, deleted, spared) are of the whole subtree; whoever adds something at a node adds it to
- * every ancestor, with pc_lineage_add_*.
+ * Sums (score, files, opaque, young, deleted, spared) are of the whole subtree; whoever adds something at a node adds
+ * it to every ancestor, with pc_lineage_add_*.
  */
 #define PC_LINEAGE_MAX ((1u << 20) - 1)
 /*
@@ -55,8 +55,8 @@ void pc_lineage_exit(struct pc_lineage *l, uint32_t slot);
 /* Hangs a root beneath a parent learnt later. Refused silently when that would close a circle or go too deep. */
 void pc_lineage_adopt(struct pc_lineage *l, uint32_t slot, uint32_t parent);
 /*
- * Takes a process, with all beneath it and their sums, from its parent and hangs it beneath another one. Refused silently when that would
- * close a circle or go too deep.
+ * Takes a process, with all beneath it and their sums, from its parent and hangs it beneath another one. Refused
+ * silently when that would close a circle or go too deep.
  */
 void pc_lineage_move(struct pc_lineage *l, uint32_t slot, uint32_t parent);
 void pc_lineage_spare(struct pc_lineage *l, uint32_t slot);

@@ -115,8 +115,8 @@ struct pc_gone *pc_twins_gone_named(struct pc_twins *t, uint32_t actor, const st
 /* A meaningful file deleted a moment ago in the folder of a new one of about its size; NULL: none. */
 struct pc_gone *pc_twins_gone_near(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
 /*
- * The file that a new one has to be compared with: of that name, or else the closest in size of those deleted in its folder
- * a moment ago that nothing was held against yet; NULL: none.
+ * The file that a new one has to be compared with: of that name, or else the closest in size of those deleted in its
+ * folder a moment ago that nothing was held against yet; NULL: none.
  */
 struct pc_gone *pc_twins_gone_heir(struct pc_twins *t, uint32_t actor, const struct pc_act *act);
 /* The next file (from *at, 0 at first) deleted by this very process a moment ago that nobody held against it yet. */

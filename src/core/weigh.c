@@ -234,9 +234,9 @@ static void weigh_ciphertext(const struct pc_weighing *w, enum pc_twin twin)
 }
 
 /*
- * The new file is the old one with pieces made random: a good part stands where it stood. (Two strangers of the same size
- * share some zeros and spaces.) Of a kind nobody knows that is not enough: an index made anew over the same objects (git's
- * .idx) has its hashes where they stood, and other numbers between.
+ * The new file is the old one with pieces made random: a good part stands where it stood. (Two strangers of the same
+ * size share some zeros and spaces.) Of a kind nobody knows that is not enough: an index made anew over the same
+ * objects (git's .idx) has its hashes where they stood, and other numbers between.
  */
 static bool is_damaged_copy(const struct pc_facts *f)
 {
@@ -367,8 +367,12 @@ static bool is_still_made(const struct pc_weighing *w, const struct pc_finding *
     const struct pc_act *act = w->act;
     if (act->op != PC_OP_MODIFY || f->score < PC_DAMAGE_SCORE)
         return false;
-    /* File servers and databases lay out files of their own and write zeros over them; only ciphertext is held against it. */
-    bool blanked = f->evidence & PC_EV_EMPTIED && !(f->evidence & (PC_EV_RANDOMISED | PC_EV_ENCODED | PC_EV_ENCRYPTED_BOX));
+    /*
+     * File servers and databases lay out files of their own and write zeros over them; only ciphertext is held against
+     * it.
+     */
+    bool blanked = f->evidence & PC_EV_EMPTIED &&
+                   !(f->evidence & (PC_EV_RANDOMISED | PC_EV_ENCODED | PC_EV_ENCRYPTED_BOX));
     if (blanked && pc_weigh_kin(&w->j->lin, maker_of(w->j, act), w->actor))
         return true;
     if (!is_new_and_own(w->j, act, w->actor))
@@ -410,9 +414,9 @@ static void weigh_change(const struct pc_weighing *w)
 }
 
 /*
- * A file of before was overwritten with ciphertext, and what it held is not there to compare with: the disk was full, or
- * it is larger than copy-limit. One such file may have been ciphertext before. Whoever does it in several folders within
- * seconds is taken for what he looks like: nothing else will tell, and nothing will come back.
+ * A file of before was overwritten with ciphertext, and what it held is not there to compare with: the disk was full,
+ * or it is larger than copy-limit. One such file may have been ciphertext before. Whoever does it in several folders
+ * within seconds is taken for what he looks like: nothing else will tell, and nothing will come back.
  */
 static void weigh_unkept(const struct pc_weighing *w)
 {

@@ -1,6 +1,7 @@
 /*
- * Owns `hash.block` and `hash.unblock`: which hashes are blocked is in the timers; a process of its own answers the kernel (blocker.c). When the list changes
- * a new one is started before the old one ends, so that there is no moment without.
+ * Owns `hash.block` and `hash.unblock`: which hashes are blocked is in the timers; a process of its own answers the
+ * kernel (blocker.c). When the list changes a new one is started before the old one ends, so that there is no moment
+ * without.
  */
 #include "host/blocker.h"
 #include "host/stops.h"
@@ -74,7 +75,9 @@ static int renew(struct pc_runner *r, char *why, size_t why_len)
 {
     static struct pc_blocked b; /* in the child's copy of our memory */
     struct pc_child next = {.pid_fd = -1, .out_fd = -1};
-    b = (struct pc_blocked){.mounts = (const char *const *)r->settings.block_mounts.path, .mount_count = r->settings.block_mounts.count, .parent = getpid()};
+    b = (struct pc_blocked){.mounts = (const char *const *)r->settings.block_mounts.path,
+                            .mount_count = r->settings.block_mounts.count,
+                            .parent = getpid()};
     int e = pc_memory_timers(r->file, add_blocked, &b);
     if (e < 0)
         return e;
@@ -109,7 +112,8 @@ enum pc_act pc_act_block(struct pc_task *t)
     int e = renew(t->r, why, sizeof why);
     if (e < 0)
         (void)pc_timer_drop(t->r, t->timer);
-    snprintf(t->text, sizeof t->text, "%s%s", e < 0 ? "not blocked: " : "starts no more: ", e < 0 ? why[0] ? why : pc_strerror(e) : hex);
+    snprintf(t->text, sizeof t->text, "%s%s",
+             e < 0 ? "not blocked: " : "starts no more: ", e < 0 ? why[0] ? why : pc_strerror(e) : hex);
     return e < 0 ? PC_ACT_FAILED : PC_ACT_OK;
 }
 
@@ -124,7 +128,10 @@ enum pc_act pc_act_unblock(struct pc_task *t)
     const char *hex = json_string_value(json_object_get(t->params, "sha256"));
     int n = pc_timers_end(t->r, "block", same_hash, hex);
     pc_stops_step(t->r);
-    snprintf(t->text, sizeof t->text, "%s", n > 0 ? "not blocked any more" : n == 0 ? "it was not blocked" : "the timers cannot be read");
+    snprintf(t->text, sizeof t->text, "%s",
+             n > 0    ? "not blocked any more"
+             : n == 0 ? "it was not blocked"
+                      : "the timers cannot be read");
     return n < 0 ? PC_ACT_FAILED : PC_ACT_OK;
 }
 
@@ -165,7 +172,8 @@ void pc_stops_step(struct pc_runner *r)
     char why[300] = "";
     (void)pc_memory_timers(r->file, count_blocks, &blocks);
     if (r->blocker.pid > 0 && pc_child_reap(&r->blocker, &status) == 0) {
-        pc_tell_event(r, PC_LEVEL_WARNING, "block", "the process that blocks programs ended (status %d): starting another", status);
+        pc_tell_event(r, PC_LEVEL_WARNING, "block",
+                      "the process that blocks programs ended (status %d): starting another", status);
         pc_closep(&r->blocker.pid_fd);
         pc_closep(&r->blocker.out_fd);
         r->blocker = (struct pc_child){.pid_fd = -1, .out_fd = -1};
@@ -174,6 +182,7 @@ void pc_stops_step(struct pc_runner *r)
         return;
     int e = renew(r, why, sizeof why);
     if (e < 0)
-        pc_event(r->log, PC_LEVEL_ERROR, "block", NULL, "the blocked programs are not the ones that should be: %s", why);
+        pc_event(r->log, PC_LEVEL_ERROR, "block", NULL, "the blocked programs are not the ones that should be: %s",
+                 why);
     r->blocks_changed = e < 0;
 }

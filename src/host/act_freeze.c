@@ -1,6 +1,7 @@
 /*
- * Owns `actor.freeze`: a process and all its descendants, or every process of one program, stopped and held in a frozen cgroup until the timer lets them go.
- * Nothing is ended and no memory is lost. Never frozen: init, kernel threads, Portcullis itself and whoever started it.
+ * Owns `actor.freeze`: a process and all its descendants, or every process of one program, stopped and held in a frozen
+ * cgroup until the timer lets them go. Nothing is ended and no memory is lost. Never frozen: init, kernel threads,
+ * Portcullis itself and whoever started it.
  */
 #include "host/collect.h"
 #include "host/stops.h"
@@ -55,7 +56,8 @@ static bool is_ours(pid_t pid)
     char path[40];
     struct stat ours, theirs;
     snprintf(path, sizeof path, "/proc/%d/exe", pid);
-    return stat("/proc/self/exe", &ours) == 0 && stat(path, &theirs) == 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+    return stat("/proc/self/exe", &ours) == 0 && stat(path, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+           ours.st_ino == theirs.st_ino;
 }
 
 static bool spared(const struct hunt *h, const struct pc_procinfo *p)
@@ -131,7 +133,8 @@ static json_t *hold_all(struct hunt *h, int group_fd)
     for (uint32_t i = 0; i < h->n; i++) {
         char home[1024] = "";
         h->found[i].held = group_fd >= 0 && pc_freeze_hold(group_fd, h->found[i].pid, home, sizeof home) == 0;
-        json_array_append_new(list, json_pack("{s:i, s:I, s:s}", "pid", (int)h->found[i].pid, "start", (json_int_t)h->found[i].start, "home", home));
+        json_array_append_new(list, json_pack("{s:i, s:I, s:s}", "pid", (int)h->found[i].pid, "start",
+                                              (json_int_t)h->found[i].start, "home", home));
     }
     return list;
 }
@@ -157,7 +160,8 @@ static int work(void *arg)
         fprintf(stderr, "%s\n", why);
         return 1;
     }
-    json_t *out = json_pack("{s:I, s:b, s:o}", "frozen", (json_int_t)json_array_size(list), "cgroup", group >= 0, "processes", list);
+    json_t *out = json_pack("{s:I, s:b, s:o}", "frozen", (json_int_t)json_array_size(list), "cgroup", group >= 0,
+                            "processes", list);
     return pc_collect_print(out);
 }
 
@@ -167,7 +171,8 @@ static void after(struct pc_task *t, struct pc_outcome *how)
     if (strcmp(how->word, "ok") != 0)
         (void)pc_timer_drop(r, t->timer);
     else if (pc_timer_keep(r, t->timer, how->data) < 0)
-        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "frozen; where the processes came from could not be kept: they will thaw into the root cgroup");
+        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL,
+                 "frozen; where the processes came from could not be kept: they will thaw into the root cgroup");
 }
 
 enum pc_act pc_act_freeze(struct pc_task *t)
@@ -221,7 +226,8 @@ static void continue_stopped(const json_t *list)
     json_array_foreach(list, i, one) {
         struct pc_procinfo p;
         pid_t pid = (pid_t)json_integer_value(json_object_get(one, "pid"));
-        if (pid > 1 && pc_proc_brief(pid, &p) == 0 && p.start_ticks == (uint64_t)json_integer_value(json_object_get(one, "start")) && p.state == 'T')
+        if (pid > 1 && pc_proc_brief(pid, &p) == 0 &&
+            p.start_ticks == (uint64_t)json_integer_value(json_object_get(one, "start")) && p.state == 'T')
             (void)kill(pid, SIGCONT);
     }
 }

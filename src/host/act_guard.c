@@ -1,4 +1,7 @@
-/* Owns `guard.incidents`, `guard.release` and `guard.rollback`: one question to this host's guard, asked by a job, because a rollback takes its time. */
+/*
+ * Owns `guard.incidents`, `guard.release` and `guard.rollback`: one question to this host's guard, asked by a job,
+ * because a rollback takes its time.
+ */
 #include "host/collect.h"
 #include "host/runner.h"
 
@@ -13,7 +16,8 @@ static json_t *request_of(const struct pc_task *t)
     const char *what = strchr(t->action, '.') + 1;
     if (strcmp(what, "incidents") != 0)
         return json_pack("{s:s, s:O}", "cmd", what, "id", incident);
-    return incident ? json_pack("{s:s, s:O}", "cmd", "incident", "id", incident) : json_pack("{s:s}", "cmd", "incidents");
+    return incident ? json_pack("{s:s, s:O}", "cmd", "incident", "id", incident)
+                    : json_pack("{s:s}", "cmd", "incidents");
 }
 
 static int ask(void *arg)
@@ -21,7 +25,8 @@ static int ask(void *arg)
     struct pc_task *t = arg;
     char why[512] = "";
     json_t *result, *request = request_of(t);
-    int r = request ? pc_guard_ask(t->r->guard_dir, request, (int)t->spec.timeout_s, &result, why, sizeof why) : PC_E_LIMIT;
+    int r = request ? pc_guard_ask(t->r->guard_dir, request, (int)t->spec.timeout_s, &result, why, sizeof why)
+                    : PC_E_LIMIT;
     json_decref(request);
     if (r < 0) {
         fprintf(stderr, "%s\n", why);

@@ -1,4 +1,7 @@
-/* Owns `rollout.halt`: the named order never starts here, nor any further ring or run of it. What runs already goes on: ending it is another order's matter. */
+/*
+ * Owns `rollout.halt`: the named order never starts here, nor any further ring or run of it. What runs already goes on:
+ * ending it is another order's matter.
+ */
 #include "host/runner.h"
 
 #include "base/err.h"

@@ -1,6 +1,7 @@
 /*
- * Owns `host.isolate` and `host.unisolate`. Before the rules are put in place the server's addresses are looked up and written down for the link, because
- * afterwards no resolver answers. The timer is on the disk before the first rule, so whatever happens the isolation ends on time.
+ * Owns `host.isolate` and `host.unisolate`. Before the rules are put in place the server's addresses are looked up and
+ * written down for the link, because afterwards no resolver answers. The timer is on the disk before the first rule, so
+ * whatever happens the isolation ends on time.
  */
 #include "host/collect.h"
 #include "host/options.h"
@@ -32,7 +33,8 @@ static int look_up(const char *host, json_t *list)
         size_t i;
         const json_t *have;
         bool there = false;
-        if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0 || strchr(text, '%'))
+        if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0 ||
+            strchr(text, '%'))
             continue;
         json_array_foreach(list, i, have)
             there |= strcmp(json_string_value(have), text) == 0;
@@ -74,7 +76,9 @@ static int split_proxy(const char *url, char *host, size_t cap, uint16_t *port)
     return pc_split_address(text, host, cap, port);
 }
 
-/* Adds a place that we must still be able to connect to, and what the link needs to find it when no resolver answers. */
+/*
+ * Adds a place that we must still be able to connect to, and what the link needs to find it when no resolver answers.
+ */
 static int keep_place(const char *host, uint16_t port, json_t *list, struct pc_buf *lines)
 {
     int e = look_up(host, list);
@@ -131,7 +135,8 @@ static int work(void *arg)
     if (e < 0)
         fprintf(stderr, "the server's address is not known (%s): the host is isolated all the same\n", pc_strerror(e));
     if (lines.len)
-        e = pc_fleet_replace(t->r->dir.fd, PC_FILE_ADDRESSES, lines.data, lines.len, (struct pc_fleet_owner){0, 0, 0644});
+        e = pc_fleet_replace(t->r->dir.fd, PC_FILE_ADDRESSES, lines.data, lines.len,
+                             (struct pc_fleet_owner){0, 0, 0644});
     e = apply(t->r, server, json_object_get(t->params, "allow"), why, sizeof why);
     if (e < 0) {
         fprintf(stderr, "%s\n", why[0] ? why : pc_strerror(e));
@@ -147,7 +152,8 @@ static void after(struct pc_task *t, struct pc_outcome *how)
     if (strcmp(how->word, "ok") != 0)
         (void)pc_timers_end(r, "isolate", NULL, NULL);
     else if (pc_timer_keep(r, t->timer, how->data) < 0)
-        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "isolated; the addresses could not be kept: after a restart they are looked up again");
+        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL,
+                 "isolated; the addresses could not be kept: after a restart they are looked up again");
 }
 
 enum pc_act pc_act_isolate(struct pc_task *t)
@@ -196,6 +202,9 @@ const struct pc_stop pc_stop_isolate = {"isolate", again, undo};
 enum pc_act pc_act_unisolate(struct pc_task *t)
 {
     int n = pc_timers_end(t->r, "isolate", NULL, NULL);
-    snprintf(t->text, sizeof t->text, "%s", n > 0 ? "the isolation is lifted" : n == 0 ? "the host was not isolated" : "the timers cannot be read");
+    snprintf(t->text, sizeof t->text, "%s",
+             n > 0    ? "the isolation is lifted"
+             : n == 0 ? "the host was not isolated"
+                      : "the timers cannot be read");
     return n < 0 ? PC_ACT_FAILED : PC_ACT_OK;
 }

@@ -1,7 +1,8 @@
 /*
- * Owns `package.update` with apt: the same selection first as a dry run, then for real. Security only means what comes from an origin that calls itself
- * security (Debian-Security, Ubuntu's *-security): apt's dry run names the origin of each package, and just those are given to the real run by name. What is
- * about to change is printed first, so that it is in the result whatever comes after it.
+ * Owns `package.update` with apt: the same selection first as a dry run, then for real. Security only means what comes
+ * from an origin that calls itself security (Debian-Security, Ubuntu's *-security): apt's dry run names the origin of
+ * each package, and just those are given to the real run by name. What is about to change is printed first, so that it
+ * is in the result whatever comes after it.
  */
 #include "host/collect.h"
 #include "host/runner.h"
@@ -19,7 +20,9 @@
 
 #define APT "/usr/bin/apt-get"
 #define PACKAGES_MAX 4096
-#define LOCK_WAIT_MAX_S 300 /* for somebody else's apt to end; never so long that the order's own time is over before it says who that is */
+#define LOCK_WAIT_MAX_S                                                                                                \
+    300 /* for somebody else's apt to end; never so long that the order's own time is over before it says who that is  \
+         */
 
 struct apt {
     char **argv;
@@ -37,8 +40,11 @@ static void begin(struct apt *a, const char *mode, const json_t *params)
 {
     json_int_t half = json_integer_value(json_object_get(params, "timeout")) / 2;
     char lock[64];
-    static const char *const words[] = {"-q", "-y", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-                                        "-o", "APT::Get::Allow-Downgrades=false", "-o"};
+    static const char *const words[] = {"-q", "-y",
+                                        "-o", "Dpkg::Options::=--force-confdef",
+                                        "-o", "Dpkg::Options::=--force-confold",
+                                        "-o", "APT::Get::Allow-Downgrades=false",
+                                        "-o"};
     word(a, APT);
     word(a, mode);
     for (size_t i = 0; i < PC_ARRAY_SIZE(words); i++)
@@ -55,7 +61,10 @@ static void finish(struct apt *a)
     *a = (struct apt){0};
 }
 
-/* "Inst NAME [OLD] (NEW ORIGIN...)": what the dry run would install. what: "[OLD] (NEW ORIGIN...)"; a version may call itself anything, so only origins count. */
+/*
+ * "Inst NAME [OLD] (NEW ORIGIN...)": what the dry run would install. what: "[OLD] (NEW ORIGIN...)"; a version may call
+ * itself anything, so only origins count.
+ */
 static bool install_line(char *line, char **name, char **what, bool *security)
 {
     if (strncmp(line, "Inst ", 5) != 0)
@@ -97,10 +106,18 @@ static bool was_interrupted(void)
     return found;
 }
 
-/* Else apt would refuse every further update until somebody comes with a shell. What cannot be finished is told, and apt says the rest. */
+/*
+ * Else apt would refuse every further update until somebody comes with a shell. What cannot be finished is told, and
+ * apt says the rest.
+ */
 static int finish_interrupted(void)
 {
-    char *argv[] = {(char[]){"/usr/bin/dpkg"}, (char[]){"--force-confdef"}, (char[]){"--force-confold"}, (char[]){"--configure"}, (char[]){"-a"}, NULL};
+    char *argv[] = {(char[]){"/usr/bin/dpkg"},
+                    (char[]){"--force-confdef"},
+                    (char[]){"--force-confold"},
+                    (char[]){"--configure"},
+                    (char[]){"-a"},
+                    NULL};
     _free_ char *text = NULL;
     size_t len;
     int status = 0;

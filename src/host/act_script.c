@@ -1,5 +1,5 @@
-/* Owns `script.run`: a program with its words, or a script's own bytes, checked against the hash that the owners signed and run from a sealed memory file,
- * so that nobody can change them between the check and the run. */
+/* Owns `script.run`: a program with its words, or a script's own bytes, checked against the hash that the owners signed
+ * and run from a sealed memory file, so that nobody can change them between the check and the run. */
 #include "host/options.h"
 #include "host/runner.h"
 
@@ -78,14 +78,16 @@ enum pc_act pc_act_script(struct pc_task *t)
     char home[4200] = "HOME=/root";
     int e = user ? be_user(t, user, home, sizeof home) : 0;
     if (e < 0) {
-        snprintf(t->text, sizeof t->text, "user %s: %s", user, e == PC_E_NOTFOUND ? "not on this host" : pc_strerror(e));
+        snprintf(t->text, sizeof t->text, "user %s: %s", user,
+                 e == PC_E_NOTFOUND ? "not on this host" : pc_strerror(e));
         return PC_ACT_FAILED;
     }
     e = argv ? add_words(t, argv) : add_script(t);
     if (e == 0)
         e = add_environment(t, home);
     if (e < 0) {
-        snprintf(t->text, sizeof t->text, "%s", e == PC_E_UNVERIFIED ? "the script is not the one that its sha256 names" : pc_strerror(e));
+        snprintf(t->text, sizeof t->text, "%s",
+                 e == PC_E_UNVERIFIED ? "the script is not the one that its sha256 names" : pc_strerror(e));
         return e == PC_E_UNVERIFIED ? PC_ACT_REFUSED : PC_ACT_FAILED;
     }
     t->spec.timeout_s = (uint64_t)json_integer_value(json_object_get(t->params, "timeout"));

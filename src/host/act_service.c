@@ -1,6 +1,7 @@
 /*
- * Owns `service`: start, stop or restart one unit of systemd. When that fails, the result has what systemd and the journal know of the unit: whoever ordered it
- * has no shell here to ask. Where systemd is not the init, it says so and does nothing.
+ * Owns `service`: start, stop or restart one unit of systemd. When that fails, the result has what systemd and the
+ * journal know of the unit: whoever ordered it has no shell here to ask. Where systemd is not the init, it says so and
+ * does nothing.
  */
 #include "host/collect.h"
 #include "host/runner.h"
@@ -31,9 +32,18 @@ static int systemctl(char *const *argv)
 static int run(void *arg)
 {
     const struct pc_task *t = arg;
-    char *service = (char *)json_string_value(json_object_get(t->params, "service")), *what = (char *)json_string_value(json_object_get(t->params, "do"));
-    char *act[] = {WORD("/usr/bin/systemctl"), WORD("--no-pager"), WORD("--no-ask-password"), what, WORD("--"), service, NULL};
-    char *show[] = {WORD("/usr/bin/systemctl"), WORD("--no-pager"), WORD("--full"), WORD("--lines=20"), WORD("status"), WORD("--"), service, NULL};
+    char *service = (char *)json_string_value(json_object_get(t->params, "service")),
+         *what = (char *)json_string_value(json_object_get(t->params, "do"));
+    char *act[] = {
+        WORD("/usr/bin/systemctl"), WORD("--no-pager"), WORD("--no-ask-password"), what, WORD("--"), service, NULL};
+    char *show[] = {WORD("/usr/bin/systemctl"),
+                    WORD("--no-pager"),
+                    WORD("--full"),
+                    WORD("--lines=20"),
+                    WORD("status"),
+                    WORD("--"),
+                    service,
+                    NULL};
     int status = systemctl(act);
     if (status != 0) {
         fflush(stdout);

@@ -1,7 +1,8 @@
 /*
- * Owns `agent.upgrade`: fetches a newer portcullisd, checks it against the hash that the owners signed, asks it for its version, leaves it for its trial
- * (trial.c), and tells the result at the next start, by which version it is that starts. Never to a lower version: an old hole must not come back with valid
- * signatures. The order's row says `running` until then, so that no crash makes it run again.
+ * Owns `agent.upgrade`: fetches a newer portcullisd, checks it against the hash that the owners signed, asks it for its
+ * version, leaves it for its trial (trial.c), and tells the result at the next start, by which version it is that
+ * starts. Never to a lower version: an old hole must not come back with valid signatures. The order's row says
+ * `running` until then, so that no crash makes it run again.
  */
 #include "host/runner.h"
 #include "host/trial.h"
@@ -22,7 +23,9 @@
 
 int pc_fetch_words(const struct pc_runner *r, const char *path, char ***argv)
 {
-    const char *words[] = {"/proc/self/exe", "fetch", "--fleet-state", r->dir.path, "--path", path, r->config ? "--config" : NULL, r->config};
+    const char *words[] = {
+        "/proc/self/exe", "fetch", "--fleet-state", r->dir.path, "--path", path, r->config ? "--config" : NULL,
+        r->config};
     int e = 0;
     for (size_t i = 0; e == 0 && i < PC_ARRAY_SIZE(words) && words[i]; i++)
         e = pc_task_arg(argv, words[i]);
@@ -143,10 +146,12 @@ static void after(struct pc_task *t, struct pc_outcome *how)
         return;
     if (remember(t->r, t->order_sha256, version) < 0) {
         how->word = "failed";
-        how->text = "that a new program waits for its trial cannot be written down (is the disk full?); nothing was changed";
+        how->text =
+            "that a new program waits for its trial cannot be written down (is the disk full?); nothing was changed";
         return;
     }
-    pc_tell_event(t->r, PC_LEVEL_NOTICE, "upgrade", "order %.12s: version %s is fetched and checked; now its trial", t->order_sha256, version);
+    pc_tell_event(t->r, PC_LEVEL_NOTICE, "upgrade", "order %.12s: version %s is fetched and checked; now its trial",
+                  t->order_sha256, version);
     how->later = true;
     t->r->exit_status = PC_EXIT_UPGRADED; /* the loop ends once nothing runs any more; `host` tries the new program */
 }
@@ -174,13 +179,15 @@ bool pc_upgrade_settle(struct pc_runner *r, const struct pc_kept_order *k)
     const char *version = kept + 65;
     struct pc_outcome how = {.word = strcmp(version, PC_VERSION) == 0 ? "ok" : "failed", .text = text};
     if (how.word[0] == 'o') {
-        snprintf(text, sizeof text, "%s is version %s now; the one before is %s.previous", r->program, version, r->program);
+        snprintf(text, sizeof text, "%s is version %s now; the one before is %s.previous", r->program, version,
+                 r->program);
     } else {
         char fresh[4200];
         pc_trial_path(r->program, fresh, sizeof fresh);
         (void)unlink(fresh);
         read_why(r, why, sizeof why);
-        snprintf(text, sizeof text, "version %s is not taken: %s; version %s goes on, nothing was changed", version, why, PC_VERSION);
+        snprintf(text, sizeof text, "version %s is not taken: %s; version %s goes on, nothing was changed", version,
+                 why, PC_VERSION);
     }
     pc_order_over(r, k->sha256, &how);
     return true;
@@ -194,14 +201,16 @@ enum pc_act pc_act_upgrade(struct pc_task *t)
         return PC_ACT_REFUSED;
     }
     if (!t->r->watched) {
-        snprintf(t->text, sizeof t->text, "no `portcullisd host` watches this runner, so nobody would try the new version: start it that way");
+        snprintf(t->text, sizeof t->text,
+                 "no `portcullisd host` watches this runner, so nobody would try the new version: start it that way");
         return PC_ACT_REFUSED;
     }
     if (strcmp(t->r->program, "/proc/self/exe") == 0) {
         snprintf(t->text, sizeof t->text, "the file of the running program is gone: it cannot be replaced");
         return PC_ACT_FAILED;
     }
-    if (pc_fetch_words(t->r, json_string_value(json_object_get(t->params, "url_path")), &t->argv) < 0 || pc_task_arg(&t->envp, "PATH=/usr/bin:/bin") < 0)
+    if (pc_fetch_words(t->r, json_string_value(json_object_get(t->params, "url_path")), &t->argv) < 0 ||
+        pc_task_arg(&t->envp, "PATH=/usr/bin:/bin") < 0)
         return PC_ACT_FAILED;
     t->spec.spawn.run = work;
     t->spec.spawn.arg = t;

@@ -1,6 +1,6 @@
 /*
- * Owns reading and hashing files for the blocker, in a process of its own, and the questions to it. Must not answer the kernel, nor keep what it found out:
- * the blocker does both.
+ * Owns reading and hashing files for the blocker, in a process of its own, and the questions to it. Must not answer the
+ * kernel, nor keep what it found out: the blocker does both.
  */
 #include "host/block_hasher.h"
 

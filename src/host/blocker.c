@@ -1,7 +1,9 @@
 /*
- * Owns the answers to "may this file be executed?" while a hash is blocked. A file is hashed when it is first started, and again when it changed since (device,
- * inode, size, both times: a write through a mapping moves them too). What cannot be decided in time is let through: a host that cannot start programs is
- * worse than one that started a bad one. Reads no file (block_hasher.c does, in a process of its own): whatever a disk does, this one answers, and can be killed.
+ * Owns the answers to "may this file be executed?" while a hash is blocked. A file is hashed when it is first started,
+ * and again when it changed since (device, inode, size, both times: a write through a mapping moves them too). What
+ * cannot be decided in time is let through: a host that cannot start programs is worse than one that started a bad one.
+ * Reads no file (block_hasher.c does, in a process of its own): whatever a disk does, this one answers, and can be
+ * killed.
  */
 #include "host/block_hasher.h"
 
@@ -29,10 +31,32 @@
 
 /* Programs without which nobody could repair the host. By path: what lies there now is spared, whatever its content. */
 static const char *const spared[] = {
-    "/sbin/init", "/usr/lib/systemd/systemd", "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-x86_64.so.1",
-    "/bin/sh", "/bin/bash", "/bin/dash", "/bin/busybox", "/usr/bin/sudo", "/bin/su", "/bin/login", "/sbin/agetty", "/usr/sbin/sshd",
-    "/usr/lib/openssh/sshd-session", "/usr/bin/systemctl", "/usr/bin/apt-get", "/usr/bin/apt", "/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/dnf",
-    "/usr/bin/portcullis", "/usr/sbin/portcullisd", "/usr/local/bin/portcullis", "/usr/local/sbin/portcullisd", "/proc/self/exe",
+    "/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-musl-x86_64.so.1",
+    "/bin/sh",
+    "/bin/bash",
+    "/bin/dash",
+    "/bin/busybox",
+    "/usr/bin/sudo",
+    "/bin/su",
+    "/bin/login",
+    "/sbin/agetty",
+    "/usr/sbin/sshd",
+    "/usr/lib/openssh/sshd-session",
+    "/usr/bin/systemctl",
+    "/usr/bin/apt-get",
+    "/usr/bin/apt",
+    "/usr/bin/dpkg",
+    "/usr/bin/rpm",
+    "/usr/bin/dnf",
+    "/usr/bin/portcullis",
+    "/usr/sbin/portcullisd",
+    "/usr/local/bin/portcullis",
+    "/usr/local/sbin/portcullisd",
+    "/proc/self/exe",
 };
 
 struct entry {
@@ -92,7 +116,8 @@ static struct entry *slot_of(struct blocker *b, const struct stat *st)
 
 static bool still_true(const struct entry *e, const struct stat *st)
 {
-    return e->known && e->dev == st->st_dev && e->ino == st->st_ino && e->size == st->st_size && memcmp(&e->mtime, &st->st_mtim, sizeof e->mtime) == 0 &&
+    return e->known && e->dev == st->st_dev && e->ino == st->st_ino && e->size == st->st_size &&
+           memcmp(&e->mtime, &st->st_mtim, sizeof e->mtime) == 0 &&
            memcmp(&e->ctime, &st->st_ctim, sizeof e->ctime) == 0;
 }
 
@@ -119,7 +144,12 @@ static bool find_out(struct blocker *b, int fd, const struct stat *st, uint64_t 
         r = pc_hasher_ask(&b->hasher, fd, until_ns, alive, &b->deadman);
     if (r < 0)
         return false;
-    *slot_of(b, st) = (struct entry){.dev = st->st_dev, .ino = st->st_ino, .size = st->st_size, .mtime = st->st_mtim, .ctime = st->st_ctim, .known = true,
+    *slot_of(b, st) = (struct entry){.dev = st->st_dev,
+                                     .ino = st->st_ino,
+                                     .size = st->st_size,
+                                     .mtime = st->st_mtim,
+                                     .ctime = st->st_ctim,
+                                     .known = true,
                                      .blocked = r == 1};
     return r == 1;
 }
@@ -130,7 +160,10 @@ static void answer(const struct blocker *b, int fd, bool blocked)
     close(fd);
 }
 
-/* What is known goes first: programs that everybody starts do not wait for one that nobody did. All of the rest together have one second. */
+/*
+ * What is known goes first: programs that everybody starts do not wait for one that nobody did. All of the rest
+ * together have one second.
+ */
 static void answer_waiting(struct blocker *b)
 {
     struct pc_fan_open waiting[EVENTS_A_READ];
@@ -150,10 +183,14 @@ static void answer_waiting(struct blocker *b)
         answer(b, waiting[i].fd, known(b, &st[i], &blocked) ? blocked : find_out(b, waiting[i].fd, &st[i], until));
 }
 
-/* Where programs come from: disks, and what lives in memory; not the kernel's own file systems, and not the network's, which may hang. */
+/*
+ * Where programs come from: disks, and what lives in memory; not the kernel's own file systems, and not the network's,
+ * which may hang.
+ */
 static bool local(const struct mntent *m)
 {
-    static const char *const types[] = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "overlay", "tmpfs", "squashfs", "iso9660", "zfs"};
+    static const char *const types[] = {"ext2",  "ext3",  "ext4",    "xfs",   "btrfs",    "f2fs",    "vfat",
+                                        "exfat", "ntfs3", "overlay", "tmpfs", "squashfs", "iso9660", "zfs"};
     for (size_t i = 0; i < PC_ARRAY_SIZE(types); i++)
         if (strcmp(m->mnt_type, types[i]) == 0)
             return !hasmntopt(m, "noexec");
@@ -185,7 +222,10 @@ static int mark_all(struct blocker *b, char *why, size_t why_len)
 
 static int start(struct blocker *b, char *why, size_t why_len)
 {
-    /* The runner's end ends us, and so does standing still; both before the first mark, so that nobody ever waits for nobody. */
+    /*
+     * The runner's end ends us, and so does standing still; both before the first mark, so that nobody ever waits for
+     * nobody.
+     */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != b->list->parent)
         return -ESRCH;
     int r = pc_deadman_arm(&b->deadman, DEADMAN_NS);

@@ -1,8 +1,9 @@
 #ifndef PC_HOST_BLOCKER_H
 #define PC_HOST_BLOCKER_H
 /*
- * The process that answers the kernel for hash.block: it alone holds the fanotify group, so that its end, however it comes, lets every exec through. A timer in
- * the kernel ends it when it stands still for two seconds, and it ends with the runner. It reads no files itself (block_hasher.h).
+ * The process that answers the kernel for hash.block: it alone holds the fanotify group, so that its end, however it
+ * comes, lets every exec through. A timer in the kernel ends it when it stands still for two seconds, and it ends with
+ * the runner. It reads no files itself (block_hasher.h).
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,10 @@ struct pc_blocked {
 };
 /* Runs until it is ended. Prints "ready" once the marks are set, or why not. For pc_spawn. */
 int pc_blocker_run(void *blocked);
-/* Is this the hash of a program that must never be blocked (init, the loader, shells, sshd, package managers, Portcullis)? name gets its path. */
+/*
+ * Is this the hash of a program that must never be blocked (init, the loader, shells, sshd, package managers,
+ * Portcullis)? name gets its path.
+ */
 bool pc_blocker_spares(const uint8_t sha256[32], char *name, size_t cap);
 /* Is this file one of those programs? */
 bool pc_blocker_spares_file(const struct stat *st);

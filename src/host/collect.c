@@ -1,4 +1,7 @@
-/* Owns what all looks share: running a program for its output, printing the answer. Runs in jobs only, never in the runner itself. */
+/*
+ * Owns what all looks share: running a program for its output, printing the answer. Runs in jobs only, never in the
+ * runner itself.
+ */
 #include "host/collect.h"
 
 #include "base/buf.h"
@@ -41,7 +44,8 @@ static int read_all(int fd, struct pc_buf *out)
 
 int pc_collect_run(char *const *argv, size_t max, char **out, size_t *len, int *status)
 {
-    char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"LC_ALL=C"}, (char[]){"SYSTEMD_COLORS=0"}, NULL};
+    char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"LC_ALL=C"}, (char[]){"SYSTEMD_COLORS=0"},
+                    NULL};
     struct pc_spawn s = {.argv = argv, .envp = envp, .group_fd = -1, .out_fd = -1, .keep_fd = -1};
     struct pc_child c;
     int r = pc_spawn(&s, &c);

@@ -1,8 +1,9 @@
 #ifndef PC_HOST_COLLECT_H
 #define PC_HOST_COLLECT_H
 /*
- * What looks find out (class A: nothing here changes anything). Each function runs as a job, in a process of its own that the runner forked: it may wait and
- * fail as it likes. It prints one JSON object on standard output, or says on standard error why not. Returns the exit status.
+ * What looks find out (class A: nothing here changes anything). Each function runs as a job, in a process of its own
+ * that the runner forked: it may wait and fail as it likes. It prints one JSON object on standard output, or says on
+ * standard error why not. Returns the exit status.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -26,7 +27,10 @@ json_t *pc_collect_listening(char *why, size_t why_len);
 /* At most so many rows of a list; the list then ends with the number left out under "left_out" beside it. */
 #define PC_COLLECT_MAX 4000
 
-/* Runs a program and takes what it prints, at most max bytes, NUL-terminated, to be freed. *status as waitpid(2). For jobs only: it waits. */
+/*
+ * Runs a program and takes what it prints, at most max bytes, NUL-terminated, to be freed. *status as waitpid(2). For
+ * jobs only: it waits.
+ */
 int pc_collect_run(char *const *argv, size_t max, char **out, size_t *len, int *status);
 /* Prints the object as the job's answer and gives it back. 0, or 1 after saying why not. */
 int pc_collect_print(json_t *object);

@@ -1,8 +1,8 @@
 #ifndef PC_HOST_CURL_API_H
 #define PC_HOST_CURL_API_H
 /*
- * libcurl, loaded only by the processes that speak to a server: it and the two dozen libraries behind it would cost every guard 4 MiB of memory, and put
- * an HTTP client into the process that holds all of the host's files.
+ * libcurl, loaded only by the processes that speak to a server: it and the two dozen libraries behind it would cost
+ * every guard 4 MiB of memory, and put an HTTP client into the process that holds all of the host's files.
  */
 #define CURL_DISABLE_TYPECHECK /* its macros stand in the way of the names below */
 #include <curl/curl.h>
@@ -15,6 +15,9 @@ struct pc_curl {
     PC_CURL_FUNCTIONS(PC_CURL_FIELD)
 #undef PC_CURL_FIELD
 };
-/* Loads and initialises it at the first call; before threads, and before system calls are filtered. NULL: libcurl 4 is not on this host. */
+/*
+ * Loads and initialises it at the first call; before threads, and before system calls are filtered. NULL: libcurl 4 is
+ * not on this host.
+ */
 const struct pc_curl *pc_curl(void);
 #endif

@@ -1,6 +1,7 @@
 /*
- * Owns the role `enroll`: once in a host's life, by hand. Takes the trust file and the CA from the owner's hands and pins them, makes the host's keys, and
- * only then speaks to the server, whose answer decides nothing but where to connect.
+ * Owns the role `enroll`: once in a host's life, by hand. Takes the trust file and the CA from the owner's hands and
+ * pins them, makes the host's keys, and only then speaks to the server, whose answer decides nothing but where to
+ * connect.
  */
 #include "host/options.h"
 
@@ -50,24 +51,31 @@ static int check_words(const struct pc_host_options *o)
 {
     const struct {
         const char *name, *value;
-    } needed[] = {{"--server", o->server}, {"--ca", o->ca}, {"--trust", o->trust}, {"--name", o->name}, {"--token", o->token}};
+    } needed[] = {
+        {"--server", o->server}, {"--ca", o->ca}, {"--trust", o->trust}, {"--name", o->name}, {"--token", o->token}};
     for (size_t i = 0; i < PC_ARRAY_SIZE(needed); i++)
         if (!needed[i].value) {
             fprintf(stderr, "portcullisd: enroll: %s is missing; see `portcullisd enroll --help`\n", needed[i].name);
             return PC_E_SYNTAX;
         }
     if (!pc_name_valid(o->name)) {
-        fputs("portcullisd: enroll: --name takes 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning and ending with a letter or digit\n", stderr);
+        fputs("portcullisd: enroll: --name takes 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning and ending with a "
+              "letter or digit\n",
+              stderr);
         return PC_E_SYNTAX;
     }
-    if (strncmp(o->server, "https://", 8) != 0 || strlen(o->server) > 400 || strcspn(o->server + 8, "/ \t@?#") != strlen(o->server + 8)) {
+    if (strncmp(o->server, "https://", 8) != 0 || strlen(o->server) > 400 ||
+        strcspn(o->server + 8, "/ \t@?#") != strlen(o->server + 8)) {
         fputs("portcullisd: enroll: --server takes https://HOST:PORT\n", stderr);
         return PC_E_SYNTAX;
     }
     return 0;
 }
 
-/* Signatures beside the trust file, if the owner gave some, must reach its own quorum: a check of the owner's hands, not of trust. */
+/*
+ * Signatures beside the trust file, if the owner gave some, must reach its own quorum: a check of the owner's hands,
+ * not of trust.
+ */
 static int check_signatures(const struct enrolment *e)
 {
     struct pc_envelope envelope = {0};
@@ -86,7 +94,8 @@ static int check_signatures(const struct enrolment *e)
         if (r == 0 && who.n < e->trust.threshold[PC_CLASS_T])
             r = PC_E_REFUSED;
         if (r < 0)
-            fprintf(stderr, "portcullisd: the signatures do not make the trust file's own quorum: %s\n", pc_strerror(r));
+            fprintf(stderr, "portcullisd: the signatures do not make the trust file's own quorum: %s\n",
+                    pc_strerror(r));
     }
     pc_envelope_clear(&envelope);
     return r;
@@ -110,9 +119,11 @@ static int read_pinned(struct enrolment *e)
         return r;
     if (pc_key_fingerprint(e->ca, fingerprint) < 0)
         return fail(e->o->ca, PC_E_SYNTAX);
-    printf("Compare with what the owners told you:\n  trust file  SHA-256 %s\n              tenant %s, version %llu, %u owners, %u must approve acts\n"
+    printf("Compare with what the owners told you:\n  trust file  SHA-256 %s\n              tenant %s, version %llu, "
+           "%u owners, %u must approve acts\n"
            "  CA          SHA-256 %s\n",
-           e->trust.sha256, e->trust.tenant, (unsigned long long)e->trust.version, e->trust.owners, e->trust.threshold[PC_CLASS_C], fingerprint);
+           e->trust.sha256, e->trust.tenant, (unsigned long long)e->trust.version, e->trust.owners,
+           e->trust.threshold[PC_CLASS_C], fingerprint);
     fflush(stdout);
     return 0;
 }
@@ -151,7 +162,8 @@ static int make_link_files(struct enrolment *e)
     if (r == 0)
         r = pc_key_link_files(e->link_seed, e->o->name, &key, &cert);
     if (r == 0)
-        r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_KEY, key, strlen(key), (struct pc_fleet_owner){e->link_user.uid, e->link_user.gid, 0400});
+        r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_KEY, key, strlen(key),
+                             (struct pc_fleet_owner){e->link_user.uid, e->link_user.gid, 0400});
     if (r == 0)
         r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_CERT, cert, strlen(cert), (struct pc_fleet_owner){0, 0, 0644});
     if (r == 0)
@@ -191,14 +203,19 @@ static int ask_server(const struct enrolment *e, char **answer, size_t *len)
     long status = 0;
     snprintf(ca, sizeof ca, "%s/" PC_FILE_CA, e->dir.path);
     snprintf(url, sizeof url, "%s/v1/enroll", e->o->server);
-    struct pc_web w = {.ca = ca, .proxy = strcmp(e->settings.proxy, "none") == 0 ? NULL : e->settings.proxy, .connect_s = 20, .total_s = 60};
+    struct pc_web w = {.ca = ca,
+                       .proxy = strcmp(e->settings.proxy, "none") == 0 ? NULL : e->settings.proxy,
+                       .connect_s = 20,
+                       .total_s = 60};
     int r = make_request(e, &body);
     if (r < 0)
         return fail("enrolment", r);
     r = pc_web_ask(&w, url, body, 64u << 10, &status, answer, len, why, sizeof why);
     explicit_bzero(body, strlen(body));
     if (r < 0)
-        fprintf(stderr, "portcullisd: %s: %s%s\n", url, r == PC_E_UNVERIFIED ? "the server's certificate is not of the given CA: " : "", why[0] ? why : pc_strerror(r));
+        fprintf(stderr, "portcullisd: %s: %s%s\n", url,
+                r == PC_E_UNVERIFIED ? "the server's certificate is not of the given CA: " : "",
+                why[0] ? why : pc_strerror(r));
     else if (status != 200)
         fprintf(stderr, "portcullisd: the server refused the enrolment (%ld): %.300s\n", status, *answer);
     return r < 0 ? r : status == 200 ? 0 : PC_E_REFUSED;
@@ -207,11 +224,13 @@ static int ask_server(const struct enrolment *e, char **answer, size_t *len)
 static int read_answer(const struct enrolment *e, const char *answer, size_t len, struct pc_link_facts *f)
 {
     json_t *o = json_loadb(answer, len, JSON_REJECT_DUPLICATES, NULL);
-    const char *host = json_string_value(json_object_get(o, "host")), *link = json_string_value(json_object_get(o, "link"));
+    const char *host = json_string_value(json_object_get(o, "host")),
+               *link = json_string_value(json_object_get(o, "link"));
     json_int_t beat = json_integer_value(json_object_get(o, "heartbeat"));
     char name[256];
     uint16_t port;
-    bool good = host && strcmp(host, e->ref) == 0 && link && pc_split_address(link, name, sizeof name, &port) == 0 && strlen(link) < sizeof f->address;
+    bool good = host && strcmp(host, e->ref) == 0 && link && pc_split_address(link, name, sizeof name, &port) == 0 &&
+                strlen(link) < sizeof f->address;
     if (good) {
         *f = (struct pc_link_facts){.heartbeat = beat >= 1 && beat <= 3600 ? (uint32_t)beat : 30};
         snprintf(f->host, sizeof f->host, "%s", e->ref);
@@ -224,7 +243,10 @@ static int read_answer(const struct enrolment *e, const char *answer, size_t len
     return good ? 0 : PC_E_SYNTAX;
 }
 
-/* What the runner will believe, and last of all the file that says "enrolled". Another log begins another history: its old end would never fit. */
+/*
+ * What the runner will believe, and last of all the file that says "enrolled". Another log begins another history: its
+ * old end would never fit.
+ */
 static int pin(struct enrolment *e, const struct pc_link_facts *f)
 {
     char why[256] = "";
@@ -269,10 +291,12 @@ static int enroll(struct enrolment *e)
     if (r < 0)
         return fail(e->settings.link_user, r);
     if (fallback)
-        fprintf(stderr, "portcullisd: user %s does not exist: the connection will be held by nobody; see portcullis.conf(5), link-user\n",
+        fprintf(stderr,
+                "portcullisd: user %s does not exist: the connection will be held by nobody; see portcullis.conf(5), "
+                "link-user\n",
                 e->settings.link_user);
-    if ((r = make_identity(e)) < 0 || (r = make_link_files(e)) < 0 || (r = ask_server(e, &answer, &len)) < 0 || (r = read_answer(e, answer, len, &f)) < 0 ||
-        (r = pin(e, &f)) < 0)
+    if ((r = make_identity(e)) < 0 || (r = make_link_files(e)) < 0 || (r = ask_server(e, &answer, &len)) < 0 ||
+        (r = read_answer(e, answer, len, &f)) < 0 || (r = pin(e, &f)) < 0)
         return r;
     printf("host: %s\nEnrolled. Start it with `portcullisd host`.\n", e->ref);
     return 0;
@@ -314,7 +338,9 @@ int pc_role_enroll(const struct pc_host_options *o)
     if (r == 0)
         r = take_lock(e);
     if (r == 0 && pc_fleet_has(e->dir.fd, PC_FILE_LINK) && !o->again) {
-        fprintf(stderr, "portcullisd: %s: this host is enrolled already; --again enrolls it anew, with the same identity\n", e->dir.path);
+        fprintf(stderr,
+                "portcullisd: %s: this host is enrolled already; --again enrolls it anew, with the same identity\n",
+                e->dir.path);
         r = PC_E_STATE;
     }
     if (r == 0)

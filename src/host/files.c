@@ -1,4 +1,7 @@
-/* Owns the small files of the host's fleet folder: how they are made, so that no crash and no other user can come between. Knows no orders. */
+/*
+ * Owns the small files of the host's fleet folder: how they are made, so that no crash and no other user can come
+ * between. Knows no orders.
+ */
 #include "host/files.h"
 
 #include "base/cleanup.h"
@@ -15,14 +18,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* With the folder above it, which nothing has made yet on a host that is enrolled before it ever guarded anything; no more than that. */
+/*
+ * With the folder above it, which nothing has made yet on a host that is enrolled before it ever guarded anything; no
+ * more than that.
+ */
 static int make_folder(const char *path)
 {
     char above[PATH_MAX];
     if (mkdir(path, 0711) == 0 || errno == EEXIST)
         return 0;
     const char *slash = strrchr(path, '/');
-    if (errno != ENOENT || !slash || slash == path || snprintf(above, sizeof above, "%.*s", (int)(slash - path), path) >= (int)sizeof above)
+    if (errno != ENOENT || !slash || slash == path ||
+        snprintf(above, sizeof above, "%.*s", (int)(slash - path), path) >= (int)sizeof above)
         return -errno;
     return mkdir(above, 0711) < 0 || mkdir(path, 0711) < 0 ? -errno : 0;
 }
@@ -147,7 +154,8 @@ int pc_split_address(const char *text, char *host, size_t host_cap, uint16_t *po
     if (len == 0 || len >= host_cap)
         return PC_E_SYNTAX;
     for (size_t i = 0; i < len; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", from[i]) && !(bracket && strchr(":%", from[i])))
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", from[i]) &&
+            !(bracket && strchr(":%", from[i])))
             return PC_E_SYNTAX;
     memcpy(host, from, len);
     host[len] = 0;
@@ -174,8 +182,8 @@ int pc_link_facts_read(int dir_fd, struct pc_link_facts *out)
     char host[256];
     uint16_t port;
     bool good = copy_text(o, "host", f.host, sizeof f.host) && copy_text(o, "url", f.url, sizeof f.url) &&
-                copy_text(o, "link", f.address, sizeof f.address) && pc_split_address(f.address, host, sizeof host, &port) == 0 &&
-                f.heartbeat >= 1 && f.heartbeat <= 3600;
+                copy_text(o, "link", f.address, sizeof f.address) &&
+                pc_split_address(f.address, host, sizeof host, &port) == 0 && f.heartbeat >= 1 && f.heartbeat <= 3600;
     json_decref(o);
     if (!good)
         return PC_E_CORRUPT;
@@ -191,5 +199,6 @@ int pc_link_facts_write(int dir_fd, const struct pc_link_facts *f, gid_t link_gi
     json_decref(o);
     if (!text)
         return -ENOMEM;
-    return pc_fleet_replace(dir_fd, PC_FILE_LINK, text, strlen(text), (struct pc_fleet_owner){geteuid(), link_gid, 0640});
+    return pc_fleet_replace(dir_fd, PC_FILE_LINK, text, strlen(text),
+                            (struct pc_fleet_owner){geteuid(), link_gid, 0640});
 }

@@ -1,8 +1,8 @@
 #ifndef PC_HOST_FILES_H
 #define PC_HOST_FILES_H
 /*
- * The host's own folder of the fleet (<state>/fleet) and the few small files in it. The folder is root's, 0711: the link's user may reach its own key and
- * the runner's socket, and list nothing.
+ * The host's own folder of the fleet (<state>/fleet) and the few small files in it. The folder is root's, 0711: the
+ * link's user may reach its own key and the runner's socket, and list nothing.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,9 @@
 #define PC_FILE_LINK_CERT "link.crt"     /* PEM, self-signed */
 #define PC_FILE_CA "ca.pem"              /* the pinned CA */
 #define PC_FILE_LINK "link.json"         /* where to connect; see struct pc_link_facts */
-#define PC_FILE_ADDRESSES "link.addresses" /* while isolated: addresses of server or proxy, because no resolver can be reached then (pc_web.addresses) */
+#define PC_FILE_ADDRESSES                                                                                              \
+    "link.addresses" /* while isolated: addresses of server or proxy, because no resolver can be reached then          \
+                        (pc_web.addresses) */
 #define PC_ADDRESSES_MAX 4096
 #define PC_FILE_MEMORY "fleet.db"
 #define PC_FILE_SOCKET "runner.sock"
@@ -30,12 +32,15 @@ int pc_fleet_open(const char *path, bool make, struct pc_fleet_dir *out);
 void pc_fleet_close(struct pc_fleet_dir *d);
 
 /*
- * Says that this process alone works in the folder, until it ends. A record lock: unlike flock it does not live on in a child that was forked. PC_E_STATE:
- * another has it.
+ * Says that this process alone works in the folder, until it ends. A record lock: unlike flock it does not live on in a
+ * child that was forked. PC_E_STATE: another has it.
  */
 int pc_fleet_lock(int dir_fd);
 
-/* Reads a whole regular file of at most max bytes, no symlink. *data is NUL-terminated, to be freed; the text may hold secrets. PC_E_LIMIT when longer. */
+/*
+ * Reads a whole regular file of at most max bytes, no symlink. *data is NUL-terminated, to be freed; the text may hold
+ * secrets. PC_E_LIMIT when longer.
+ */
 int pc_fleet_read(int dir_fd, const char *name, size_t max, char **data, size_t *len);
 /* The same for a file that a person named: symlinks are followed. */
 int pc_fleet_read_at(int dir_fd, const char *path, size_t max, char **data, size_t *len);
@@ -44,13 +49,17 @@ struct pc_fleet_owner {
     gid_t gid;
     mode_t mode;
 };
-/* Puts a file there whole, by a temporary name, fsync and rename: a crash leaves the old one or the new one. 0 or -errno. */
+/*
+ * Puts a file there whole, by a temporary name, fsync and rename: a crash leaves the old one or the new one. 0 or
+ * -errno.
+ */
 int pc_fleet_replace(int dir_fd, const char *name, const void *data, size_t len, struct pc_fleet_owner owner);
 bool pc_fleet_has(int dir_fd, const char *name);
 
 /*
- * SHA-256 of a whole file, from its first byte, wherever the descriptor stands. step (may be NULL) is asked after every 256 KiB and ends it by an error. One
- * thread a process (a static buffer). 0, -errno, or step's error; out is untouched then.
+ * SHA-256 of a whole file, from its first byte, wherever the descriptor stands. step (may be NULL) is asked after every
+ * 256 KiB and ends it by an error. One thread a process (a static buffer). 0, -errno, or step's error; out is untouched
+ * then.
  */
 int pc_hash_file(int fd, int (*step)(void *ctx), void *ctx, uint8_t out[32]);
 

@@ -1,4 +1,7 @@
-/* Owns the runner's way to the guard of this host: its control socket (src/agent/CONTROL.md), one question, a bounded wait. */
+/*
+ * Owns the runner's way to the guard of this host: its control socket (src/agent/CONTROL.md), one question, a bounded
+ * wait.
+ */
 #include "host/runner.h"
 
 #include "base/buf.h"
@@ -25,7 +28,8 @@ static int connect_guard(const char *guard_dir, int wait_s)
     snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control.sock", dir);
     _close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval tv = {.tv_sec = wait_s};
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv) < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0)
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0)
         return -errno;
     if (connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
         return errno == ENOENT || errno == ECONNREFUSED ? PC_E_NOTFOUND : -errno;
@@ -57,7 +61,8 @@ static int read_answer(int fd, struct pc_buf *text)
 
 static int take_answer(const struct pc_buf *text, json_t **result, char *why, size_t why_len)
 {
-    json_t *answer = json_loadb(text->data ? text->data : "", text->len, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, NULL);
+    json_t *answer = json_loadb(text->data ? text->data : "", text->len,
+                                JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, NULL);
     json_t *value = json_object_get(answer, "result");
     const char *error = json_string_value(json_object_get(answer, "error"));
     int r = PC_E_SYNTAX;
@@ -76,7 +81,8 @@ int pc_guard_ask(const char *guard_dir, const json_t *request, int wait_s, json_
 {
     _close_ int fd = connect_guard(guard_dir, wait_s);
     if (fd < 0) {
-        snprintf(why, why_len, "%s%s", fd == PC_E_NOTFOUND ? "no guard runs on this host" : "the guard cannot be reached: ",
+        snprintf(why, why_len, "%s%s",
+                 fd == PC_E_NOTFOUND ? "no guard runs on this host" : "the guard cannot be reached: ",
                  fd == PC_E_NOTFOUND ? "" : pc_strerror(fd));
         return fd;
     }

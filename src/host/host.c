@@ -1,6 +1,7 @@
 /*
- * Owns the role `host`: starts link and runner (and the guard, where folders are configured), watches them, starts each again when it ends; and hands a newer
- * program to its trial (trial.c). Does nothing else, so that there is nothing in it to go wrong: each part recovers by starting anew.
+ * Owns the role `host`: starts link and runner (and the guard, where folders are configured), watches them, starts each
+ * again when it ends; and hands a newer program to its trial (trial.c). Does nothing else, so that there is nothing in
+ * it to go wrong: each part recovers by starting anew.
  */
 #include "host/trial.h"
 
@@ -81,7 +82,10 @@ static int start_part(const struct pc_host_options *o, struct part *p)
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        /* A part without its supervisor would not be started again: it ends too, and systemd starts all of it. The guard guards on. */
+        /*
+         * A part without its supervisor would not be started again: it ends too, and systemd starts all of it. The
+         * guard guards on.
+         */
         if (strcmp(p->role, "guard") != 0 && (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent))
             _exit(1);
         execv(o->program, (char **)words);
@@ -116,7 +120,9 @@ static enum reaped reap(struct part *p, bool ending)
     if (WIFEXITED(status) && WEXITSTATUS(status) == PC_EXIT_UPGRADED)
         p->wait_ms = 1; /* it asked for this */
     else
-        p->wait_ms = now - p->started_ns > LIVED_NS || !p->wait_ms ? WAIT_FIRST_MS : p->wait_ms * 2 < WAIT_MAX_MS ? p->wait_ms * 2 : WAIT_MAX_MS;
+        p->wait_ms = now - p->started_ns > LIVED_NS || !p->wait_ms ? WAIT_FIRST_MS
+                     : p->wait_ms * 2 < WAIT_MAX_MS                ? p->wait_ms * 2
+                                                                   : WAIT_MAX_MS;
     p->next_ns = now + p->wait_ms * PC_NS_PER_MS;
     p->pid = 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == PC_EXIT_UPGRADED)
@@ -188,7 +194,10 @@ static void keep_why(int dir_fd, const char *why)
         fprintf(stderr, "portcullisd: %s: %s\n", PC_FILE_TRIAL, pc_strerror(r));
 }
 
-/* The runner ended for the trial of a newer program. PC_EXIT_UPGRADED: that one is in place; 0: we are to end; -1: all goes on as before. */
+/*
+ * The runner ended for the trial of a newer program. PC_EXIT_UPGRADED: that one is in place; 0: we are to end; -1: all
+ * goes on as before.
+ */
 static int try_newer(const struct supervisor *v, int signal_fd)
 {
     char why[300] = "";
@@ -240,8 +249,10 @@ int pc_role_host(const struct pc_host_options *o)
     int status = pc_host_settings(o, &s);
     if (status)
         return status;
-    struct part parts[PARTS] = {[RUNNER] = {.role = "runner", .wanted = true, .pid_fd = -1}, [LINK] = {.role = "link", .wanted = true, .pid_fd = -1},
-                                [GUARD] = {.role = "guard", .wanted = s.protect.count > 0 && !o->no_guard, .pid_fd = -1}};
+    struct part parts[PARTS] = {
+        [RUNNER] = {.role = "runner", .wanted = true, .pid_fd = -1},
+        [LINK] = {.role = "link", .wanted = true, .pid_fd = -1},
+        [GUARD] = {.role = "guard", .wanted = s.protect.count > 0 && !o->no_guard, .pid_fd = -1}};
     struct supervisor v = {.o = o, .parts = parts, .trial_ns = s.upgrade_wait_ns};
     pc_settings_free(&s);
     struct pc_fleet_dir dir = {.fd = -1};

@@ -1,6 +1,7 @@
 /*
- * Owns what a frame may change in the host's memory. Each function: ask src/trust, write down, then believe. Nothing is acknowledged before it is on disk,
- * and the copy in this process changes only after the disk has it. What an accepted order then does is schedule.c's.
+ * Owns what a frame may change in the host's memory. Each function: ask src/trust, write down, then believe. Nothing is
+ * acknowledged before it is on disk, and the copy in this process changes only after the disk has it. What an accepted
+ * order then does is schedule.c's.
  */
 #include "host/runner.h"
 
@@ -54,17 +55,25 @@ static void believe_checkpoint(struct pc_runner *r, const struct pc_checkpoint *
 
 static void keep_evidence(struct pc_runner *r, const char *theirs, const char *why)
 {
-    int e = pc_memory_evidence(r->file, pc_now(), r->checkpoint_note ? r->checkpoint_note : "", theirs ? theirs : "", why);
-    pc_tell_event(r, PC_LEVEL_ALERT, "split-log", "the server showed a log that is not the continuation of the one seen before: %s%s", why,
-                  e == 0 ? "; both checkpoints are kept as evidence" : e == PC_E_LIMIT ? "; enough evidence is kept already" : "; the evidence could not be kept");
+    int e = pc_memory_evidence(r->file, pc_now(), r->checkpoint_note ? r->checkpoint_note : "", theirs ? theirs : "",
+                               why);
+    pc_tell_event(r, PC_LEVEL_ALERT, "split-log",
+                  "the server showed a log that is not the continuation of the one seen before: %s%s", why,
+                  e == 0            ? "; both checkpoints are kept as evidence"
+                  : e == PC_E_LIMIT ? "; enough evidence is kept already"
+                                    : "; the evidence could not be kept");
 }
 
 static void say_refused(struct pc_runner *r, enum pc_check c, const char *what, const char *sha256, const char *why)
 {
-    pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check %s: %s%s%.12s: %s", pc_check_word(c), what, sha256[0] ? " " : "", sha256, why[0] ? why : pc_check_text(c));
+    pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check %s: %s%s%.12s: %s", pc_check_word(c), what,
+                  sha256[0] ? " " : "", sha256, why[0] ? why : pc_check_text(c));
 }
 
-/* A stop needs one owner only, and its number is not checked: if it moved the sequence, one stolen key could shut out every later order. */
+/*
+ * A stop needs one owner only, and its number is not checked: if it moved the sequence, one stolen key could shut out
+ * every later order.
+ */
 static bool counts(const struct pc_order *o, const struct pc_runner *r)
 {
     return o->class_ != PC_CLASS_S && o->sequence > r->memory.sequence;
@@ -80,8 +89,12 @@ static int write_order(struct pc_runner *r, const struct pc_bundle *b, const str
     int e = place < 0 ? PC_E_NOTFOUND : pc_envelope_format(pc_bundle_envelope(b), &envelope, &len);
     if (e < 0)
         return e;
-    struct pc_kept_order k = {.state = o->standing ? PC_ORDER_STANDING : PC_ORDER_WAITING, .sequence = o->sequence, .accepted = pc_now(),
-                              .expires = o->expires, .since_boot = pc_boot_s(), .ring = pc_order_ring_of(o, (uint32_t)place)};
+    struct pc_kept_order k = {.state = o->standing ? PC_ORDER_STANDING : PC_ORDER_WAITING,
+                              .sequence = o->sequence,
+                              .accepted = pc_now(),
+                              .expires = o->expires,
+                              .since_boot = pc_boot_s(),
+                              .ring = pc_order_ring_of(o, (uint32_t)place)};
     k.soak = o->ring[k.ring].soak;
     k.ring_open = k.ring == 0;
     snprintf(k.sha256, sizeof k.sha256, "%s", o->sha256);
@@ -99,7 +112,8 @@ static int write_order(struct pc_runner *r, const struct pc_bundle *b, const str
         e = keep_checkpoint(r, seen, pc_bundle_checkpoint_text(b));
     struct pc_checkpoint old = r->memory.checkpoint;
     if (seen->size)
-        r->memory.checkpoint = *seen; /* the ack names the checkpoint that proved the order; believed only after the commit */
+        r->memory.checkpoint =
+            *seen; /* the ack names the checkpoint that proved the order; believed only after the commit */
     if (e == 0)
         e = pc_tell_ack(r, o->sha256, PC_CHECK_OK, "", true);
     r->memory.checkpoint = old;
@@ -118,7 +132,8 @@ static bool has_room(struct pc_runner *r, const struct pc_order *o)
     return o->class_ == PC_CLASS_S || orders_open(r) < PC_ORDERS_WAITING_MAX;
 }
 
-static enum pc_check accept_order(struct pc_runner *r, const struct pc_bundle *b, const struct pc_checkpoint *seen, char *why, size_t why_len)
+static enum pc_check accept_order(struct pc_runner *r, const struct pc_bundle *b, const struct pc_checkpoint *seen,
+                                  char *why, size_t why_len)
 {
     const struct pc_order *o = pc_bundle_order(b);
     int e = has_room(r, o) ? write_order(r, b, seen) : PC_E_LIMIT;
@@ -133,8 +148,8 @@ static enum pc_check accept_order(struct pc_runner *r, const struct pc_bundle *b
     const char *text = pc_bundle_checkpoint_text(b);
     _free_ char *note = text ? strdup(text) : NULL;
     believe_checkpoint(r, seen, &note);
-    pc_event(r->log, PC_LEVEL_NOTICE, "accepted", NULL, "order %.12s: %s, class %s, sequence %llu", o->sha256, o->action, pc_class_letter(o->class_),
-             (unsigned long long)o->sequence);
+    pc_event(r->log, PC_LEVEL_NOTICE, "accepted", NULL, "order %.12s: %s, class %s, sequence %llu", o->sha256,
+             o->action, pc_class_letter(o->class_), (unsigned long long)o->sequence);
     return PC_CHECK_OK;
 }
 
@@ -150,7 +165,8 @@ static void name_malformed(const char *json, size_t len, char sha256[65])
     pc_envelope_clear(&e);
 }
 
-enum pc_check pc_take_order(struct pc_runner *r, const char *json, size_t len, char sha256[65], char *why, size_t why_len)
+enum pc_check pc_take_order(struct pc_runner *r, const char *json, size_t len, char sha256[65], char *why,
+                            size_t why_len)
 {
     struct pc_bundle *b;
     struct pc_checkpoint seen = {0};
@@ -171,7 +187,10 @@ enum pc_check pc_take_order(struct pc_runner *r, const char *json, size_t len, c
     return c;
 }
 
-/* A refusal is told, at a bounded rate: it is the server's word that made us say it. Kept in the outbox when there is room for it. */
+/*
+ * A refusal is told, at a bounded rate: it is the server's word that made us say it. Kept in the outbox when there is
+ * room for it.
+ */
 static void refuse_order(struct pc_runner *r, enum pc_check c, const char *sha256, const char *why)
 {
     if (!pc_bucket_take(&r->refusals, pc_boot_ns(), 1))
@@ -180,7 +199,8 @@ static void refuse_order(struct pc_runner *r, enum pc_check c, const char *sha25
     if (sha256[0]) {
         int e = pc_tell_ack(r, sha256, c, why, false);
         if (e < 0)
-            pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "the refusal could not be kept for the server: %s", pc_strerror(e));
+            pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "the refusal could not be kept for the server: %s",
+                     pc_strerror(e));
     }
 }
 
@@ -191,10 +211,12 @@ void pc_intake_bundle(struct pc_runner *r, const char *json, size_t len)
     if (c == PC_CHECK_MEMORY)
         return; /* no verdict: the server delivers again */
     if (c == PC_CHECK_REPLAYED) {
-        if (!pc_bucket_take(&r->refusals, pc_boot_ns(), 1)) /* each costs writes: a server may not make us wear out the disk */
+        /* each costs writes: a server may not make us wear out the disk */
+        if (!pc_bucket_take(&r->refusals, pc_boot_ns(), 1))
             return;
         int e = pc_tell_again(r, sha256);
-        pc_event(r->log, PC_LEVEL_INFO, "replayed", NULL, "check replayed: order %.12s was accepted before: its state %s", sha256,
+        pc_event(r->log, PC_LEVEL_INFO, "replayed", NULL,
+                 "check replayed: order %.12s was accepted before: its state %s", sha256,
                  e < 0 ? "cannot be sent again now" : "is sent again");
     } else if (c != PC_CHECK_OK) {
         refuse_order(r, c, sha256, why);
@@ -202,8 +224,12 @@ void pc_intake_bundle(struct pc_runner *r, const char *json, size_t len)
     pc_schedule(r);
 }
 
-/* Shared end of continue, start and checkpoint frames: one transaction for the checkpoint and, if there is one, the order's row. */
-static int write_step(struct pc_runner *r, const struct pc_checkpoint *seen, const char *note, const struct pc_kept_order *row)
+/*
+ * Shared end of continue, start and checkpoint frames: one transaction for the checkpoint and, if there is one, the
+ * order's row.
+ */
+static int write_step(struct pc_runner *r, const struct pc_checkpoint *seen, const char *note,
+                      const struct pc_kept_order *row)
 {
     int e = pc_memory_begin(r->file);
     if (e < 0)
@@ -214,8 +240,8 @@ static int write_step(struct pc_runner *r, const struct pc_checkpoint *seen, con
     return pc_memory_end(r->file, e);
 }
 
-static void end_step(struct pc_runner *r, enum pc_check c, const struct pc_checkpoint *seen, char *note, const struct pc_kept_order *row, const char *what,
-                     const char *why)
+static void end_step(struct pc_runner *r, enum pc_check c, const struct pc_checkpoint *seen, char *note,
+                     const struct pc_kept_order *row, const char *what, const char *why)
 {
     _free_ char *owned = note;
     const char *sha256 = row ? row->sha256 : "";
@@ -230,7 +256,8 @@ static void end_step(struct pc_runner *r, enum pc_check c, const struct pc_check
     }
     int e = write_step(r, seen, owned, row);
     if (e < 0)
-        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "%s: not written down, and so not believed: %s", what, pc_strerror(e));
+        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "%s: not written down, and so not believed: %s", what,
+                 pc_strerror(e));
     else
         believe_checkpoint(r, seen, &owned);
 }
@@ -248,7 +275,8 @@ void pc_intake_continue(struct pc_runner *r, const char *json, size_t len)
     struct pc_kept_order *k = &l.kept;
     uint64_t run = l.order.standing ? k->run : 0;
     if (k->state == PC_ORDER_WAITING && !k->ring_open && named.ring == k->ring && named.run == run) {
-        enum pc_check c = pc_continue_check(json, len, &l.order, &r->trust, &r->memory, k->ring, run, &seen, why, sizeof why);
+        enum pc_check c = pc_continue_check(json, len, &l.order, &r->trust, &r->memory, k->ring, run, &seen, why,
+                                            sizeof why);
         k->ring_open = c == PC_CHECK_OK;
         end_step(r, c, &seen, note_of(json, len), k, "continue of order", why);
         if (c == PC_CHECK_OK)
@@ -258,13 +286,17 @@ void pc_intake_continue(struct pc_runner *r, const char *json, size_t len)
     pc_schedule(r);
 }
 
-/* A run of a standing order, inside its own bounds. A run that comes at the wrong time is over before it began: refused, and its number is spent. */
+/*
+ * A run of a standing order, inside its own bounds. A run that comes at the wrong time is over before it began:
+ * refused, and its number is spent.
+ */
 static void begin_run(struct pc_runner *r, struct pc_loaded *l, uint64_t run)
 {
     time_t now = (time_t)pc_now();
     struct tm local;
     localtime_r(&now, &local);
-    bool open = pc_standing_open(&l->order, (unsigned)(local.tm_wday + 6) % 7, (unsigned)(local.tm_hour * 60 + local.tm_min), now, l->kept.started);
+    bool open = pc_standing_open(&l->order, (unsigned)(local.tm_wday + 6) % 7,
+                                 (unsigned)(local.tm_hour * 60 + local.tm_min), now, l->kept.started);
     if (l->kept.state == PC_ORDER_STANDING && open) {
         l->kept.state = PC_ORDER_WAITING;
         l->kept.ring_open = l->kept.ring == 0;
@@ -282,8 +314,9 @@ static void begin_run(struct pc_runner *r, struct pc_loaded *l, uint64_t run)
     int e = pc_tell_result(r, &result, false);
     if (l->kept.state == PC_ORDER_STANDING)
         l->kept.run = run;
-    pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check window: run %llu of order %.12s: %s%s", (unsigned long long)run, l->kept.sha256,
-                  (const char *)result.output, e < 0 ? " (and the server cannot be told)" : "");
+    pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check window: run %llu of order %.12s: %s%s",
+                  (unsigned long long)run, l->kept.sha256, (const char *)result.output,
+                  e < 0 ? " (and the server cannot be told)" : "");
 }
 
 void pc_intake_start(struct pc_runner *r, const char *json, size_t len)
@@ -297,7 +330,8 @@ void pc_intake_start(struct pc_runner *r, const char *json, size_t len)
         end_step(r, PC_CHECK_SYNTAX, &seen, NULL, NULL, "start", "malformed, or of an order that is not here");
         return;
     }
-    enum pc_check c = pc_start_check(json, len, &l.order, &r->trust, &r->memory, l.kept.run, &run, &seen, why, sizeof why);
+    enum pc_check c = pc_start_check(json, len, &l.order, &r->trust, &r->memory, l.kept.run, &run, &seen, why,
+                                     sizeof why);
     if (c == PC_CHECK_OK)
         begin_run(r, &l, run);
     end_step(r, c, &seen, note_of(json, len), &l.kept, "start of order", why);
@@ -310,9 +344,11 @@ void pc_intake_checkpoint(struct pc_runner *r, const char *json, size_t len)
     struct pc_checkpoint seen = {0};
     char why[256] = "";
     if (!pc_bucket_take(&r->checkpoints, pc_boot_ns(), 1))
-        return; /* each is a write to the disk; one that is not taken is missed by nobody: the next one proves itself from the last taken */
+        return; /* each is a write to the disk; one that is not taken is missed by nobody: the next one proves itself
+                   from the last taken */
     enum pc_check c = pc_checkpoint_accept(json, len, &r->trust, &r->memory, &seen, why, sizeof why);
-    end_step(r, c, &seen, c == PC_CHECK_OK || c == PC_CHECK_CONSISTENCY ? note_of(json, len) : NULL, NULL, "checkpoint", why);
+    end_step(r, c, &seen, c == PC_CHECK_OK || c == PC_CHECK_CONSISTENCY ? note_of(json, len) : NULL, NULL, "checkpoint",
+             why);
 }
 
 void pc_intake_got(struct pc_runner *r, const char *json, size_t len)

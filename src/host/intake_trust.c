@@ -1,6 +1,6 @@
 /*
- * Owns what may change whom this host trusts: trust files, revocations, server statements. Signed by owners, checked in src/trust, written down, then
- * believed; it may come by any path.
+ * Owns what may change whom this host trusts: trust files, revocations, server statements. Signed by owners, checked in
+ * src/trust, written down, then believed; it may come by any path.
  */
 #include "host/runner.h"
 
@@ -37,7 +37,8 @@ int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char *
     } else {
         pc_trust_clear(&r->trust);
         r->trust = *next;
-        pc_tell_event(r, PC_LEVEL_NOTICE, "trust", "trust file version %llu is pinned now, SHA-256 %s", (unsigned long long)r->trust.version, r->trust.sha256);
+        pc_tell_event(r, PC_LEVEL_NOTICE, "trust", "trust file version %llu is pinned now, SHA-256 %s",
+                      (unsigned long long)r->trust.version, r->trust.sha256);
     }
     free(next);
     return x;
@@ -101,7 +102,8 @@ static int follow(struct pc_runner *r, const struct pc_server_statement *s)
     if (x == 0)
         x = pc_memory_put_number(r->file, "statement", s->version);
     if (x == 0)
-        pc_tell_event(r, PC_LEVEL_NOTICE, "server", "the owners' statement %llu is followed: %s, CA %s", (unsigned long long)s->version, s->url, fingerprint);
+        pc_tell_event(r, PC_LEVEL_NOTICE, "server", "the owners' statement %llu is followed: %s, CA %s",
+                      (unsigned long long)s->version, s->url, fingerprint);
     return x;
 }
 

@@ -1,4 +1,7 @@
-/* Owns `inventory`: what this host is and has. Reads files; starts the package manager or systemctl only where no file tells. Changes nothing. */
+/*
+ * Owns `inventory`: what this host is and has. Reads files; starts the package manager or systemctl only where no file
+ * tells. Changes nothing.
+ */
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "host/collect.h"

@@ -1,4 +1,7 @@
-/* Owns the lists of an inventory that have to be searched for: packages, services, listening sockets with the program behind each. */
+/*
+ * Owns the lists of an inventory that have to be searched for: packages, services, listening sockets with the program
+ * behind each.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -31,7 +34,8 @@ static json_t *packages_of_dpkg(FILE *f)
             snprintf(name, sizeof name, "%s", line + 9);
         } else if (strncmp(line, "Version: ", 9) == 0) {
             snprintf(version, sizeof version, "%s", line + 9);
-        } else if (strcmp(line, "Status: install ok installed") == 0 || strcmp(line, "Status: hold ok installed") == 0) {
+        } else if (strcmp(line, "Status: install ok installed") == 0 ||
+                   strcmp(line, "Status: hold ok installed") == 0) {
             installed = true;
         }
     } while (n > 0);
@@ -51,7 +55,8 @@ static json_t *packages_of_rpm(char *why, size_t why_len)
     }
     json_t *list = json_array();
     char *save;
-    for (char *line = strtok_r(text, "\n", &save); line && json_array_size(list) < PC_COLLECT_MAX; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = strtok_r(text, "\n", &save); line && json_array_size(list) < PC_COLLECT_MAX;
+         line = strtok_r(NULL, "\n", &save)) {
         char *tab = strchr(line, '\t');
         if (!tab)
             continue;
@@ -73,8 +78,9 @@ json_t *pc_collect_services(char *why, size_t why_len)
         snprintf(why, why_len, "systemd is not the init of this host");
         return NULL;
     }
-    char *argv[] = {(char[]){"systemctl"}, (char[]){"list-units"}, (char[]){"--type=service"}, (char[]){"--all"}, (char[]){"--plain"},
-                    (char[]){"--no-legend"}, (char[]){"--no-pager"}, (char[]){"--full"}, NULL};
+    char *argv[] = {(char[]){"systemctl"},  (char[]){"list-units"}, (char[]){"--type=service"},
+                    (char[]){"--all"},      (char[]){"--plain"},    (char[]){"--no-legend"},
+                    (char[]){"--no-pager"}, (char[]){"--full"},     NULL};
     _free_ char *text = NULL;
     size_t len;
     int status = 0, r = pc_collect_run(argv, 1u << 20, &text, &len, &status);
@@ -84,10 +90,12 @@ json_t *pc_collect_services(char *why, size_t why_len)
     }
     json_t *list = json_array();
     char *save;
-    for (char *line = strtok_r(text, "\n", &save); line && json_array_size(list) < PC_COLLECT_MAX; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = strtok_r(text, "\n", &save); line && json_array_size(list) < PC_COLLECT_MAX;
+         line = strtok_r(NULL, "\n", &save)) {
         char unit[257], load[33], active[33], sub[33];
         if (sscanf(line, "%256s %32s %32s %32s", unit, load, active, sub) == 4)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "name", unit, "load", load, "active", active, "sub", sub));
+            json_array_append_new(
+                list, json_pack("{s:s, s:s, s:s, s:s}", "name", unit, "load", load, "active", active, "sub", sub));
     }
     return list;
 }
@@ -174,9 +182,11 @@ static void add_table(json_t *list, const char *name, const struct owners *all)
         char local[64], text[INET6_ADDRSTRLEN];
         unsigned port, state;
         unsigned long long inode;
-        if (sscanf(line, " %*u: %63[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*d %llu", local, &port, &state, &inode) != 4)
+        if (sscanf(line, " %*u: %63[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*d %llu", local, &port,
+                   &state, &inode) != 4)
             continue;
-        if (state != (tcp ? 0x0a : 0x07) || !parse_address(local, text, sizeof text)) /* TCP_LISTEN; a UDP socket that is not connected */
+        /* TCP_LISTEN; a UDP socket that is not connected */
+        if (state != (tcp ? 0x0a : 0x07) || !parse_address(local, text, sizeof text))
             continue;
         json_t *row = json_pack("{s:s, s:s, s:i}", "protocol", name, "address", text, "port", (int)port);
         add_owner(row, all, inode);

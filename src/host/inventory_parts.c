@@ -1,4 +1,7 @@
-/* Owns the lists of an inventory that come from files and libc: disks, mounts, addresses, users. Packages, services and sockets are inventory_lists.c. */
+/*
+ * Owns the lists of an inventory that come from files and libc: disks, mounts, addresses, users. Packages, services and
+ * sockets are inventory_lists.c.
+ */
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/str.h"
@@ -75,7 +78,8 @@ json_t *pc_collect_mounts(char *why, size_t why_len)
         struct statvfs v;
         if (m.mnt_fsname[0] != '/' || statvfs(m.mnt_dir, &v) < 0)
             continue; /* only what lies on a device */
-        json_t *mount = json_pack("{s:I, s:I}", "bytes", (json_int_t)(v.f_blocks * v.f_frsize), "free_bytes", (json_int_t)(v.f_bavail * v.f_frsize));
+        json_t *mount = json_pack("{s:I, s:I}", "bytes", (json_int_t)(v.f_blocks * v.f_frsize), "free_bytes",
+                                  (json_int_t)(v.f_bavail * v.f_frsize));
         pc_collect_text(mount, "path", m.mnt_dir);
         pc_collect_text(mount, "device", m.mnt_fsname);
         pc_collect_text(mount, "type", m.mnt_type);
@@ -97,8 +101,9 @@ json_t *pc_collect_addresses(char *why, size_t why_len)
         char text[INET6_ADDRSTRLEN];
         if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
             continue;
-        const void *raw = i->ifa_addr->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr
-                                                            : &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr;
+        const void *raw = i->ifa_addr->sa_family == AF_INET
+                              ? (const void *)&((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr
+                              : &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr;
         if (!inet_ntop(i->ifa_addr->sa_family, raw, text, sizeof text))
             continue;
         json_t *address = json_pack("{s:s, s:b}", "address", text, "up", (i->ifa_flags & IFF_UP) != 0);

@@ -1,6 +1,7 @@
 /*
- * Owns running jobs, from start to call-back: their cgroups, clocks and output. Must not know orders, actions or what an outcome means to the fleet.
- * A job is over when its first process has ended (or was ended) and its group is empty; only then is anybody told.
+ * Owns running jobs, from start to call-back: their cgroups, clocks and output. Must not know orders, actions or what
+ * an outcome means to the fleet. A job is over when its first process has ended (or was ended) and its group is empty;
+ * only then is anybody told.
  */
 #include "host/jobs.h"
 
@@ -207,7 +208,8 @@ static void take_output(struct job *job, const void *data, size_t len)
 {
     (void)EVP_DigestUpdate(job->hash, data, len);
     size_t room = job->spec.output_limit - job->output.len;
-    (void)pc_buf_add(&job->output, data, len < room ? len : room); /* -ENOMEM shows as truncated: read_bytes counts on */
+    /* -ENOMEM shows as truncated: read_bytes counts on */
+    (void)pc_buf_add(&job->output, data, len < room ? len : room);
     job->read_bytes += len;
     if (job->read_bytes > PC_JOB_DISCARD_MAX)
         end_job(job, PC_JOB_FLOOD);
@@ -271,7 +273,10 @@ static bool step_job(struct pc_jobs *j, uint32_t slot, uint64_t now_ns)
         job->exited = did = true;
         settle_rest(j, job);
     }
-    /* Somebody let go on may hold the pipe for years; somebody ended closes it at once. One more read takes what was in it. */
+    /*
+     * Somebody let go on may hold the pipe for years; somebody ended closes it at once. One more read takes what was in
+     * it.
+     */
     bool over = job->exited && (job->child.out_fd < 0 || job->spec.leave_rest || !pc_group_busy(job->group_fd));
     if (over) {
         (void)read_output(job);

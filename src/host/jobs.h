@@ -1,8 +1,8 @@
 #ifndef PC_HOST_JOBS_H
 #define PC_HOST_JOBS_H
 /*
- * Programs that run for the fleet: each in a cgroup of its own, with a time limit and an output limit, none waited for. The runner polls their
- * descriptors and is called back once for each job, when all of it has ended. Single-threaded.
+ * Programs that run for the fleet: each in a cgroup of its own, with a time limit and an output limit, none waited for.
+ * The runner polls their descriptors and is called back once for each job, when all of it has ended. Single-threaded.
  */
 #include "proc/spawn.h"
 
@@ -38,7 +38,10 @@ struct pc_job_spec {
 };
 
 struct pc_jobs;
-/* name: tells our groups from those of another runner on this machine. Without cgroup v2: PC_E_UNSUPPORTED (then no job can be ended for sure: none runs). */
+/*
+ * name: tells our groups from those of another runner on this machine. Without cgroup v2: PC_E_UNSUPPORTED (then no job
+ * can be ended for sure: none runs).
+ */
 int pc_jobs_new(const char *name, struct pc_jobs **out);
 /* True: the groups lie in a scope of systemd (scope.h); false: beneath the root of the hierarchy. */
 bool pc_jobs_scoped(const struct pc_jobs *j);
@@ -49,6 +52,9 @@ int pc_jobs_clear_old(struct pc_jobs *j);
 int pc_jobs_start(struct pc_jobs *j, const struct pc_job_spec *spec);
 /* Fills in descriptors to poll (two a job at most). */
 uint32_t pc_jobs_poll(const struct pc_jobs *j, struct pollfd *out, uint32_t cap);
-/* Reads what is there, ends what is over its limits, calls back. now_ns: pc_boot_ns(). Returns true when something was done. */
+/*
+ * Reads what is there, ends what is over its limits, calls back. now_ns: pc_boot_ns(). Returns true when something was
+ * done.
+ */
 bool pc_jobs_step(struct pc_jobs *j, uint64_t now_ns);
 #endif

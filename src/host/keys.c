@@ -34,7 +34,8 @@ int pc_key_make(uint8_t seed[32], uint8_t key[32])
 {
     _pkey_ EVP_PKEY *k = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     size_t seed_len = 32, key_len = 32;
-    if (!k || EVP_PKEY_get_raw_private_key(k, seed, &seed_len) != 1 || EVP_PKEY_get_raw_public_key(k, key, &key_len) != 1)
+    if (!k || EVP_PKEY_get_raw_private_key(k, seed, &seed_len) != 1 ||
+        EVP_PKEY_get_raw_public_key(k, key, &key_len) != 1)
         return -EIO;
     return 0;
 }
@@ -52,10 +53,11 @@ static X509 *self_signed(EVP_PKEY *k, const char *name)
     if (!c)
         return NULL;
     X509_NAME *subject = X509_get_subject_name(c);
-    if (X509_set_version(c, 2) && ASN1_INTEGER_set(X509_get_serialNumber(c), 1) && X509_gmtime_adj(X509_getm_notBefore(c), -86400L) &&
+    if (X509_set_version(c, 2) && ASN1_INTEGER_set(X509_get_serialNumber(c), 1) &&
+        X509_gmtime_adj(X509_getm_notBefore(c), -86400L) &&
         X509_time_adj_ex(X509_getm_notAfter(c), CERT_DAYS, 0, NULL) && X509_set_pubkey(c, k) &&
-        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0) && X509_set_issuer_name(c, subject) &&
-        X509_sign(c, k, NULL))
+        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0) &&
+        X509_set_issuer_name(c, subject) && X509_sign(c, k, NULL))
         return c;
     X509_free(c);
     return NULL;
@@ -74,7 +76,8 @@ int pc_key_link_files(const uint8_t seed[32], const char *name, char **key_pem, 
     _cert_ X509 *c = k ? self_signed(k, name) : NULL;
     _bio_ BIO *key_bio = BIO_new(BIO_s_mem());
     _bio_ BIO *cert_bio = BIO_new(BIO_s_mem());
-    if (!c || !key_bio || !cert_bio || !PEM_write_bio_PKCS8PrivateKey(key_bio, k, NULL, NULL, 0, NULL, NULL) || !PEM_write_bio_X509(cert_bio, c))
+    if (!c || !key_bio || !cert_bio || !PEM_write_bio_PKCS8PrivateKey(key_bio, k, NULL, NULL, 0, NULL, NULL) ||
+        !PEM_write_bio_X509(cert_bio, c))
         return -EIO;
     _free_ char *key = take_text(key_bio);
     _free_ char *cert = take_text(cert_bio);

@@ -1,6 +1,6 @@
 /*
- * Owns the role `link`: becomes nobody, then holds one connection to the server for ever, with patience. Everything that it could do wrong is silence; what
- * it carries is checked by the runner.
+ * Owns the role `link`: becomes nobody, then holds one connection to the server for ever, with patience. Everything
+ * that it could do wrong is silence; what it carries is checked by the runner.
  */
 #include "host/link.h"
 
@@ -65,11 +65,13 @@ static void follow_statement(struct loop *p)
     if (p->asked_ns && now - p->asked_ns < STATEMENT_EVERY_NS)
         return;
     p->asked_ns = now;
-    pc_event(l->log, PC_LEVEL_WARNING, "not-pinned", NULL, "the server at %s does not show a certificate of the pinned CA; asking it for an owners' statement",
+    pc_event(l->log, PC_LEVEL_WARNING, "not-pinned", NULL,
+             "the server at %s does not show a certificate of the pinned CA; asking it for an owners' statement",
              l->facts.address);
     int r = pc_link_ask_statement(l);
     if (r < 0)
-        pc_event(l->log, PC_LEVEL_WARNING, "not-pinned", NULL, "no statement: %s", r == PC_E_NOTFOUND ? "the server has none" : l->why);
+        pc_event(l->log, PC_LEVEL_WARNING, "not-pinned", NULL, "no statement: %s",
+                 r == PC_E_NOTFOUND ? "the server has none" : l->why);
 }
 
 /* One try. Returns how long to wait before the next, in milliseconds. */
@@ -106,16 +108,19 @@ static int give_up_rights(const struct pc_settings *s, struct pc_events *log)
     bool fallback;
     int r = pc_identity_link(s, &who, &fallback);
     if (r < 0) {
-        fprintf(stderr, "portcullisd: user %s does not exist: make it, or set link-user in section [fleet]\n", s->link_user);
+        fprintf(stderr, "portcullisd: user %s does not exist: make it, or set link-user in section [fleet]\n",
+                s->link_user);
         return r;
     }
     if (fallback)
-        pc_event(log, PC_LEVEL_NOTICE, "link-user", NULL, "user %s does not exist: the link runs as nobody, which other services may share", s->link_user);
+        pc_event(log, PC_LEVEL_NOTICE, "link-user", NULL,
+                 "user %s does not exist: the link runs as nobody, which other services may share", s->link_user);
     r = pc_become(&who);
     if (r == 0)
         r = pc_confine_link();
     if (r == PC_E_UNSUPPORTED) {
-        pc_event(log, PC_LEVEL_WARNING, "unconfined", NULL, "this kernel has no seccomp: the link is held back by its user alone");
+        pc_event(log, PC_LEVEL_WARNING, "unconfined", NULL,
+                 "this kernel has no seccomp: the link is held back by its user alone");
         r = 0;
     }
     if (r < 0)
@@ -165,18 +170,25 @@ int pc_role_fetch(const struct pc_host_options *o)
     int status = pc_host_settings(o, &s);
     if (status)
         return status;
-    if (!o->path || o->path[0] != '/' || strlen(o->path) > 512 || strspn(o->path, PC_URL_PATH) != strlen(o->path) || strstr(o->path, "..")) {
+    if (!o->path || o->path[0] != '/' || strlen(o->path) > 512 || strspn(o->path, PC_URL_PATH) != strlen(o->path) ||
+        strstr(o->path, "..")) {
         fputs("portcullisd: fetch needs --path with a plain absolute path of the server\n", stderr);
         return PC_EXIT_USAGE;
     }
-    if (!have_curl() || pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 || pc_link_facts_read(dir.fd, &facts) < 0)
+    if (!have_curl() || pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 ||
+        pc_link_facts_read(dir.fd, &facts) < 0)
         return 1;
     struct pc_link link = {0};
     read_addresses(&link, dir.fd);
     if (give_up_rights(&s, NULL) < 0)
         return 1;
-    struct pc_web w = {.ca = PC_FILE_CA, .cert = PC_FILE_LINK_CERT, .key = PC_FILE_LINK_KEY, .proxy = strcmp(s.proxy, "none") == 0 ? NULL : s.proxy,
-                       .addresses = link.addresses[0] ? link.addresses : NULL, .connect_s = 20, .total_s = 900};
+    struct pc_web w = {.ca = PC_FILE_CA,
+                       .cert = PC_FILE_LINK_CERT,
+                       .key = PC_FILE_LINK_KEY,
+                       .proxy = strcmp(s.proxy, "none") == 0 ? NULL : s.proxy,
+                       .addresses = link.addresses[0] ? link.addresses : NULL,
+                       .connect_s = 20,
+                       .total_s = 900};
     snprintf(url, sizeof url, "%s%s", facts.url, o->path);
     int r = pc_web_fetch(&w, url, STDOUT_FILENO, PC_FETCH_MAX, why, sizeof why);
     if (r < 0)

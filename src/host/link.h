@@ -1,6 +1,9 @@
 #ifndef PC_HOST_LINK_H
 #define PC_HOST_LINK_H
-/* Internal to link.c and link_session.c: one session is one connection to the server joined to one connection to the runner. */
+/*
+ * Internal to link.c and link_session.c: one session is one connection to the server joined to one connection to the
+ * runner.
+ */
 #include "agent/events.h"
 #include "host/files.h"
 #include "host/web.h"
@@ -20,6 +23,9 @@ struct pc_link {
 };
 /* Runs one session until it ends. Works in the fleet folder (the current directory). *lived_s: seconds it was up. */
 enum pc_link_end pc_link_session(struct pc_link *l, uint64_t *lived_s);
-/* Asks the server, whoever that is now, for a statement signed by the owners, and hands it to the runner to judge. 0 or an error in l->why. */
+/*
+ * Asks the server, whoever that is now, for a statement signed by the owners, and hands it to the runner to judge. 0 or
+ * an error in l->why.
+ */
 int pc_link_ask_statement(struct pc_link *l);
 #endif

@@ -1,6 +1,7 @@
 /*
- * Owns one session of the link: connects to the runner, then to the server, and carries frames between the two until either goes. Looks into no frame but
- * its head, save `welcome` for the heartbeat. Both sides are bounded, and the one that does not read stops the one that writes.
+ * Owns one session of the link: connects to the runner, then to the server, and carries frames between the two until
+ * either goes. Looks into no frame but its head, save `welcome` for the heartbeat. Both sides are bounded, and the one
+ * that does not read stops the one that writes.
  */
 #include "host/link.h"
 
@@ -213,11 +214,13 @@ static void turn(struct session *s)
 {
     bool want_in = s->from_server.max - s->from_server.len >= TLS_CHUNK;
     bool want_runner = s->from_runner.len < s->from_runner.max;
-    struct pollfd p[] = {{s->server_fd, (short)((want_in ? POLLIN : 0) | (s->chunk_len || s->to_server.len ? POLLOUT : 0)), 0},
-                         {s->runner_fd, (short)((want_runner ? POLLIN : 0) | (s->to_runner.len ? POLLOUT : 0)), 0}};
+    struct pollfd p[] = {
+        {s->server_fd, (short)((want_in ? POLLIN : 0) | (s->chunk_len || s->to_server.len ? POLLOUT : 0)), 0},
+        {s->runner_fd, (short)((want_runner ? POLLIN : 0) | (s->to_runner.len ? POLLOUT : 0)), 0}};
     (void)poll(p, 2, 250);
     set_over(s, receive_tls(s), "the server closed the connection");
-    set_over(s, pass(s, &s->from_server, &s->to_runner, PC_FRAME_MAX_DOWN, frame_down), "the server broke the protocol");
+    set_over(s, pass(s, &s->from_server, &s->to_runner, PC_FRAME_MAX_DOWN, frame_down),
+             "the server broke the protocol");
     if (s->to_runner.len)
         set_over(s, pc_queue_send(&s->to_runner, s->runner_fd), "the runner went away");
     if (want_runner && p[1].revents)
@@ -229,7 +232,8 @@ static void turn(struct session *s)
 
 static void start(struct session *s, struct pc_link *l)
 {
-    *s = (struct session){.link = l, .runner_fd = -1, .server_fd = -1, .heartbeat_ns = l->facts.heartbeat * PC_NS_PER_S};
+    *s = (struct session){
+        .link = l, .runner_fd = -1, .server_fd = -1, .heartbeat_ns = l->facts.heartbeat * PC_NS_PER_S};
     pc_queue_init(&s->from_server, DOWN_QUEUE_MAX);
     pc_queue_init(&s->to_runner, DOWN_QUEUE_MAX);
     pc_queue_init(&s->from_runner, UP_QUEUE_MAX);
@@ -294,7 +298,8 @@ enum pc_link_end pc_link_session(struct pc_link *l, uint64_t *lived_s)
 
 int pc_link_ask_statement(struct pc_link *l)
 {
-    struct pc_web w = {.proxy = l->proxy, .addresses = l->addresses[0] ? l->addresses : NULL, .connect_s = CONNECT_S, .total_s = 60};
+    struct pc_web w = {
+        .proxy = l->proxy, .addresses = l->addresses[0] ? l->addresses : NULL, .connect_s = CONNECT_S, .total_s = 60};
     char url[600];
     long status = 0;
     _free_ char *text = NULL;

@@ -1,6 +1,6 @@
 /*
- * Owns `log.excerpt` and `service.status`. The catalogue of logs is fixed here, in the program: the server names an entry of it, never a file, so that a
- * stolen server cannot read /etc/shadow by calling it a log.
+ * Owns `log.excerpt` and `service.status`. The catalogue of logs is fixed here, in the program: the server names an
+ * entry of it, never a file, so that a stolen server cannot read /etc/shadow by calling it a log.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -83,7 +83,13 @@ static int from_journal(const char *name, const char *words, uint64_t lines)
     char count[32], filter[64];
     snprintf(count, sizeof count, "--lines=%llu", (unsigned long long)lines);
     snprintf(filter, sizeof filter, "%s", words);
-    char *argv[] = {(char[]){"journalctl"}, (char[]){"--no-pager"}, (char[]){"--quiet"}, (char[]){"--output=short-iso"}, count, filter, NULL};
+    char *argv[] = {(char[]){"journalctl"},
+                    (char[]){"--no-pager"},
+                    (char[]){"--quiet"},
+                    (char[]){"--output=short-iso"},
+                    count,
+                    filter,
+                    NULL};
     _free_ char *text = NULL;
     size_t len;
     int status, r = pc_collect_run(argv, 1u << 20, &text, &len, &status);
@@ -107,8 +113,8 @@ int pc_look_log(const json_t *params)
         if (r < 0 && catalogue[i].journal)
             r = from_journal(name, catalogue[i].journal, lines);
         if (r < 0)
-            fprintf(stderr, "log %s: not on this host, neither as %s nor in the journal: %s\n", name, catalogue[i].path ? catalogue[i].path : "a file",
-                    pc_strerror(r));
+            fprintf(stderr, "log %s: not on this host, neither as %s nor in the journal: %s\n", name,
+                    catalogue[i].path ? catalogue[i].path : "a file", pc_strerror(r));
         return r < 0 ? 1 : r;
     }
     fprintf(stderr, "log %s: not in the catalogue; it has:", name ? name : "(none)");
@@ -127,8 +133,15 @@ int pc_look_service(const json_t *params)
         return 1;
     }
     snprintf(unit, sizeof unit, "%s", service ? service : "");
-    char *argv[] = {(char[]){"systemctl"}, (char[]){"show"}, (char[]){"--no-pager"},
-                    (char[]){"--property=Id,LoadState,ActiveState,SubState,MainPID,ActiveEnterTimestamp,NRestarts,Result,Description"}, (char[]){"--"}, unit, NULL};
+    char *argv[] = {
+        (char[]){"systemctl"},
+        (char[]){"show"},
+        (char[]){"--no-pager"},
+        (char[]){
+            "--property=Id,LoadState,ActiveState,SubState,MainPID,ActiveEnterTimestamp,NRestarts,Result,Description"},
+        (char[]){"--"},
+        unit,
+        NULL};
     _free_ char *text = NULL;
     size_t len;
     int status, r = pc_collect_run(argv, 64u << 10, &text, &len, &status);

@@ -1,6 +1,7 @@
 /*
- * Owns fleet.db: opening, statements, transactions, single values. The tables of orders, envelopes and timers are memory_orders.c and memory_lists.c.
- * Must not know what an order means. SQLite's answers become our errors in one place, because "no room" must reach the owner as that.
+ * Owns fleet.db: opening, statements, transactions, single values. The tables of orders, envelopes and timers are
+ * memory_orders.c and memory_lists.c. Must not know what an order means. SQLite's answers become our errors in one
+ * place, because "no room" must reach the owner as that.
  */
 #include "host/memory_internal.h"
 
@@ -14,20 +15,27 @@
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS value(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS orders(sha256 TEXT PRIMARY KEY, id TEXT NOT NULL, action TEXT NOT NULL, class TEXT NOT NULL, outcome TEXT NOT NULL,"
-    " state INTEGER NOT NULL, sequence INTEGER NOT NULL, run INTEGER NOT NULL, accepted INTEGER NOT NULL, started INTEGER NOT NULL,"
-    " ended INTEGER NOT NULL, expires INTEGER NOT NULL, boot TEXT NOT NULL, since_boot INTEGER NOT NULL, ring INTEGER NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS orders(sha256 TEXT PRIMARY KEY, id TEXT NOT NULL, action TEXT NOT NULL, class TEXT NOT "
+    "NULL, outcome TEXT NOT NULL,"
+    " state INTEGER NOT NULL, sequence INTEGER NOT NULL, run INTEGER NOT NULL, accepted INTEGER NOT NULL, started "
+    "INTEGER NOT NULL,"
+    " ended INTEGER NOT NULL, expires INTEGER NOT NULL, boot TEXT NOT NULL, since_boot INTEGER NOT NULL, ring INTEGER "
+    "NOT NULL,"
     " soak INTEGER NOT NULL, incidents INTEGER NOT NULL, ring_open INTEGER NOT NULL, envelope BLOB NOT NULL);"
     "CREATE INDEX IF NOT EXISTS orders_state ON orders(state, sequence);"
-    "CREATE TABLE IF NOT EXISTS answer(sha256 TEXT NOT NULL REFERENCES orders(sha256) ON DELETE CASCADE, type INTEGER NOT NULL, envelope BLOB NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS answer(sha256 TEXT NOT NULL REFERENCES orders(sha256) ON DELETE CASCADE, type INTEGER "
+    "NOT NULL, envelope BLOB NOT NULL,"
     " PRIMARY KEY(sha256, type)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS halted(order_sha256 TEXT PRIMARY KEY) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS revoked(fingerprint TEXT PRIMARY KEY) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY AUTOINCREMENT, type INTEGER NOT NULL, sha256 TEXT NOT NULL UNIQUE,"
+    "CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY AUTOINCREMENT, type INTEGER NOT NULL, sha256 TEXT "
+    "NOT NULL UNIQUE,"
     " envelope BLOB NOT NULL, keep INTEGER NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS timer(number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, order_sha256 TEXT NOT NULL, boot TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS timer(number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, order_sha256 TEXT "
+    "NOT NULL, boot TEXT NOT NULL,"
     " until_boot INTEGER NOT NULL, until INTEGER NOT NULL, made INTEGER NOT NULL, data TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS evidence(number INTEGER PRIMARY KEY, time INTEGER NOT NULL, ours TEXT NOT NULL, theirs TEXT NOT NULL, why TEXT NOT NULL);";
+    "CREATE TABLE IF NOT EXISTS evidence(number INTEGER PRIMARY KEY, time INTEGER NOT NULL, ours TEXT NOT NULL, theirs "
+    "TEXT NOT NULL, why TEXT NOT NULL);";
 
 /* SQLite's answer as one of ours; words go to why */
 static int memory_error(struct pc_memory_file *m, int rc)
@@ -137,9 +145,13 @@ int pc_memory_take_blob(sqlite3_stmt *s, int column, char **out, size_t *len)
 
 static int set_up(struct pc_memory_file *m)
 {
-    /* FULL: what was acknowledged is on the disk. The page limit keeps a runaway server from filling the host: 64 Ki pages of 4 KiB. */
-    static const char settings[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
-                                   "PRAGMA journal_size_limit=4194304; PRAGMA max_page_count=65536; PRAGMA busy_timeout=5000;";
+    /*
+     * FULL: what was acknowledged is on the disk. The page limit keeps a runaway server from filling the host: 64 Ki
+     * pages of 4 KiB.
+     */
+    static const char settings[] =
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
+        "PRAGMA journal_size_limit=4194304; PRAGMA max_page_count=65536; PRAGMA busy_timeout=5000;";
     int rc = sqlite3_exec(m->db, settings, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(m->db, schema, NULL, NULL, NULL);
@@ -190,7 +202,8 @@ int pc_memory_end(struct pc_memory_file *m, int r)
 
 int pc_memory_put(struct pc_memory_file *m, const char *name, const void *value, size_t len)
 {
-    return pc_memory_do(m, "INSERT INTO value VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value", "sb", name, value, len);
+    return pc_memory_do(m, "INSERT INTO value VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value", "sb",
+                        name, value, len);
 }
 
 int pc_memory_get(struct pc_memory_file *m, const char *name, char **value, size_t *len)
@@ -207,7 +220,8 @@ int pc_memory_get(struct pc_memory_file *m, const char *name, char **value, size
 
 int pc_memory_put_number(struct pc_memory_file *m, const char *name, uint64_t value)
 {
-    return pc_memory_do(m, "INSERT INTO value VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value", "si", name, (int64_t)value);
+    return pc_memory_do(m, "INSERT INTO value VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value=excluded.value", "si",
+                        name, (int64_t)value);
 }
 
 uint64_t pc_memory_number(struct pc_memory_file *m, const char *name)
@@ -218,8 +232,9 @@ uint64_t pc_memory_number(struct pc_memory_file *m, const char *name)
 
 int pc_memory_forget(struct pc_memory_file *m)
 {
-    static const char *const tables[] = {"DELETE FROM orders", "DELETE FROM halted", "DELETE FROM outbox", "DELETE FROM revoked",
-                                         "DELETE FROM value WHERE name IN ('checkpoint','checkpoint-note','sequence','statement')"};
+    static const char *const tables[] = {
+        "DELETE FROM orders", "DELETE FROM halted", "DELETE FROM outbox", "DELETE FROM revoked",
+        "DELETE FROM value WHERE name IN ('checkpoint','checkpoint-note','sequence','statement')"};
     int r = 0;
     for (size_t i = 0; r == 0 && i < PC_ARRAY_SIZE(tables); i++)
         r = pc_memory_do(m, tables[i], "");

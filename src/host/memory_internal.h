@@ -1,6 +1,9 @@
 #ifndef PC_HOST_MEMORY_INTERNAL_H
 #define PC_HOST_MEMORY_INTERNAL_H
-/* Shared by the memory_*.c files only: the database and how it is asked. Types of values: i int64_t, s text, b bytes with their size_t length. */
+/*
+ * Shared by the memory_*.c files only: the database and how it is asked. Types of values: i int64_t, s text, b bytes
+ * with their size_t length.
+ */
 #include "host/memory.h"
 
 #include <sqlite3.h>
@@ -14,6 +17,7 @@ struct pc_memory_file {
 int pc_memory_query(struct pc_memory_file *m, sqlite3_stmt **out, const char *sql, const char *types, ...);
 int pc_memory_step(struct pc_memory_file *m, sqlite3_stmt *s); /* 1: a row, 0: no more, or an error */
 int pc_memory_do(struct pc_memory_file *m, const char *sql, const char *types, ...);
-int64_t pc_memory_count(struct pc_memory_file *m, const char *sql, const char *types, ...); /* first column of the first row; 0: no row */
+/* first column of the first row; 0: no row */
+int64_t pc_memory_count(struct pc_memory_file *m, const char *sql, const char *types, ...);
 int pc_memory_take_blob(sqlite3_stmt *s, int column, char **out, size_t *len);
 #endif

@@ -1,4 +1,7 @@
-/* Owns the remaining tables of fleet.db: envelopes for the server, dead-man timers, halted orders, revoked keys, evidence. */
+/*
+ * Owns the remaining tables of fleet.db: envelopes for the server, dead-man timers, halted orders, revoked keys,
+ * evidence.
+ */
 #include "host/memory_internal.h"
 
 #include "base/err.h"
@@ -36,7 +39,8 @@ int pc_memory_revoked(struct pc_memory_file *m, int (*each)(void *ctx, const cha
     return r;
 }
 
-int pc_memory_outbox_add(struct pc_memory_file *m, int type, const char *sha256, const char *json, size_t len, bool keep)
+int pc_memory_outbox_add(struct pc_memory_file *m, int type, const char *sha256, const char *json, size_t len,
+                         bool keep)
 {
     int64_t n = pc_memory_count(m, "SELECT count(*) FROM outbox", "");
     if (n < 0)
@@ -45,12 +49,14 @@ int pc_memory_outbox_add(struct pc_memory_file *m, int type, const char *sha256,
         return PC_E_LIMIT;
     int r = 0;
     if (!keep) /* the oldest make room: the server asks again for what it misses */
-        r = pc_memory_do(m, "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox WHERE keep=0 ORDER BY number DESC LIMIT -1 OFFSET ?)", "i",
-                         (int64_t)DROPPABLE_MAX - 1);
+        r = pc_memory_do(m,
+                         "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox WHERE keep=0 ORDER BY number "
+                         "DESC LIMIT -1 OFFSET ?)",
+                         "i", (int64_t)DROPPABLE_MAX - 1);
     if (r < 0)
         return r;
-    return pc_memory_do(m, "INSERT OR IGNORE INTO outbox(type,sha256,envelope,keep) VALUES(?,?,?,?)", "isbi", (int64_t)type, sha256, json, len,
-                        (int64_t)keep);
+    return pc_memory_do(m, "INSERT OR IGNORE INTO outbox(type,sha256,envelope,keep) VALUES(?,?,?,?)", "isbi",
+                        (int64_t)type, sha256, json, len, (int64_t)keep);
 }
 
 int pc_memory_outbox_done(struct pc_memory_file *m, const char *sha256)
@@ -58,10 +64,12 @@ int pc_memory_outbox_done(struct pc_memory_file *m, const char *sha256)
     return pc_memory_do(m, "DELETE FROM outbox WHERE sha256=?", "s", sha256);
 }
 
-int pc_memory_outbox_next(struct pc_memory_file *m, uint64_t after, uint64_t *number, int *type, char **json, size_t *len)
+int pc_memory_outbox_next(struct pc_memory_file *m, uint64_t after, uint64_t *number, int *type, char **json,
+                          size_t *len)
 {
     sqlite3_stmt *s;
-    int r = pc_memory_query(m, &s, "SELECT number,type,envelope FROM outbox WHERE number>? ORDER BY number LIMIT 1", "i", (int64_t)after);
+    int r = pc_memory_query(m, &s, "SELECT number,type,envelope FROM outbox WHERE number>? ORDER BY number LIMIT 1",
+                            "i", (int64_t)after);
     if (r < 0)
         return r;
     r = pc_memory_step(m, s);
@@ -83,8 +91,9 @@ uint32_t pc_memory_outbox_count(struct pc_memory_file *m)
 
 int pc_memory_timer_add(struct pc_memory_file *m, struct pc_kept_timer *t)
 {
-    int r = pc_memory_do(m, "INSERT INTO timer(kind,order_sha256,boot,until_boot,until,made,data) VALUES(?,?,?,?,?,?,?)", "sssiiis", t->kind,
-                         t->order_sha256, t->boot, (int64_t)t->until_boot, t->until, t->made, t->data);
+    int r = pc_memory_do(
+        m, "INSERT INTO timer(kind,order_sha256,boot,until_boot,until,made,data) VALUES(?,?,?,?,?,?,?)", "sssiiis",
+        t->kind, t->order_sha256, t->boot, (int64_t)t->until_boot, t->until, t->made, t->data);
     if (r == 0)
         t->number = (uint64_t)sqlite3_last_insert_rowid(m->db);
     return r;
@@ -92,8 +101,8 @@ int pc_memory_timer_add(struct pc_memory_file *m, struct pc_kept_timer *t)
 
 int pc_memory_timer_set(struct pc_memory_file *m, const struct pc_kept_timer *t)
 {
-    return pc_memory_do(m, "UPDATE timer SET boot=?,until_boot=?,data=? WHERE number=?", "sisi", t->boot, (int64_t)t->until_boot, t->data,
-                        (int64_t)t->number);
+    return pc_memory_do(m, "UPDATE timer SET boot=?,until_boot=?,data=? WHERE number=?", "sisi", t->boot,
+                        (int64_t)t->until_boot, t->data, (int64_t)t->number);
 }
 
 int pc_memory_timer_data(struct pc_memory_file *m, uint64_t number, const char *data)
@@ -114,7 +123,8 @@ int pc_memory_timer_done(struct pc_memory_file *m, uint64_t number)
 int pc_memory_timers(struct pc_memory_file *m, int (*each)(void *ctx, const struct pc_kept_timer *t), void *ctx)
 {
     sqlite3_stmt *s;
-    int r = pc_memory_query(m, &s, "SELECT number,kind,order_sha256,boot,until_boot,until,made,data FROM timer ORDER BY number", "");
+    int r = pc_memory_query(
+        m, &s, "SELECT number,kind,order_sha256,boot,until_boot,until,made,data FROM timer ORDER BY number", "");
     if (r < 0)
         return r;
     while ((r = pc_memory_step(m, s)) == 1) {
@@ -138,7 +148,8 @@ int pc_memory_evidence(struct pc_memory_file *m, int64_t time, const char *ours,
 {
     if (pc_memory_evidence_count(m) >= EVIDENCE_MAX)
         return PC_E_LIMIT;
-    return pc_memory_do(m, "INSERT INTO evidence(time,ours,theirs,why) VALUES(?,?,?,?)", "isss", time, ours, theirs, why);
+    return pc_memory_do(m, "INSERT INTO evidence(time,ours,theirs,why) VALUES(?,?,?,?)", "isss", time, ours, theirs,
+                        why);
 }
 
 uint32_t pc_memory_evidence_count(struct pc_memory_file *m)

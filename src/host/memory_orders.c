@@ -1,4 +1,7 @@
-/* Owns the orders' rows of fleet.db. What a state means and when it changes is the runner's business (orders.c, schedule.c). */
+/*
+ * Owns the orders' rows of fleet.db. What a state means and when it changes is the runner's business (orders.c,
+ * schedule.c).
+ */
 #include "host/memory_internal.h"
 
 #include "base/cleanup.h"
@@ -7,23 +10,29 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define COLUMNS "sha256,id,action,class,outcome,state,sequence,run,accepted,started,ended,expires,boot,since_boot,ring,soak,incidents,ring_open"
+#define COLUMNS                                                                                                        \
+    "sha256,id,action,class,outcome,state,sequence,run,accepted,started,ended,expires,boot,since_boot,ring,soak,"      \
+    "incidents,ring_open"
 
 int pc_memory_order_add(struct pc_memory_file *m, const struct pc_kept_order *o, const void *envelope, size_t len)
 {
-    return pc_memory_do(m, "INSERT INTO orders(" COLUMNS ",envelope) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", "sssssiiiiiiisiiiiib",
-                        o->sha256, o->id, o->action, o->class_, o->outcome, (int64_t)o->state, (int64_t)o->sequence, (int64_t)o->run,
-                        o->accepted, o->started, o->ended, o->expires, o->boot, (int64_t)o->since_boot, (int64_t)o->ring,
-                        (int64_t)o->soak, (int64_t)o->incidents, (int64_t)o->ring_open, envelope, len);
+    return pc_memory_do(m, "INSERT INTO orders(" COLUMNS ",envelope) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                        "sssssiiiiiiisiiiiib", o->sha256, o->id, o->action, o->class_, o->outcome, (int64_t)o->state,
+                        (int64_t)o->sequence, (int64_t)o->run, o->accepted, o->started, o->ended, o->expires, o->boot,
+                        (int64_t)o->since_boot, (int64_t)o->ring, (int64_t)o->soak, (int64_t)o->incidents,
+                        (int64_t)o->ring_open, envelope, len);
 }
 
 int pc_memory_order_set(struct pc_memory_file *m, const struct pc_kept_order *o)
 {
-    return pc_memory_do(m,
-                        "UPDATE orders SET outcome=?,state=?,run=?,started=?,ended=?,boot=?,since_boot=?,ring=?,soak=?,incidents=?,ring_open=?"
-                        " WHERE sha256=?",
-                        "siiiisiiiiis", o->outcome, (int64_t)o->state, (int64_t)o->run, o->started, o->ended, o->boot, (int64_t)o->since_boot,
-                        (int64_t)o->ring, (int64_t)o->soak, (int64_t)o->incidents, (int64_t)o->ring_open, o->sha256);
+    return pc_memory_do(
+        m,
+        "UPDATE orders SET "
+        "outcome=?,state=?,run=?,started=?,ended=?,boot=?,since_boot=?,ring=?,soak=?,incidents=?,ring_open=?"
+        " WHERE sha256=?",
+        "siiiisiiiiis", o->outcome, (int64_t)o->state, (int64_t)o->run, o->started, o->ended, o->boot,
+        (int64_t)o->since_boot, (int64_t)o->ring, (int64_t)o->soak, (int64_t)o->incidents, (int64_t)o->ring_open,
+        o->sha256);
 }
 
 static void take_text(sqlite3_stmt *s, int column, char *out, size_t cap)
@@ -81,11 +90,13 @@ int pc_memory_order_envelope(struct pc_memory_file *m, const char *sha256, char 
 
 int pc_memory_order_answer(struct pc_memory_file *m, const char *sha256, int type, const char *json, size_t len)
 {
-    return pc_memory_do(m, "INSERT INTO answer VALUES(?,?,?) ON CONFLICT(sha256,type) DO UPDATE SET envelope=excluded.envelope", "sib", sha256,
-                        (int64_t)type, json, len);
+    return pc_memory_do(
+        m, "INSERT INTO answer VALUES(?,?,?) ON CONFLICT(sha256,type) DO UPDATE SET envelope=excluded.envelope", "sib",
+        sha256, (int64_t)type, json, len);
 }
 
-int pc_memory_order_answers(struct pc_memory_file *m, const char *sha256, int (*each)(void *ctx, int type, const char *json, size_t len), void *ctx)
+int pc_memory_order_answers(struct pc_memory_file *m, const char *sha256,
+                            int (*each)(void *ctx, int type, const char *json, size_t len), void *ctx)
 {
     sqlite3_stmt *s;
     int r = pc_memory_query(m, &s, "SELECT type,envelope FROM answer WHERE sha256=? ORDER BY type", "s", sha256);
@@ -101,12 +112,14 @@ int pc_memory_order_answers(struct pc_memory_file *m, const char *sha256, int (*
 }
 
 /* Collected before the first call, because `each` changes rows of the index that the walk goes along. */
-int pc_memory_orders(struct pc_memory_file *m, enum pc_order_state state, int (*each)(void *ctx, const struct pc_kept_order *o), void *ctx)
+int pc_memory_orders(struct pc_memory_file *m, enum pc_order_state state,
+                     int (*each)(void *ctx, const struct pc_kept_order *o), void *ctx)
 {
     sqlite3_stmt *s;
     _free_ struct pc_kept_order *all = NULL;
     size_t n = 0, cap = 0;
-    int r = pc_memory_query(m, &s, "SELECT " COLUMNS " FROM orders WHERE state=? ORDER BY sequence, accepted", "i", (int64_t)state);
+    int r = pc_memory_query(m, &s, "SELECT " COLUMNS " FROM orders WHERE state=? ORDER BY sequence, accepted", "i",
+                            (int64_t)state);
     if (r < 0)
         return r;
     while ((r = pc_memory_step(m, s)) == 1) {
@@ -135,5 +148,6 @@ uint32_t pc_memory_order_count(struct pc_memory_file *m, enum pc_order_state sta
 
 int pc_memory_orders_forget(struct pc_memory_file *m, int64_t before)
 {
-    return pc_memory_do(m, "DELETE FROM orders WHERE state=? AND expires<? AND ended<?", "iii", (int64_t)PC_ORDER_DONE, before, before);
+    return pc_memory_do(m, "DELETE FROM orders WHERE state=? AND expires<? AND ended<?", "iii", (int64_t)PC_ORDER_DONE,
+                        before, before);
 }

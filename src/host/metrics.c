@@ -1,4 +1,7 @@
-/* Owns `metrics`: figures of this moment, from /proc and /sys. CPU time is cumulative: whoever asks twice divides. SMART comes from smartctl if it is there. */
+/*
+ * Owns `metrics`: figures of this moment, from /proc and /sys. CPU time is cumulative: whoever asks twice divides.
+ * SMART comes from smartctl if it is there.
+ */
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
@@ -20,7 +23,8 @@ static json_t *load(void)
 {
     char text[128];
     double a, b, c;
-    if (pc_read_file_at(AT_FDCWD, "/proc/loadavg", text, sizeof text) < 0 || sscanf(text, "%lf %lf %lf", &a, &b, &c) != 3)
+    if (pc_read_file_at(AT_FDCWD, "/proc/loadavg", text, sizeof text) < 0 ||
+        sscanf(text, "%lf %lf %lf", &a, &b, &c) != 3)
         return json_null();
     return json_pack("[o,o,o]", hundredths(a), hundredths(b), hundredths(c));
 }
@@ -52,10 +56,12 @@ static json_t *processor(void)
     char text[512];
     unsigned long long user, nice, system, idle, wait, irq, soft, steal;
     if (pc_read_file_at(AT_FDCWD, "/proc/stat", text, sizeof text) < 0 ||
-        sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait, &irq, &soft, &steal) != 8)
+        sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait, &irq, &soft,
+               &steal) != 8)
         return json_null();
-    return json_pack("{s:I,s:I,s:I,s:I,s:I}", "user", (json_int_t)(user + nice), "system", (json_int_t)(system + irq + soft), "idle", (json_int_t)idle,
-                     "iowait", (json_int_t)wait, "steal", (json_int_t)steal);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I}", "user", (json_int_t)(user + nice), "system",
+                     (json_int_t)(system + irq + soft), "idle", (json_int_t)idle, "iowait", (json_int_t)wait, "steal",
+                     (json_int_t)steal);
 }
 
 static json_t *pressure(void)
@@ -66,8 +72,10 @@ static json_t *pressure(void)
         char path[64], text[256];
         double ten, minute;
         snprintf(path, sizeof path, "/proc/pressure/%s", what[i]);
-        if (pc_read_file_at(AT_FDCWD, path, text, sizeof text) > 0 && sscanf(text, "some avg10=%lf avg60=%lf", &ten, &minute) == 2)
-            json_object_set_new(out, what[i], json_pack("{s:o,s:o}", "avg10", hundredths(ten), "avg60", hundredths(minute)));
+        if (pc_read_file_at(AT_FDCWD, path, text, sizeof text) > 0 &&
+            sscanf(text, "some avg10=%lf avg60=%lf", &ten, &minute) == 2)
+            json_object_set_new(out, what[i],
+                                json_pack("{s:o,s:o}", "avg10", hundredths(ten), "avg60", hundredths(minute)));
     }
     return out;
 }
@@ -81,7 +89,8 @@ static json_t *traffic(void)
         char name[64];
         unsigned long long in, sent;
         if (sscanf(line, " %63[^:]: %llu %*u %*u %*u %*u %*u %*u %*u %llu", name, &in, &sent) == 3)
-            json_object_set_new(out, name, json_pack("{s:I,s:I}", "received", (json_int_t)in, "sent", (json_int_t)sent));
+            json_object_set_new(out, name,
+                                json_pack("{s:I,s:I}", "received", (json_int_t)in, "sent", (json_int_t)sent));
     }
     return out;
 }
@@ -128,6 +137,7 @@ int pc_look_metrics(const json_t *params)
     (void)params;
     char why[256] = "";
     json_t *mounts = pc_collect_mounts(why, sizeof why);
-    return pc_collect_print(json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "load_hundredths", load(), "cpu_ticks", processor(), "memory", memory(), "pressure_hundredths", pressure(),
-                                      "mounts", mounts ? mounts : json_null(), "network", traffic(), "smart", smart()));
+    return pc_collect_print(json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "load_hundredths", load(), "cpu_ticks",
+                                      processor(), "memory", memory(), "pressure_hundredths", pressure(), "mounts",
+                                      mounts ? mounts : json_null(), "network", traffic(), "smart", smart()));
 }

@@ -17,7 +17,8 @@ static const struct role {
 } roles[] = {
     {"enroll", "--server URL --ca FILE --trust FILE --name NAME --token TOKEN [--trust-sig FILE]... [--again]",
      "make this host one of a fleet: its keys, the pinned trust file and CA", pc_role_enroll},
-    {"host", "[--protect DIR]... [--no-guard]", "link and runner (and guard, where folders are configured), kept running", pc_role_host},
+    {"host", "[--protect DIR]... [--no-guard]",
+     "link and runner (and guard, where folders are configured), kept running", pc_role_host},
     {"link", "", "only the connection to the server, as an unprivileged user", pc_role_link},
     {"runner", "", "only the part that checks orders and carries them out", pc_role_runner},
     {"fetch", "--path PATH", "(internal) one file from the server to standard output", pc_role_fetch},
@@ -39,13 +40,32 @@ bool pc_host_is_role(const char *name)
 static void host_usage(FILE *f)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(roles); i++)
-        fprintf(f, "%s portcullisd %s %s\n           %s\n", i ? "      " : "usage:", roles[i].name, roles[i].words, roles[i].brief);
-    fputs("\nAll take --config FILE, --state DIR (the guard's folder, default " PC_STATE_DEFAULT ") and --fleet-state DIR (default DIR/fleet).\n"
-          "Exit status: 0 ended when asked to, 1 failed, 2 wrong usage, 64 a newer program waits for its trial (runner), 78 bad settings.\n",
+        fprintf(f, "%s portcullisd %s %s\n           %s\n", i ? "      " : "usage:", roles[i].name, roles[i].words,
+                roles[i].brief);
+    fputs("\nAll take --config FILE, --state DIR (the guard's folder, default " PC_STATE_DEFAULT
+          ") and --fleet-state DIR (default DIR/fleet).\n"
+          "Exit status: 0 ended when asked to, 1 failed, 2 wrong usage, 64 a newer program waits for its trial "
+          "(runner), 78 bad settings.\n",
           f);
 }
 
-enum { CONFIG = 256, STATE, FLEET, SERVER, CA, TRUST, TRUST_SIG, NAME, TOKEN, AGAIN, NO_GUARD, PROTECT, PATH, WATCHED, TRIAL };
+enum {
+    CONFIG = 256,
+    STATE,
+    FLEET,
+    SERVER,
+    CA,
+    TRUST,
+    TRUST_SIG,
+    NAME,
+    TOKEN,
+    AGAIN,
+    NO_GUARD,
+    PROTECT,
+    PATH,
+    WATCHED,
+    TRIAL
+};
 static const struct option longs[] = {{"config", required_argument, NULL, CONFIG},
                                       {"state", required_argument, NULL, STATE},
                                       {"fleet-state", required_argument, NULL, FLEET},
@@ -150,9 +170,13 @@ int pc_host_folder(const struct pc_host_options *o, bool make, struct pc_fleet_d
 {
     int r = pc_fleet_open(o->fleet, make, out);
     if (r == PC_E_REFUSED)
-        fprintf(stderr, "portcullisd: %s: not root's alone (owner, or others may write): name another folder with --fleet-state\n", o->fleet);
+        fprintf(
+            stderr,
+            "portcullisd: %s: not root's alone (owner, or others may write): name another folder with --fleet-state\n",
+            o->fleet);
     else if (r == -ENOENT && !make)
-        fprintf(stderr, "portcullisd: %s: there is none: this host is not enrolled; see `portcullisd enroll --help`\n", o->fleet);
+        fprintf(stderr, "portcullisd: %s: there is none: this host is not enrolled; see `portcullisd enroll --help`\n",
+                o->fleet);
     else if (r < 0)
         fprintf(stderr, "portcullisd: %s: %s\n", o->fleet, pc_strerror(r));
     return r;
@@ -161,7 +185,8 @@ int pc_host_folder(const struct pc_host_options *o, bool make, struct pc_fleet_d
 int pc_identity_of(const char *name, struct pc_identity *out)
 {
     uint64_t number;
-    const struct passwd *p = pc_parse_u64(name, 0, UINT32_MAX - 1, &number) == 0 ? getpwuid((uid_t)number) : getpwnam(name);
+    const struct passwd *p = pc_parse_u64(name, 0, UINT32_MAX - 1, &number) == 0 ? getpwuid((uid_t)number)
+                                                                                 : getpwnam(name);
     if (!p)
         return PC_E_NOTFOUND;
     struct pc_identity id = {.uid = p->pw_uid, .gid = p->pw_gid, .group_count = PC_GROUPS_MAX};

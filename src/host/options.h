@@ -25,8 +25,10 @@ struct pc_host_options {
     uint32_t protects;
     const char *path;                               /* fetch */
     bool again, no_guard, help;
-    bool watched;                                   /* runner: a host started us, and knows what PC_EXIT_UPGRADED means */
-    bool trial;                                     /* host, runner: of a fetched program, which starts no order (trial.h) */
+    /* runner: a host started us, and knows what PC_EXIT_UPGRADED means */
+    bool watched;
+    /* host, runner: of a fetched program, which starts no order (trial.h) */
+    bool trial;
     char **argv;                                    /* our own words */
     char program[4096];                             /* the file that this process runs: what an upgrade replaces */
 };

@@ -1,6 +1,7 @@
 /*
- * Owns the runner's side of runner.sock: one link at a time, frames in by a table, frames out at the rate that the protocol allows. Everything that comes in
- * is the attacker's, whichever user the link runs as: the peer's credentials only keep others from taking its place.
+ * Owns the runner's side of runner.sock: one link at a time, frames in by a table, frames out at the rate that the
+ * protocol allows. Everything that comes in is the attacker's, whichever user the link runs as: the peer's credentials
+ * only keep others from taking its place.
  */
 #include "host/options.h"
 #include "host/runner.h"
@@ -39,7 +40,8 @@ int pc_peer_listen(struct pc_runner *r)
         return -errno;
     if (unlinkat(r->dir.fd, PC_FILE_SOCKET, 0) < 0 && errno != ENOENT)
         return -errno;
-    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || fchownat(r->dir.fd, PC_FILE_SOCKET, 0, r->link_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 ||
+        fchownat(r->dir.fd, PC_FILE_SOCKET, 0, r->link_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
         fchmodat(r->dir.fd, PC_FILE_SOCKET, 0660, 0) < 0 || listen(fd, 4) < 0)
         return -errno;
     r->listen_fd = TAKE_FD(fd);
@@ -74,8 +76,9 @@ void pc_peer_accept(struct pc_runner *r)
     pc_peer_close(r, "another connection took its place");
     r->peer_fd = TAKE_FD(fd);
     r->outbox_at = 0;
-    json_t *o = json_pack("{s:i, s:s, s:s, s:I, s:I, s:s}", "protocol", 1, "host", r->ref, "agent", PC_VERSION, "checkpoint_size",
-                          (json_int_t)r->memory.checkpoint.size, "sequence", (json_int_t)r->memory.sequence, "boot", r->boot);
+    json_t *o = json_pack("{s:i, s:s, s:s, s:I, s:I, s:s}", "protocol", 1, "host", r->ref, "agent", PC_VERSION,
+                          "checkpoint_size", (json_int_t)r->memory.checkpoint.size, "sequence",
+                          (json_int_t)r->memory.sequence, "boot", r->boot);
     if (o && strlen(r->boot) > 16)
         json_object_set_new(o, "boot", json_stringn(r->boot, 16));
     _free_ char *hello = o ? json_dumps(o, JSON_COMPACT) : NULL;
@@ -98,16 +101,23 @@ static void welcome(struct pc_runner *r, const char *json, size_t len)
     r->outbox_again_ns = pc_boot_ns() + AGAIN_NS;
     pc_event(r->log, PC_LEVEL_INFO, "online", NULL, "connected to the server");
     if (r->trial)
-        r->exit_status = PC_EXIT_UPGRADED; /* that is what the trial is about: a host that cannot be reached could not be helped */
+        r->exit_status =
+            PC_EXIT_UPGRADED; /* that is what the trial is about: a host that cannot be reached could not be helped */
 }
 
 static const struct {
     enum pc_frame_type type;
     void (*take)(struct pc_runner *r, const char *json, size_t len);
 } inward[] = {
-    {PC_FRAME_WELCOME, welcome},           {PC_FRAME_BUNDLE, pc_intake_bundle},         {PC_FRAME_CONTINUE, pc_intake_continue},
-    {PC_FRAME_START, pc_intake_start},     {PC_FRAME_LOOK, pc_intake_look},             {PC_FRAME_CHECKPOINT, pc_intake_checkpoint},
-    {PC_FRAME_TRUST, pc_intake_trust},     {PC_FRAME_REVOKE, pc_intake_revoke},         {PC_FRAME_GOT, pc_intake_got},
+    {PC_FRAME_WELCOME, welcome},
+    {PC_FRAME_BUNDLE, pc_intake_bundle},
+    {PC_FRAME_CONTINUE, pc_intake_continue},
+    {PC_FRAME_START, pc_intake_start},
+    {PC_FRAME_LOOK, pc_intake_look},
+    {PC_FRAME_CHECKPOINT, pc_intake_checkpoint},
+    {PC_FRAME_TRUST, pc_intake_trust},
+    {PC_FRAME_REVOKE, pc_intake_revoke},
+    {PC_FRAME_GOT, pc_intake_got},
     {PC_FRAME_SERVER, pc_intake_server},
 };
 
@@ -135,7 +145,8 @@ static void read_frames(struct pc_runner *r)
         if (n == 0)
             break;
         if (n < 0 || !dispatch(r, type, body, len)) {
-            pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL, "check syntax: the server sent a frame that is none of its kinds");
+            pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL,
+                     "check syntax: the server sent a frame that is none of its kinds");
             pc_peer_close(r, "the server broke the protocol");
             return;
         }
@@ -147,7 +158,10 @@ static void read_frames(struct pc_runner *r)
         pc_peer_close(r, got == -EPIPE ? "the link hung up" : pc_strerror(got));
 }
 
-/* One envelope after the other, as fast as the server takes them from us (PROTOCOL 3.1); each again until it says `got`. */
+/*
+ * One envelope after the other, as fast as the server takes them from us (PROTOCOL 3.1); each again until it says
+ * `got`.
+ */
 static void send_outbox(struct pc_runner *r, uint64_t now_ns)
 {
     if (now_ns > r->outbox_again_ns) {
@@ -161,7 +175,8 @@ static void send_outbox(struct pc_runner *r, uint64_t now_ns)
         int type;
         if (pc_memory_outbox_next(r->file, r->outbox_at, &number, &type, &json, &len) < 0)
             return;
-        if (!pc_bucket_take(&r->sending, now_ns, (double)(len + PC_FRAME_HEAD)) || !pc_peer_send(r, (enum pc_frame_type)type, json, len))
+        if (!pc_bucket_take(&r->sending, now_ns, (double)(len + PC_FRAME_HEAD)) ||
+            !pc_peer_send(r, (enum pc_frame_type)type, json, len))
             return;
         r->outbox_at = number;
     }

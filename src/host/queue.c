@@ -1,4 +1,7 @@
-/* Owns bytes on their way between two sockets. Bounded: a peer that does not read makes its queue full, and then nobody reads for it either. */
+/*
+ * Owns bytes on their way between two sockets. Bounded: a peer that does not read makes its queue full, and then nobody
+ * reads for it either.
+ */
 #include "host/queue.h"
 
 #include "base/err.h"
@@ -78,7 +81,8 @@ void pc_queue_take(struct pc_queue *q, size_t len)
     }
 }
 
-int pc_queue_frame(const struct pc_queue *q, uint32_t max, enum pc_frame_type *type, const uint8_t **body, uint32_t *len)
+int pc_queue_frame(const struct pc_queue *q, uint32_t max, enum pc_frame_type *type, const uint8_t **body,
+                   uint32_t *len)
 {
     if (q->len == 0)
         return 0;

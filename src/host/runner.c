@@ -1,6 +1,7 @@
 /*
- * Owns the role `runner`: its start, its loop, its end. Root, no network: it hears the link over a socket, believes owners' signatures and its own memory,
- * and starts nothing before the start is on the disk. What each event means is in the other files (see runner.h).
+ * Owns the role `runner`: its start, its loop, its end. Root, no network: it hears the link over a socket, believes
+ * owners' signatures and its own memory, and starts nothing before the start is on the disk. What each event means is
+ * in the other files (see runner.h).
  */
 #include "host/runner.h"
 
@@ -103,7 +104,8 @@ static int add_revoked(void *ctx, const char *fingerprint)
 static bool known(void *ctx, const char *order_sha256)
 {
     struct pc_kept_order o;
-    return pc_memory_order_get(ctx, order_sha256, &o) != PC_E_NOTFOUND; /* an error counts as known: it must not run twice */
+    /* an error counts as known: it must not run twice */
+    return pc_memory_order_get(ctx, order_sha256, &o) != PC_E_NOTFOUND;
 }
 
 static bool halted(void *ctx, const char *order_sha256)
@@ -126,7 +128,9 @@ static int remember(struct pc_runner *r)
     if (e == 0)
         e = read_identity(r);
     if (e < 0)
-        fprintf(stderr, "portcullisd: %s: this host's identity cannot be read: %s; enroll it with `portcullisd enroll`\n", r->dir.path, pc_strerror(e));
+        fprintf(stderr,
+                "portcullisd: %s: this host's identity cannot be read: %s; enroll it with `portcullisd enroll`\n",
+                r->dir.path, pc_strerror(e));
     if (e == 0)
         e = read_trust(r);
     if (e == 0)
@@ -153,7 +157,8 @@ static int open_places(struct pc_runner *r)
     char name[40];
     int e = pc_identity_link(&r->settings, &who, &fallback);
     if (e < 0) {
-        fprintf(stderr, "portcullisd: user %s does not exist: make it, or set link-user in section [fleet]\n", r->settings.link_user);
+        fprintf(stderr, "portcullisd: user %s does not exist: make it, or set link-user in section [fleet]\n",
+                r->settings.link_user);
         return e;
     }
     r->link_uid = who.uid;
@@ -161,11 +166,13 @@ static int open_places(struct pc_runner *r)
     snprintf(name, sizeof name, "%016llx", (unsigned long long)pc_hash64(r->dir.path, strlen(r->dir.path)));
     e = pc_jobs_new(name, &r->jobs);
     if (e == PC_E_UNSUPPORTED)
-        pc_event(r->log, PC_LEVEL_ERROR, "no-cgroup", NULL, "no cgroup v2 that we may use: programs of orders will not be started");
+        pc_event(r->log, PC_LEVEL_ERROR, "no-cgroup", NULL,
+                 "no cgroup v2 that we may use: programs of orders will not be started");
     else if (e < 0)
         return e;
     if (r->jobs && pc_have_systemd() && !pc_jobs_scoped(r->jobs))
-        pc_event(r->log, PC_LEVEL_WARNING, "no-scope", NULL, "systemd gave no scope (is its bus there?): programs of orders run in groups beside its own");
+        pc_event(r->log, PC_LEVEL_WARNING, "no-scope", NULL,
+                 "systemd gave no scope (is its bus there?): programs of orders run in groups beside its own");
     if (r->jobs)
         (void)pc_jobs_clear_old(r->jobs); /* what an earlier runner left running has lost its account */
     e = pc_peer_listen(r);
@@ -179,13 +186,19 @@ static void say_silence(struct pc_runner *r)
     if (silent && pc_boot_ns() - r->started_ns < r->trust.silence * PC_NS_PER_S)
         return;
     if (silent != r->silent)
-        pc_tell_event(r, silent ? PC_LEVEL_WARNING : PC_LEVEL_NOTICE, silent ? "silence" : "heard",
-                      silent ? "no fresh checkpoint for %u s: the server is silent, or somebody holds it back; no act order starts"
-                             : "a fresh checkpoint after more than %u s of silence", r->trust.silence);
+        pc_tell_event(
+            r, silent ? PC_LEVEL_WARNING : PC_LEVEL_NOTICE, silent ? "silence" : "heard",
+            silent
+                ? "no fresh checkpoint for %u s: the server is silent, or somebody holds it back; no act order starts"
+                : "a fresh checkpoint after more than %u s of silence",
+            r->trust.silence);
     r->silent = silent;
 }
 
-/* Tells the server that the guard of this host stopped something. Counted on disk: one that came while we were down is told too. */
+/*
+ * Tells the server that the guard of this host stopped something. Counted on disk: one that came while we were down is
+ * told too.
+ */
 static void watch_guard(struct pc_runner *r)
 {
     uint64_t now = pc_boot_ns();
@@ -197,7 +210,8 @@ static void watch_guard(struct pc_runner *r)
     if (n < 0 || (uint64_t)n == told)
         return;
     if ((uint64_t)n > told)
-        pc_tell_event(r, PC_LEVEL_ALERT, "incident", "the guard of this host has %lld incidents, %lld more than before", (long long)n, (long long)n - (long long)told);
+        pc_tell_event(r, PC_LEVEL_ALERT, "incident", "the guard of this host has %lld incidents, %lld more than before",
+                      (long long)n, (long long)n - (long long)told);
     if (pc_memory_put_number(r->file, "guard-incidents", (uint64_t)n) < 0)
         r->full = true; /* told again */
 }
@@ -223,7 +237,8 @@ static void take_signals(struct pc_runner *r, int fd)
 
 static void turn(struct pc_runner *r, int signal_fd)
 {
-    struct pollfd p[4 + 2 * PC_JOBS_MAX] = {{signal_fd, POLLIN, 0}, {pc_control_fd(r->control), POLLIN, 0}, {r->listen_fd, POLLIN, 0}};
+    struct pollfd p[4 + 2 * PC_JOBS_MAX] = {
+        {signal_fd, POLLIN, 0}, {pc_control_fd(r->control), POLLIN, 0}, {r->listen_fd, POLLIN, 0}};
     uint32_t n = 3;
     if (r->peer_fd >= 0)
         p[n++] = (struct pollfd){r->peer_fd, (short)(POLLIN | (r->out.len ? POLLOUT : 0)), 0};
@@ -239,7 +254,8 @@ static void turn(struct pc_runner *r, int signal_fd)
     pc_peer_step(r, now);
     if (r->jobs && pc_jobs_step(r->jobs, now))
         pc_schedule(r);
-    if (r->exit_status == PC_EXIT_UPGRADED && r->running == 0 && (r->looking == 0 || r->trial)) /* looks are asked again */
+    /* looks are asked again */
+    if (r->exit_status == PC_EXIT_UPGRADED && r->running == 0 && (r->looking == 0 || r->trial))
         r->end = true;
     if (now >= r->next_tick_ns) {
         r->next_tick_ns = now + TICK_NS;
@@ -301,7 +317,10 @@ static int open_log(struct pc_runner *r)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/events.json", r->dir.path);
-    struct pc_events_opts opts = {.text = true, .journal = r->settings.journal, .rate = r->settings.rate, .least = PC_LEVEL_INFO,
+    struct pc_events_opts opts = {.text = true,
+                                  .journal = r->settings.journal,
+                                  .rate = r->settings.rate,
+                                  .least = PC_LEVEL_INFO,
                                   .ecs_path = strcmp(r->settings.ecs_file, "none") == 0 ? NULL : path};
     return pc_events_open(&opts, &r->log);
 }
@@ -337,8 +356,8 @@ int pc_role_runner(const struct pc_host_options *o)
     if (e == 0)
         e = start(r);
     if (e == 0) {
-        pc_event(r->log, PC_LEVEL_NOTICE, "ready", NULL, "host %s, trust file version %llu, sequence %llu", r->ref, (unsigned long long)r->trust.version,
-                 (unsigned long long)r->memory.sequence);
+        pc_event(r->log, PC_LEVEL_NOTICE, "ready", NULL, "host %s, trust file version %llu, sequence %llu", r->ref,
+                 (unsigned long long)r->trust.version, (unsigned long long)r->memory.sequence);
         printf("portcullis: host %s ready\n", r->memory.me.name);
         fflush(stdout);
         e = loop(r);

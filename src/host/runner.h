@@ -2,9 +2,10 @@
 #define PC_HOST_RUNNER_H
 /*
  * The runner's own contract, shared by its files: one thread, one loop (runner.c), one state. Which file does what:
- *   peer.c      frames from and to the link            intake.c    what a frame may change: orders, trust, revocations, checkpoints
- *   schedule.c  when an order starts, soaks, ends      tell.c      signed documents: ack, result, ring; events for the server
- *   tasks.c     from an action's name to a program     act_*.c     the actions       timers.c  stops that undo themselves
+ *   peer.c      frames from and to the link            intake.c    what a frame may change: orders, trust, revocations,
+ * checkpoints schedule.c  when an order starts, soaks, ends      tell.c      signed documents: ack, result, ring;
+ * events for the server tasks.c     from an action's name to a program     act_*.c     the actions       timers.c stops
+ * that undo themselves
  */
 #include "agent/control.h"
 #include "agent/events.h"
@@ -66,7 +67,11 @@ struct pc_runner {
     struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
     bool blocks_changed;            /* it no longer fits the timers */
     bool silent, full, end;
-    bool watched, trial;            /* a host watches us; we are a fetched program on trial: no order starts, and all is well once the server welcomed us */
+    /*
+     * a host watches us; we are a fetched program on trial: no order starts, and all is well once the server welcomed
+     * us
+     */
+    bool watched, trial;
     int exit_status;
 };
 
@@ -87,7 +92,8 @@ int pc_peer_listen(struct pc_runner *r);
 void pc_peer_accept(struct pc_runner *r);
 void pc_peer_step(struct pc_runner *r, uint64_t now_ns); /* reads frames, sends what waits */
 void pc_peer_close(struct pc_runner *r, const char *why);
-bool pc_peer_send(struct pc_runner *r, enum pc_frame_type type, const void *body, size_t len); /* false: no peer, or full */
+/* false: no peer, or full */
+bool pc_peer_send(struct pc_runner *r, enum pc_frame_type type, const void *body, size_t len);
 
 /* intake.c: one frame each; none of them can fail for the caller: what is wrong is told to the server and the log */
 void pc_intake_bundle(struct pc_runner *r, const char *json, size_t len);
@@ -100,12 +106,14 @@ void pc_intake_server(struct pc_runner *r, const char *json, size_t len);
 void pc_intake_look(struct pc_runner *r, const char *json, size_t len);
 void pc_intake_got(struct pc_runner *r, const char *json, size_t len);
 /* The one way an order comes in, whatever carried it. verdict and text (why) for whoever brought it. */
-enum pc_check pc_take_order(struct pc_runner *r, const char *json, size_t len, char sha256[65], char *why, size_t why_len);
+enum pc_check pc_take_order(struct pc_runner *r, const char *json, size_t len, char sha256[65], char *why,
+                            size_t why_len);
 /* The one way a trust file comes in. 0, or an error and the word of the check. */
 int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char **word);
 
 /* schedule.c */
-int pc_schedule_recover(struct pc_runner *r); /* at the start: what was running is unknown; another boot: dwell and soak begin anew */
+/* at the start: what was running is unknown; another boot: dwell and soak begin anew */
+int pc_schedule_recover(struct pc_runner *r);
 void pc_schedule(struct pc_runner *r);        /* starts what may start, ends what is over */
 void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how);
 /* An order and its parts from the memory. To be cleared with pc_loaded_clear. */
@@ -119,13 +127,17 @@ void pc_loaded_clear(struct pc_loaded *l);
 
 /* tell.c: inside the caller's transaction where there is one. 0 or an error of the memory. */
 int pc_tell_ack(struct pc_runner *r, const char *order_sha256, enum pc_check verdict, const char *text, bool keep);
-int pc_tell_result_text(struct pc_runner *r, const char *order_sha256, const char *document, size_t len); /* one that pc_result_format made */
+/* one that pc_result_format made */
+int pc_tell_result_text(struct pc_runner *r, const char *order_sha256, const char *document, size_t len);
 int pc_tell_result(struct pc_runner *r, struct pc_result *result, bool keep);
-int pc_result_text(struct pc_result *result, char **document, size_t *len); /* the document, read again before it is believed; may leave data out */
-int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents, int64_t soaked);
+/* the document, read again before it is believed; may leave data out */
+int pc_result_text(struct pc_result *result, char **document, size_t *len);
+int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents,
+                 int64_t soaked);
 int pc_tell_again(struct pc_runner *r, const char *order_sha256);
 /* A line in the log, and an event to the server when it is there (not kept: the log is). */
-void pc_tell_event(struct pc_runner *r, enum pc_level level, const char *kind, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void pc_tell_event(struct pc_runner *r, enum pc_level level, const char *kind, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 void pc_result_begin(const struct pc_runner *r, struct pc_result *out); /* who and when we are */
 
 /* tasks.c: one run of an action */
@@ -144,7 +156,8 @@ struct pc_task {
     uint64_t timer;                /* of a stop */
     char text[512];                /* prepare's reason when it does not answer PC_ACT_RUN */
     json_t *data;
-    void (*after)(struct pc_task *t, struct pc_outcome *how); /* called before the result is told, which it may change; NULL: nothing to do */
+    /* called before the result is told, which it may change; NULL: nothing to do */
+    void (*after)(struct pc_task *t, struct pc_outcome *how);
 };
 struct pc_action_row {
     const char *name;
@@ -154,18 +167,25 @@ struct pc_action_row {
     enum pc_act (*prepare)(struct pc_task *t);
 };
 const struct pc_action_row *pc_action_row(const char *name);
-/* Starts it. On PC_ACT_RUN the task is the job's and ends itself; else *t holds text and data and is the caller's to free. */
+/*
+ * Starts it. On PC_ACT_RUN the task is the job's and ends itself; else *t holds text and data and is the caller's to
+ * free.
+ */
 enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t);
 struct pc_task *pc_task_new(struct pc_runner *r, const char *action, const json_t *params);
 void pc_task_free(struct pc_task *t);
 int pc_task_arg(char ***list, const char *text); /* appends to argv or envp */
 
 /*
- * At the start, for an order that was running: when it is the upgrade that led to this start, tells its result (a trial tells nothing) and returns true.
+ * At the start, for an order that was running: when it is the upgrade that led to this start, tells its result (a trial
+ * tells nothing) and returns true.
  */
 bool pc_upgrade_settle(struct pc_runner *r, const struct pc_kept_order *k);
 
-/* The words of a program of ours that fetches one file of the server to its standard output, as the link's user (link.c, role fetch). */
+/*
+ * The words of a program of ours that fetches one file of the server to its standard output, as the link's user
+ * (link.c, role fetch).
+ */
 int pc_fetch_words(const struct pc_runner *r, const char *path, char ***argv);
 
 /* The actions' preparations (act_*.c) */
@@ -183,13 +203,18 @@ enum pc_act pc_act_block(struct pc_task *t);
 enum pc_act pc_act_unblock(struct pc_task *t);
 
 /* timers.c */
-/* For prepare: the same for the params' `seconds`. On an error t->text says what it was. data is taken; NULL counts as no memory. */
+/*
+ * For prepare: the same for the params' `seconds`. On an error t->text says what it was. data is taken; NULL counts as
+ * no memory.
+ */
 int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only);
 int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data); /* what undoing it needs to know */
 int pc_timer_drop(struct pc_runner *r, uint64_t number); /* forgets it: its stop did not take hold */
 int pc_timers_recover(struct pc_runner *r); /* at the start: applies again what is still to hold */
 void pc_timers_step(struct pc_runner *r);   /* undoes what is over */
-int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg), const void *arg); /* early; number ended */
+/* early; number ended */
+int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg),
+                  const void *arg);
 
 /* guard_client.c: the guard's control socket, waiting at most a few seconds. PC_E_NOTFOUND: no guard runs. */
 int pc_guard_ask(const char *guard_dir, const json_t *request, int wait_s, json_t **result, char *why, size_t why_len);

@@ -1,4 +1,7 @@
-/* Owns what the runner answers on its control socket (<fleet>/control.sock): how it stands, and stop files handed over on this host, with no server. */
+/*
+ * Owns what the runner answers on its control socket (<fleet>/control.sock): how it stands, and stop files handed over
+ * on this host, with no server.
+ */
 #include "host/runner.h"
 
 #include "base/cleanup.h"
@@ -20,8 +23,9 @@ static json_t *moment(int64_t t)
 
 static int add_timer(void *ctx, const struct pc_kept_timer *t)
 {
-    return json_array_append_new(ctx, json_pack("{s:s, s:s, s:I}", "kind", t->kind, "order", t->order_sha256, "seconds_left",
-                                                (json_int_t)(t->until_boot > pc_boot_s() ? t->until_boot - pc_boot_s() : 0)));
+    return json_array_append_new(
+        ctx, json_pack("{s:s, s:s, s:I}", "kind", t->kind, "order", t->order_sha256, "seconds_left",
+                       (json_int_t)(t->until_boot > pc_boot_s() ? t->until_boot - pc_boot_s() : 0)));
 }
 
 static json_t *runner_status(struct pc_runner *r)
@@ -30,13 +34,16 @@ static json_t *runner_status(struct pc_runner *r)
     json_t *stops = json_array();
     (void)pc_link_facts_read(r->dir.fd, &f);
     (void)pc_memory_timers(r->file, add_timer, stops); /* a list that is cut short is better than no status */
-    json_t *o = json_pack("{s:b, s:s, s:s, s:s, s:b}", "enrolled", 1, "host", r->ref, "tenant", r->trust.tenant, "server", f.url, "connected",
-                          r->welcomed && r->peer_fd >= 0);
-    json_t *rest = json_pack("{s:s, s:o, s:I, s:I, s:b, s:I, s:s, s:I}", "version", PC_VERSION, "checkpoint_time", moment(r->memory.checkpoint.time),
-                             "checkpoint_size", (json_int_t)r->memory.checkpoint.size, "sequence", (json_int_t)r->memory.sequence, "silent",
-                             !pc_checkpoint_fresh(&r->memory.checkpoint, &r->trust, pc_now()), "trust_version", (json_int_t)r->trust.version,
-                             "trust_sha256", r->trust.sha256, "revoked_keys", (json_int_t)r->revoked.n);
-    json_t *orders = json_pack("{s:I, s:I, s:I, s:I}", "waiting", (json_int_t)pc_memory_order_count(r->file, PC_ORDER_WAITING), "running",
+    json_t *o = json_pack("{s:b, s:s, s:s, s:s, s:b}", "enrolled", 1, "host", r->ref, "tenant", r->trust.tenant,
+                          "server", f.url, "connected", r->welcomed && r->peer_fd >= 0);
+    json_t *rest = json_pack("{s:s, s:o, s:I, s:I, s:b, s:I, s:s, s:I}", "version", PC_VERSION, "checkpoint_time",
+                             moment(r->memory.checkpoint.time), "checkpoint_size",
+                             (json_int_t)r->memory.checkpoint.size, "sequence", (json_int_t)r->memory.sequence,
+                             "silent", !pc_checkpoint_fresh(&r->memory.checkpoint, &r->trust, pc_now()),
+                             "trust_version", (json_int_t)r->trust.version, "trust_sha256", r->trust.sha256,
+                             "revoked_keys", (json_int_t)r->revoked.n);
+    json_t *orders = json_pack("{s:I, s:I, s:I, s:I}", "waiting",
+                               (json_int_t)pc_memory_order_count(r->file, PC_ORDER_WAITING), "running",
                                (json_int_t)pc_memory_order_count(r->file, PC_ORDER_RUNNING), "soaking",
                                (json_int_t)pc_memory_order_count(r->file, PC_ORDER_SOAKING), "standing",
                                (json_int_t)pc_memory_order_count(r->file, PC_ORDER_STANDING));
@@ -70,7 +77,8 @@ static int add_signatures(struct pc_envelope *e, const char *file)
     int r = 0;
     while (r == 0 && (entry = readdir(d))) {
         size_t n = strlen(entry->d_name);
-        if (n < base_len + 5 || strncmp(entry->d_name, base, base_len) != 0 || entry->d_name[base_len] != '.' || strcmp(entry->d_name + n - 4, ".sig") != 0)
+        if (n < base_len + 5 || strncmp(entry->d_name, base, base_len) != 0 || entry->d_name[base_len] != '.' ||
+            strcmp(entry->d_name + n - 4, ".sig") != 0)
             continue;
         _free_ char *text = NULL;
         size_t len;
@@ -90,7 +98,10 @@ static int read_stop(const char *file, char **json, size_t *len)
     int r = pc_fleet_read_at(AT_FDCWD, file, PC_ENVELOPE_MAX, &text, &n);
     if (r < 0)
         return r;
-    /* A file that holds the whole bundle already ({"order": ...}, as `portcullis stop --offline` may write it) is taken as it is. */
+    /*
+     * A file that holds the whole bundle already ({"order": ...}, as `portcullis stop --offline` may write it) is taken
+     * as it is.
+     */
     json_t *o = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
     bool bundle = json_is_object(json_object_get(o, "order"));
     json_decref(o);
@@ -134,9 +145,11 @@ static void answer_stop(void *ctx, const json_t *args, struct pc_reply *reply)
     if (c == PC_CHECK_OK)
         pc_schedule(r);
     else
-        pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL, "check %s: stop file %s: %s", pc_check_word(c), file, why[0] ? why : pc_check_text(c));
+        pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL, "check %s: stop file %s: %s", pc_check_word(c), file,
+                 why[0] ? why : pc_check_text(c));
     if (c == PC_CHECK_OK || c == PC_CHECK_REPLAYED)
-        pc_reply_done(reply, json_pack("{s:s, s:b}", "order_sha256", sha256, "accepted_before", c == PC_CHECK_REPLAYED));
+        pc_reply_done(reply,
+                      json_pack("{s:s, s:b}", "order_sha256", sha256, "accepted_before", c == PC_CHECK_REPLAYED));
     else
         pc_reply_fail(reply, PC_CODE_REFUSED, "check %s: %s", pc_check_word(c), why[0] ? why : pc_check_text(c));
 }

@@ -1,6 +1,7 @@
 /*
- * Owns the life of an accepted order: waiting, running, soaking, done. A start is on disk before the first program runs, an end is on disk together with
- * its signed result; so whatever kills the runner, an order runs at most once and is never silently lost.
+ * Owns the life of an accepted order: waiting, running, soaking, done. A start is on disk before the first program
+ * runs, an end is on disk together with its signed result; so whatever kills the runner, an order runs at most once and
+ * is never silently lost.
  */
 #include "host/runner.h"
 
@@ -55,7 +56,8 @@ static void put_word(char *out, size_t cap, const char *word)
 }
 
 /* What the result document says; `how` is borrowed by it. */
-static void fill_result(struct pc_runner *r, const struct pc_kept_order *k, const struct pc_outcome *how, struct pc_result *out)
+static void fill_result(struct pc_runner *r, const struct pc_kept_order *k, const struct pc_outcome *how,
+                        struct pc_result *out)
 {
     pc_result_begin(r, out);
     put_word(out->order_sha256, sizeof out->order_sha256, k->sha256);
@@ -99,7 +101,10 @@ static int save_end(struct pc_runner *r, const struct pc_kept_order *k, const ch
     return pc_memory_end(r->file, e);
 }
 
-/* On disk the row still says running: if the runner ends before there is room, the result is `unknown`, which is what is known then. */
+/*
+ * On disk the row still says running: if the runner ends before there is room, the result is `unknown`, which is what
+ * is known then.
+ */
 static void keep_unsaved(struct pc_runner *r, const struct pc_kept_order *k, char *document, size_t len)
 {
     r->full = true;
@@ -137,8 +142,8 @@ static void say_why(const struct pc_outcome *how, char *out, size_t cap)
     size_t from = end;
     while (from && job->output[from - 1] != '\n' && end - from < 200)
         from--;
-    snprintf(out, cap, ": %s %d%s%.*s", job->signal >= 0 ? "signal" : "exit status", job->signal >= 0 ? job->signal : job->exit, end > from ? ": " : "",
-             (int)(end - from), job->output + from);
+    snprintf(out, cap, ": %s %d%s%.*s", job->signal >= 0 ? "signal" : "exit status",
+             job->signal >= 0 ? job->signal : job->exit, end > from ? ": " : "", (int)(end - from), job->output + from);
 }
 
 void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how)
@@ -147,7 +152,8 @@ void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct p
     struct pc_result result;
     int e = pc_order_load(r, order_sha256, &l);
     if (e < 0) {
-        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "order %.12s ended (%s), and its row cannot be read: %s", order_sha256, how->word, pc_strerror(e));
+        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "order %.12s ended (%s), and its row cannot be read: %s",
+                 order_sha256, how->word, pc_strerror(e));
         return;
     }
     struct pc_kept_order *k = &l.kept;
@@ -165,8 +171,8 @@ void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct p
         e = save_end(r, k, document, len);
     char reason[400] = "";
     say_why(how, reason, sizeof reason);
-    pc_event(r->log, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, how->word, NULL, "order %.12s: %s%s%s%s", k->sha256, k->action, reason,
-             e < 0 ? "; the result cannot be written down yet: " : "", e < 0 ? pc_strerror(e) : "");
+    pc_event(r->log, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, how->word, NULL, "order %.12s: %s%s%s%s", k->sha256,
+             k->action, reason, e < 0 ? "; the result cannot be written down yet: " : "", e < 0 ? pc_strerror(e) : "");
     if (e < 0 && document)
         keep_unsaved(r, k, TAKE_PTR(document), len);
     pc_loaded_clear(&l);
@@ -183,7 +189,11 @@ static void run_order(struct pc_runner *r, struct pc_loaded *l)
     enum pc_act a = pc_task_start(r, t);
     if (a == PC_ACT_RUN)
         return;
-    struct pc_outcome how = {.word = a == PC_ACT_OK ? "ok" : a == PC_ACT_FAILED ? "failed" : "refused", .text = t->text[0] ? t->text : NULL, .data = t->data};
+    struct pc_outcome how = {.word = a == PC_ACT_OK       ? "ok"
+                                     : a == PC_ACT_FAILED ? "failed"
+                                                          : "refused",
+                             .text = t->text[0] ? t->text : NULL,
+                             .data = t->data};
     pc_order_over(r, l->kept.sha256, &how);
     pc_task_free(t);
 }
@@ -201,7 +211,8 @@ static void start_order(struct pc_runner *r, struct pc_loaded *l)
     int e = pc_memory_order_set(r->file, k);
     if (e < 0) {
         if (!r->full)
-            pc_tell_event(r, PC_LEVEL_ERROR, "full", "order %.12s does not start: its start cannot be written down: %s", k->sha256, pc_strerror(e));
+            pc_tell_event(r, PC_LEVEL_ERROR, "full", "order %.12s does not start: its start cannot be written down: %s",
+                          k->sha256, pc_strerror(e));
         r->full = true;
         return;
     }
@@ -217,7 +228,8 @@ static bool ends_without_run(struct pc_runner *r, const struct pc_loaded *l, enu
         return false;
     char text[400];
     snprintf(text, sizeof text, "check %s: %s", pc_check_word(c), why[0] ? why : pc_check_text(c));
-    pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check %s: order %.12s does not start: %s", pc_check_word(c), l->kept.sha256, why[0] ? why : pc_check_text(c));
+    pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check %s: order %.12s does not start: %s", pc_check_word(c),
+                  l->kept.sha256, why[0] ? why : pc_check_text(c));
     struct pc_outcome how = {.word = c == PC_CHECK_HALTED ? "halted" : "refused", .text = text};
     pc_order_over(r, l->kept.sha256, &how);
     return true;
@@ -232,9 +244,11 @@ static int try_start(void *ctx, const struct pc_kept_order *k)
         return 0;
     struct pc_start_facts f = {.now = pc_now(), .waited = pc_boot_s() - k->since_boot, .ring_open = k->ring_open,
                                .halted = pc_memory_halted(r->file, k->sha256)};
-    enum pc_check c = pc_order_may_start(&l.order, &l.envelope, &r->trust, &r->revoked, &r->memory, &f, why, sizeof why);
+    enum pc_check c = pc_order_may_start(&l.order, &l.envelope, &r->trust, &r->revoked, &r->memory, &f, why,
+                                         sizeof why);
     /* A stop never waits, not even for the trial of a new program. */
-    bool place = l.order.class_ == PC_CLASS_S || (r->running < r->settings.jobs && !r->trial && r->exit_status != PC_EXIT_UPGRADED);
+    bool place = l.order.class_ == PC_CLASS_S ||
+                 (r->running < r->settings.jobs && !r->trial && r->exit_status != PC_EXIT_UPGRADED);
     if (c == PC_CHECK_OK && place)
         start_order(r, &l);
     else if (c != PC_CHECK_OK)
@@ -250,7 +264,10 @@ static const char *report_word(const char *outcome)
     return strcmp(outcome, "halted") == 0 ? "refused" : outcome;
 }
 
-/* Incidents since the start. A guard that was there and is gone counts as one: silence is what an attacker would arrange. */
+/*
+ * Incidents since the start. A guard that was there and is gone counts as one: silence is what an attacker would
+ * arrange.
+ */
 static uint32_t incidents_since(const struct pc_runner *r, const struct pc_kept_order *k)
 {
     int64_t now = pc_guard_incidents(r);
@@ -278,7 +295,8 @@ static int try_soaked(void *ctx, const struct pc_kept_order *kept)
     if (e < 0)
         r->full = true; /* tried again at the next tick */
     else
-        pc_event(r->log, PC_LEVEL_NOTICE, "soaked", NULL, "order %.12s: ring %u reported: %s, %u incidents", k.sha256, k.ring, k.outcome, incidents);
+        pc_event(r->log, PC_LEVEL_NOTICE, "soaked", NULL, "order %.12s: ring %u reported: %s, %u incidents", k.sha256,
+                 k.ring, k.outcome, incidents);
     return 0;
 }
 
@@ -296,7 +314,8 @@ static int try_expire(void *ctx, const struct pc_kept_order *kept)
 void pc_schedule(struct pc_runner *r)
 {
     save_unsaved(r);
-    (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r); /* what cannot be read now is read at the next tick */
+    /* what cannot be read now is read at the next tick */
+    (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r);
     (void)pc_memory_orders(r->file, PC_ORDER_SOAKING, try_soaked, r);
     (void)pc_memory_orders(r->file, PC_ORDER_STANDING, try_expire, r);
 }
@@ -305,7 +324,9 @@ static int report_unknown(void *ctx, const struct pc_kept_order *k)
 {
     if (pc_upgrade_settle(ctx, k))
         return 0;
-    struct pc_outcome how = {.word = "unknown", .text = "the runner ended between the start and the result: how far it came is not known; it is not run again"};
+    struct pc_outcome how = {
+        .word = "unknown",
+        .text = "the runner ended between the start and the result: how far it came is not known; it is not run again"};
     pc_order_over(ctx, k->sha256, &how);
     return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * Owns the transient scope of the jobs: its keeper, the two questions to systemd over the system bus, and waiting until the keeper is where it belongs. Must
- * not know jobs; without systemd it makes nothing, and the jobs' groups lie where they lay before.
+ * Owns the transient scope of the jobs: its keeper, the two questions to systemd over the system bus, and waiting until
+ * the keeper is where it belongs. Must not know jobs; without systemd it makes nothing, and the jobs' groups lie where
+ * they lay before.
  */
 #include "host/scope.h"
 
@@ -39,7 +40,10 @@ static void message_unref(sd_bus_message **m)
 }
 #define _message_ __attribute__((cleanup(message_unref)))
 
-/* In the keeper. The runner's end is its end; what the runner left running keeps the scope alive until the next one has ended it. */
+/*
+ * In the keeper. The runner's end is its end; what the runner left running keeps the scope alive until the next one has
+ * ended it.
+ */
 static int keep(void *parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != *(pid_t *)parent)
@@ -63,8 +67,9 @@ static int ask_for_unit(sd_bus *bus, const char *unit, pid_t pid)
     sd_bus_error error = SD_BUS_ERROR_NULL;
     int r = sd_bus_message_new_method_call(bus, &m, MANAGER, "StartTransientUnit");
     if (r >= 0)
-        r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 4, "Description", "s", "Programs that Portcullis' owners ordered", "Delegate", "b", 1,
-                                  "PIDs", "au", 1, (uint32_t)pid, "CollectMode", "s", "inactive-or-failed", 0);
+        r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 4, "Description", "s",
+                                  "Programs that Portcullis' owners ordered", "Delegate", "b", 1, "PIDs", "au", 1,
+                                  (uint32_t)pid, "CollectMode", "s", "inactive-or-failed", 0);
     if (r >= 0)
         r = sd_bus_call(bus, m, BUS_US, &error, NULL);
     if (r < 0 && sd_bus_error_has_name(&error, "org.freedesktop.systemd1.UnitExists"))
@@ -73,7 +78,10 @@ static int ask_for_unit(sd_bus *bus, const char *unit, pid_t pid)
     return r < 0 ? r : 0;
 }
 
-/* The unit's group as a path beneath the hierarchy, without the first slash. PC_E_NOTFOUND: it has none (yet, or any more). */
+/*
+ * The unit's group as a path beneath the hierarchy, without the first slash. PC_E_NOTFOUND: it has none (yet, or any
+ * more).
+ */
 static int ask_for_group(sd_bus *bus, const char *unit, char *out, size_t cap)
 {
     _message_ sd_bus_message *reply = NULL;
@@ -83,7 +91,8 @@ static int ask_for_group(sd_bus *bus, const char *unit, char *out, size_t cap)
     if (r >= 0)
         r = sd_bus_message_read(reply, "o", &path);
     if (r >= 0)
-        r = sd_bus_get_property_string(bus, "org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Scope", "ControlGroup", NULL, &group);
+        r = sd_bus_get_property_string(bus, "org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Scope",
+                                       "ControlGroup", NULL, &group);
     if (r < 0)
         return r;
     if (group[0] != '/' || !group[1])

@@ -14,7 +14,10 @@ const struct pc_stop *pc_stop_find(const char *kind);
 /* Once a second: looks after helpers that a stop needs. */
 void pc_stops_step(struct pc_runner *r);
 
-/* Ends the process that holds hash.block (at the end of the runner; when it is gone, the kernel lets every exec through). */
+/*
+ * Ends the process that holds hash.block (at the end of the runner; when it is gone, the kernel lets every exec
+ * through).
+ */
 void pc_blocker_stop(struct pc_runner *r);
 extern const struct pc_stop pc_stop_freeze, pc_stop_isolate, pc_stop_block;
 #endif

@@ -1,6 +1,7 @@
 /*
- * Owns one run of an action, from its name to its result: prepares it, hands it to the jobs, reads what came out. Looks and orders take the same way; only
- * the table says what an action is, and only an accepted order ever reaches a row that changes something.
+ * Owns one run of an action, from its name to its result: prepares it, hands it to the jobs, reads what came out. Looks
+ * and orders take the same way; only the table says what an action is, and only an accepted order ever reaches a row
+ * that changes something.
  */
 #include "host/runner.h"
 
@@ -54,7 +55,8 @@ struct pc_task *pc_task_new(struct pc_runner *r, const char *action, const json_
     t->fd = -1;
     t->params = json_deep_copy(params);
     snprintf(t->action, sizeof t->action, "%s", action);
-    t->spec = (struct pc_job_spec){.spawn = {.group_fd = -1, .out_fd = -1, .keep_fd = -1}, .output_limit = PC_JOB_OUTPUT_MAX, .ctx = t};
+    t->spec = (struct pc_job_spec){
+        .spawn = {.group_fd = -1, .out_fd = -1, .keep_fd = -1}, .output_limit = PC_JOB_OUTPUT_MAX, .ctx = t};
     if (!t->params) {
         free(t);
         return NULL;
@@ -144,7 +146,8 @@ static void job_done(void *ctx, const struct pc_job_end *end)
     if (row->json && end->outcome == PC_JOB_OK && !how.data)
         how.word = "failed"; /* more than fits in an answer */
     if (end->outcome == PC_JOB_FLOOD)
-        pc_event(t->r->log, PC_LEVEL_WARNING, "flood", NULL, "%s printed more than %u MiB and was ended", t->action, PC_JOB_DISCARD_MAX >> 20);
+        pc_event(t->r->log, PC_LEVEL_WARNING, "flood", NULL, "%s printed more than %u MiB and was ended", t->action,
+                 PC_JOB_DISCARD_MAX >> 20);
     if (t->after)
         t->after(t, &how);
     if (t->look[0]) {
@@ -189,7 +192,8 @@ enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t)
     enum pc_act a = prepare(t, row);
     if (a != PC_ACT_RUN)
         return a;
-    snprintf(name, sizeof name, "%s-%.16s-%llu", t->look[0] ? "look" : "order", t->look[0] ? t->look : t->order_sha256, (unsigned long long)t->run);
+    snprintf(name, sizeof name, "%s-%.16s-%llu", t->look[0] ? "look" : "order", t->look[0] ? t->look : t->order_sha256,
+             (unsigned long long)t->run);
     t->spec.name = name;
     t->spec.spawn.argv = t->argv;
     t->spec.spawn.envp = t->envp;
@@ -201,9 +205,11 @@ enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t)
         return PC_ACT_RUN;
     }
     if (!r->jobs)
-        snprintf(t->text, sizeof t->text, "no cgroup v2 on this host: what is started could not be ended for sure, so nothing is started");
+        snprintf(t->text, sizeof t->text,
+                 "no cgroup v2 on this host: what is started could not be ended for sure, so nothing is started");
     else
-        snprintf(t->text, sizeof t->text, "%s could not be started: %s", t->argv ? t->argv[0] : t->action, pc_strerror(e));
+        snprintf(t->text, sizeof t->text, "%s could not be started: %s", t->argv ? t->argv[0] : t->action,
+                 pc_strerror(e));
     return PC_ACT_FAILED;
 }
 
@@ -221,10 +227,11 @@ void pc_intake_look(struct pc_runner *r, const char *json, size_t len)
         char look[PC_ID_LEN + 1], action[32];
         const json_t *params;
     } in = {0};
-    static const struct pc_field fields[] = {{"look", PC_FIELD_HEX, offsetof(__typeof__(in), look), PC_ID_LEN, PC_ID_LEN, false},
-                                             {"action", PC_FIELD_TEXT, offsetof(__typeof__(in), action), 1, 31, false},
-                                             {"params", PC_FIELD_OBJECT, offsetof(__typeof__(in), params), 0, 0, false},
-                                             {NULL, PC_FIELD_TEXT, 0, 0, 0, false}};
+    static const struct pc_field fields[] = {
+        {"look", PC_FIELD_HEX, offsetof(__typeof__(in), look), PC_ID_LEN, PC_ID_LEN, false},
+        {"action", PC_FIELD_TEXT, offsetof(__typeof__(in), action), 1, 31, false},
+        {"params", PC_FIELD_OBJECT, offsetof(__typeof__(in), params), 0, 0, false},
+        {NULL, PC_FIELD_TEXT, 0, 0, 0, false}};
     _json_ json_t *o = NULL;
     char why[256] = "";
     struct pc_why w = {why, sizeof why};
@@ -248,7 +255,11 @@ void pc_intake_look(struct pc_runner *r, const char *json, size_t len)
         snprintf(t->look, sizeof t->look, "%s", in.look);
         enum pc_act a = pc_task_start(r, t);
         if (a != PC_ACT_RUN) {
-            struct pc_outcome how = {.word = a == PC_ACT_OK ? "ok" : a == PC_ACT_FAILED ? "failed" : "refused", .text = t->text, .data = t->data};
+            struct pc_outcome how = {.word = a == PC_ACT_OK       ? "ok"
+                                             : a == PC_ACT_FAILED ? "failed"
+                                                                  : "refused",
+                                     .text = t->text,
+                                     .data = t->data};
             (void)tell_look(t, &how);
             pc_task_free(t);
         }

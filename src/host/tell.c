@@ -1,6 +1,6 @@
 /*
- * Owns what the host says: acks, results, ring reports, each a document signed with the identity key and kept until the server has it; and events, which are
- * only for people. Decides nothing.
+ * Owns what the host says: acks, results, ring reports, each a document signed with the identity key and kept until the
+ * server has it; and events, which are only for people. Decides nothing.
  */
 #include "host/runner.h"
 
@@ -20,7 +20,8 @@ static void seen(const struct pc_runner *r, struct pc_seen *out)
 }
 
 /* Signs and puts it into the outbox; with an order, also beside it for a re-delivery. */
-static int keep_document(struct pc_runner *r, enum pc_frame_type type, const char *kind, const char *document, size_t len, const char *order, bool keep)
+static int keep_document(struct pc_runner *r, enum pc_frame_type type, const char *kind, const char *document,
+                         size_t len, const char *order, bool keep)
 {
     _free_ char *envelope = NULL;
     size_t envelope_len;
@@ -45,20 +46,23 @@ int pc_tell_ack(struct pc_runner *r, const char *order_sha256, enum pc_check ver
     _free_ char *document = NULL;
     size_t len;
     int e = pc_ack_format(&a, &document, &len);
-    return e < 0 ? e : keep_document(r, PC_FRAME_ACK, "ack", document, len, verdict == PC_CHECK_OK ? order_sha256 : NULL, keep);
+    return e < 0 ? e
+                 : keep_document(r, PC_FRAME_ACK, "ack", document, len, verdict == PC_CHECK_OK ? order_sha256 : NULL,
+                                 keep);
 }
 
 void pc_result_begin(const struct pc_runner *r, struct pc_result *out)
 {
-    *out = (struct pc_result){.host = r->memory.me, .exit = -1, .signal = -1, .output = "", .started = pc_now(), .ended = pc_now()};
+    *out = (struct pc_result){
+        .host = r->memory.me, .exit = -1, .signal = -1, .output = "", .started = pc_now(), .ended = pc_now()};
     snprintf(out->tenant, sizeof out->tenant, "%s", r->trust.tenant);
     pc_sha256_text("", 0, out->output_sha256);
     seen(r, &out->seen);
 }
 
 /*
- * A document that no reader takes would be refused and sent again for ever: so each is read once before it is signed. What does not fit (numbers that are
- * not integers, too many values) is left out, and the result says so.
+ * A document that no reader takes would be refused and sent again for ever: so each is read once before it is signed.
+ * What does not fit (numbers that are not integers, too many values) is left out, and the result says so.
  */
 int pc_result_text(struct pc_result *result, char **document, size_t *len)
 {
@@ -97,13 +101,21 @@ int pc_tell_result(struct pc_runner *r, struct pc_result *result, bool keep)
     _free_ char *document = NULL;
     size_t len;
     int e = pc_result_text(result, &document, &len);
-    return e < 0 ? e : keep_document(r, PC_FRAME_RESULT, "result", document, len, result->order_sha256[0] ? result->order_sha256 : NULL, keep);
+    return e < 0 ? e
+                 : keep_document(r, PC_FRAME_RESULT, "result", document, len,
+                                 result->order_sha256[0] ? result->order_sha256 : NULL, keep);
 }
 
-int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents, int64_t soaked)
+int pc_tell_ring(struct pc_runner *r, const struct pc_kept_order *o, const char *outcome, uint32_t incidents,
+                 int64_t soaked)
 {
-    struct pc_ring_report report = {.host = r->memory.me, .ring = o->ring, .incidents = incidents, .run = strcmp(o->class_, "B") == 0 ? o->run : 0,
-                                    .started = o->started, .ended = o->ended, .soaked = soaked};
+    struct pc_ring_report report = {.host = r->memory.me,
+                                    .ring = o->ring,
+                                    .incidents = incidents,
+                                    .run = strcmp(o->class_, "B") == 0 ? o->run : 0,
+                                    .started = o->started,
+                                    .ended = o->ended,
+                                    .soaked = soaked};
     snprintf(report.tenant, sizeof report.tenant, "%s", r->trust.tenant);
     snprintf(report.order_sha256, sizeof report.order_sha256, "%s", o->sha256);
     snprintf(report.outcome, sizeof report.outcome, "%s", outcome);

@@ -1,6 +1,7 @@
 /*
- * Owns the dead-man timers of stops: each is on the disk before its stop takes hold, is applied again when the runner starts, and is undone when its time is
- * over, by the clock that nobody can set. After a reboot the wall clock decides, but never for longer than the order asked for.
+ * Owns the dead-man timers of stops: each is on the disk before its stop takes hold, is applied again when the runner
+ * starts, and is undone when its time is over, by the clock that nobody can set. After a reboot the wall clock decides,
+ * but never for longer than the order asked for.
  */
 #include "host/runner.h"
 #include "host/stops.h"
@@ -13,10 +14,12 @@
 #include <string.h>
 
 /* only: takes the place of all others of its kind. */
-static int timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds, const json_t *data, bool only, uint64_t *number)
+static int timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds,
+                       const json_t *data, bool only, uint64_t *number)
 {
     _free_ char *text = json_dumps(data, JSON_COMPACT);
-    struct pc_kept_timer t = {.until_boot = pc_boot_s() + seconds, .made = pc_now(), .until = pc_now() + (int64_t)seconds, .data = text};
+    struct pc_kept_timer t = {
+        .until_boot = pc_boot_s() + seconds, .made = pc_now(), .until = pc_now() + (int64_t)seconds, .data = text};
     if (!text)
         return -ENOMEM;
     snprintf(t.kind, sizeof t.kind, "%s", kind);
@@ -97,8 +100,9 @@ static void undo(struct pc_runner *r, const struct pc_kept_timer *t, const char 
     json_decref(data);
     if (e == 0)
         e = pc_memory_timer_done(r->file, t->number);
-    pc_tell_event(r, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "undone", "%s of order %.12s: %s%s%s", t->kind, t->order_sha256, why,
-                  e < 0 ? ": could not be undone, will be tried again: " : "", e < 0 ? pc_strerror(e) : "");
+    pc_tell_event(r, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "undone", "%s of order %.12s: %s%s%s", t->kind,
+                  t->order_sha256, why, e < 0 ? ": could not be undone, will be tried again: " : "",
+                  e < 0 ? pc_strerror(e) : "");
 }
 
 void pc_timers_step(struct pc_runner *r)
@@ -137,8 +141,8 @@ int pc_timers_recover(struct pc_runner *r)
         json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
         if (stop && data && t->until_boot > pc_boot_s()) {
             int x = stop->again(r, t, data);
-            pc_event(r->log, x < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "applied-again", NULL, "%s of order %.12s%s%s", t->kind, t->order_sha256,
-                     x < 0 ? ": failed: " : "", x < 0 ? pc_strerror(x) : "");
+            pc_event(r->log, x < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "applied-again", NULL, "%s of order %.12s%s%s",
+                     t->kind, t->order_sha256, x < 0 ? ": failed: " : "", x < 0 ? pc_strerror(x) : "");
         }
         json_decref(data);
     }
@@ -146,7 +150,8 @@ int pc_timers_recover(struct pc_runner *r)
     return e;
 }
 
-int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg), const void *arg)
+int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg),
+                  const void *arg)
 {
     struct list *l = all_timers(r);
     int n = 0;

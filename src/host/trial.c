@@ -1,6 +1,7 @@
 /*
- * Owns the trial of a fetched program: starting it beside the old one, watching it, ending it, and the one rename that makes it the program. Must not know
- * what an upgrade is or judge the file: act_upgrade.c checked it, and the runner that comes after tells the result.
+ * Owns the trial of a fetched program: starting it beside the old one, watching it, ending it, and the one rename that
+ * makes it the program. Must not know what an upgrade is or judge the file: act_upgrade.c checked it, and the runner
+ * that comes after tells the result.
  */
 #include "host/trial.h"
 
@@ -105,7 +106,10 @@ static int watch(struct trial *t, int signal_fd, uint64_t until_ns)
     return told && !t->ended ? -EINTR : 0;
 }
 
-/* It may end by itself first: its parts close what they have open. Then whatever is left of it: a part that lived on would hold the runner's lock. */
+/*
+ * It may end by itself first: its parts close what they have open. Then whatever is left of it: a part that lived on
+ * would hold the runner's lock.
+ */
 static void end(struct trial *t)
 {
     if (!t->ended) {
@@ -122,7 +126,8 @@ static int judge(const struct trial *t, bool late, uint64_t wait_ns, char *why, 
     if (!late && WIFEXITED(t->status) && WEXITSTATUS(t->status) == PC_EXIT_UPGRADED)
         return 0;
     if (late)
-        snprintf(why, why_len, "it was not connected to the server within %llu s", (unsigned long long)(wait_ns / PC_NS_PER_S));
+        snprintf(why, why_len, "it was not connected to the server within %llu s",
+                 (unsigned long long)(wait_ns / PC_NS_PER_S));
     else if (WIFSIGNALED(t->status))
         snprintf(why, why_len, "it was ended by signal %d", WTERMSIG(t->status));
     else
@@ -142,7 +147,8 @@ static int put_in_place(const char *program, char *why, size_t why_len)
         r = -errno;
     _close_ int dir = r == 0 ? open(folder[0] ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (r == 0 && (dir < 0 || fsync(dir) < 0))
-        fprintf(stderr, "portcullisd: %s: %s: a power cut now may bring the program before back\n", folder, strerror(errno));
+        fprintf(stderr, "portcullisd: %s: %s: a power cut now may bring the program before back\n", folder,
+                strerror(errno));
     if (r < 0)
         snprintf(why, why_len, "it came up and cannot be put in place of %s: %s", program, pc_strerror(r));
     return r;

@@ -17,7 +17,9 @@ static struct curl_slist *lines_of(const struct pc_curl *curl, const char *text)
     char line[PC_ADDRESSES_MAX];
     for (; *text; text += strspn(text, "\n")) {
         size_t n = strcspn(text, "\n");
-        struct curl_slist *longer = snprintf(line, sizeof line, "%.*s", (int)n, text) < (int)sizeof line ? curl->slist_append(list, line) : NULL;
+        struct curl_slist *longer = snprintf(line, sizeof line, "%.*s", (int)n, text) < (int)sizeof line
+                                        ? curl->slist_append(list, line)
+                                        : NULL;
         list = longer ? longer : list;
         text += n;
     }
@@ -102,7 +104,8 @@ static int no_handle(char *why, size_t why_len)
     return pc_curl() ? -ENOMEM : PC_E_UNSUPPORTED;
 }
 
-int pc_web_ask(const struct pc_web *w, const char *url, const char *body, size_t max, long *status, char **out, size_t *len, char *why, size_t why_len)
+int pc_web_ask(const struct pc_web *w, const char *url, const char *body, size_t max, long *status, char **out,
+               size_t *len, char *why, size_t why_len)
 {
     struct curl_slist *list = NULL, *headers = NULL;
     const struct pc_curl *curl = pc_curl();

@@ -105,7 +105,8 @@ static bool decode(const struct proc_event *e, struct pc_proc_event *out)
         return true;
     case EVENT_EXIT:
         if (e->event_data.exit.process_pid != e->event_data.exit.process_tgid) {
-            *out = (struct pc_proc_event){PC_PROC_THREAD_EXIT, e->event_data.exit.process_pid, e->event_data.exit.process_tgid};
+            *out = (struct pc_proc_event){PC_PROC_THREAD_EXIT, e->event_data.exit.process_pid,
+                                          e->event_data.exit.process_tgid};
             return true;
         }
         *out = (struct pc_proc_event){PC_PROC_EXIT, e->event_data.exit.process_tgid, 0};

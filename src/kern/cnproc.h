@@ -13,8 +13,9 @@ struct pc_proc_event {
 /* Descriptor or -errno (-EPERM without CAP_NET_ADMIN; -ECONNREFUSED when the kernel has no connector). */
 int pc_cnproc_open(void);
 /*
- * Another descriptor, to wait on: it becomes readable at about every PC_CNPROC_BIRTHS-th new process or thread, by chance, and
- * at nothing else. Waiting on that of pc_cnproc_open would cost a wake-up for each fork, exec and exit of the host. -errno.
+ * Another descriptor, to wait on: it becomes readable at about every PC_CNPROC_BIRTHS-th new process or thread, by
+ * chance, and at nothing else. Waiting on that of pc_cnproc_open would cost a wake-up for each fork, exec and exit of
+ * the host. -errno.
  */
 #define PC_CNPROC_BIRTHS 8u /* a power of two */
 int pc_cnproc_births_open(void);

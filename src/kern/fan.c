@@ -234,7 +234,8 @@ int pc_fan_gate_up(int group, int tree_fd)
 
 int pc_fan_exec_mark(int group, const char *path)
 {
-    return fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM, AT_FDCWD, path) < 0 ? -errno : 0;
+    return fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_EXEC_PERM, AT_FDCWD, path) < 0 ? -errno
+                                                                                                            : 0;
 }
 
 int pc_fan_vault_mark(int group, int dir_fd)

@@ -10,8 +10,8 @@
 /*
  * fanotify groups. Three kinds are used, each a descriptor the caller owns:
  *  - watch: asynchronous, reports handles and names; never blocks anybody.
- *  - gate:  permission events for opens on a whole file system; every event must be answered. Two of these: one while the
- *           gate is down, and one for on-open, which has marks for files that need no question.
+ *  - gate:  permission events for opens on a whole file system; every event must be answered. Two of these: one while
+ * the gate is down, and one for on-open, which has marks for files that need no question.
  *  - vault: permission events for the vault's own directories; every event must be answered.
  * Kernel floor 5.17 (FAN_REPORT_TARGET_FID, FAN_RENAME).
  */
@@ -69,9 +69,9 @@ int pc_fan_gate_open(void);
  */
 int pc_fan_first_gate_open(void);
 /*
- * For two groups of one rank, opened one after the other: finds out which of them an open meets first, and lets that one
- * have the larger number (a new descriptor), so that it is released first. Nothing may be marked in them yet. 0 or -errno:
- * both are as they were.
+ * For two groups of one rank, opened one after the other: finds out which of them an open meets first, and lets that
+ * one have the larger number (a new descriptor), so that it is released first. Nothing may be marked in them yet. 0 or
+ * -errno: both are as they were.
  */
 int pc_fan_order(int *a, int *b);
 /* Brings the gate down / up for the file system of tree_fd: all opens but those through tree_fd's mount wait for us. */
@@ -81,14 +81,17 @@ int pc_fan_gate_up(int group, int tree_fd);
 int pc_fan_ignore_mount(int group, int tree_fd);
 int pc_fan_vault_mark(int group, int dir_fd);
 /*
- * Opens of this inode raise no event in this permission group any longer, until pc_fan_ask_again or until the kernel drops
- * the inode from its cache. Linux 6.0; -EINVAL before.
+ * Opens of this inode raise no event in this permission group any longer, until pc_fan_ask_again or until the kernel
+ * drops the inode from its cache. Linux 6.0; -EINVAL before.
  */
 int pc_fan_ask_no_more(int group, int file_fd);
 /* 0 also when it was asked about all the time. When it fails nothing is known to be ignored, of any file. */
 int pc_fan_ask_again(int group, int file_fd);
 
-/* For a group of pc_fan_gate_open: programs started from the file system of `path` wait for us (FAN_OPEN_EXEC_PERM, Linux 5.0). */
+/*
+ * For a group of pc_fan_gate_open: programs started from the file system of `path` wait for us (FAN_OPEN_EXEC_PERM,
+ * Linux 5.0).
+ */
 int pc_fan_exec_mark(int group, const char *path);
 
 struct pc_fan_open {

@@ -7,9 +7,9 @@
 /*
  * Freezing a set of processes. Two layers, because neither is enough alone (measured here, 256 processes):
  *  - SIGSTOP stops at once (3 us a process) but shows to the parent and can be undone by SIGCONT from outside;
- *  - the cgroup v2 freezer is invisible and firm, but moving a process into a cgroup takes 5 to 30 ms for the first one.
- * So: SIGSTOP first, then move into a frozen cgroup, then SIGCONT, and the cgroup holds them. Without cgroup v2 the
- * SIGSTOP stays. The processes keep their memory, descriptors and locks.
+ *  - the cgroup v2 freezer is invisible and firm, but moving a process into a cgroup takes 5 to 30 ms for the first
+ * one. So: SIGSTOP first, then move into a frozen cgroup, then SIGCONT, and the cgroup holds them. Without cgroup v2
+ * the SIGSTOP stays. The processes keep their memory, descriptors and locks.
  */
 struct pc_freezer {
     int dir_fd;          /* our cgroup directory, or -1: signals only */
@@ -33,8 +33,8 @@ int pc_thaw(struct pc_freezer *f, int group_fd, pid_t pid, const char *home);
 /* Removes the incident's cgroup once empty. */
 void pc_freeze_group_done(struct pc_freezer *f, uint64_t incident, int group_fd);
 /*
- * Removes cgroups of ours that hold nobody any more: one can only go when its last process is really gone, which is after
- * pc_freeze_group_done. Cheap when there is none.
+ * Removes cgroups of ours that hold nobody any more: one can only go when its last process is really gone, which is
+ * after pc_freeze_group_done. Cheap when there is none.
  */
 void pc_freezer_sweep(struct pc_freezer *f);
 /* Calls fn for each process held in the incident's cgroup (after a restart of the guard). */

@@ -18,9 +18,10 @@ struct pc_mount {
  */
 int pc_mount_of(const char *path, struct pc_mount *out);
 /*
- * A private, detached copy of the mount at `point`: the guard's own way to the file system. It raises no events of ours,
- * is not seen by anyone else, and does not keep the owner from unmounting. Returns a descriptor of its root folder (a real
- * one: open_by_handle_at(2) takes no O_PATH descriptor) or -errno; *mount_fd keeps the copy mounted and is closed last.
+ * A private, detached copy of the mount at `point`: the guard's own way to the file system. It raises no events of
+ * ours, is not seen by anyone else, and does not keep the owner from unmounting. Returns a descriptor of its root
+ * folder (a real one: open_by_handle_at(2) takes no O_PATH descriptor) or -errno; *mount_fd keeps the copy mounted and
+ * is closed last.
  */
 int pc_mount_tree(const char *point, int *mount_fd);
 /* Descriptor that polls POLLPRI|POLLERR whenever the mount table of this namespace changes. */

@@ -1,4 +1,7 @@
-/* Owns our two nftables tables, through libnftables. Must not decide who stays reachable. Addresses are parsed and written anew, so no text of others gets into a rule. */
+/*
+ * Owns our two nftables tables, through libnftables. Must not decide who stays reachable. Addresses are parsed and
+ * written anew, so no text of others gets into a rule.
+ */
 #include "kern/nft.h"
 
 #include "base/buf.h"
@@ -46,24 +49,31 @@ static int parse_address(const char *text, struct address *out)
 static void add_addresses(struct pc_buf *b, const struct address *list, size_t n, const char *direction)
 {
     for (size_t i = 0; i < n; i++)
-        (void)pc_buf_addf(b, "    %s %s %s accept\n", list[i].family == AF_INET6 ? "ip6" : "ip", direction, list[i].text);
+        (void)pc_buf_addf(b, "    %s %s %s accept\n", list[i].family == AF_INET6 ? "ip6" : "ip", direction,
+                          list[i].text);
 }
 
 static void make_rules(struct pc_buf *b, const struct address *list, size_t n)
 {
-    /* add and delete first: then the whole table is ours to write, whether it was there or not. A failed append shows in b->failed. */
-    (void)pc_buf_addf(b, "add table " TABLE "\ndelete table " TABLE "\ntable " TABLE " {\n  chain input {\n"
-                         "    type filter hook input priority -300; policy drop;\n    iifname \"lo\" accept\n"
-                         "    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept\n");
+    /*
+     * add and delete first: then the whole table is ours to write, whether it was there or not. A failed append shows
+     * in b->failed.
+     */
+    (void)pc_buf_addf(
+        b, "add table " TABLE "\ndelete table " TABLE "\ntable " TABLE " {\n  chain input {\n"
+           "    type filter hook input priority -300; policy drop;\n    iifname \"lo\" accept\n"
+           "    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept\n");
     add_addresses(b, list, n, "saddr");
-    (void)pc_buf_addf(b, "  }\n  chain output {\n    type filter hook output priority -300; policy drop;\n    oifname \"lo\" accept\n"
-                         "    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n");
+    (void)pc_buf_addf(
+        b, "  }\n  chain output {\n    type filter hook output priority -300; policy drop;\n    oifname \"lo\" accept\n"
+           "    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept\n");
     add_addresses(b, list, n, "daddr");
     (void)pc_buf_addf(b, "  }\n  chain forward {\n    type filter hook forward priority -300; policy drop;\n  }\n}\n");
 }
 
 /* Loaded when a host is isolated, and only then: the guard shares this program, and has no use for it. */
-#define NFT_FUNCTIONS(X) X(ctx_new) X(ctx_free) X(ctx_buffer_error) X(ctx_buffer_output) X(ctx_get_error_buffer) X(run_cmd_from_buffer)
+#define NFT_FUNCTIONS(X)                                                                                               \
+    X(ctx_new) X(ctx_free) X(ctx_buffer_error) X(ctx_buffer_output) X(ctx_get_error_buffer) X(run_cmd_from_buffer)
 struct nft {
 #define NFT_FIELD(name) __typeof__(nft_##name) *name;
     NFT_FUNCTIONS(NFT_FIELD)
@@ -139,7 +149,8 @@ int pc_nft_block(const struct pc_nft_block *list, size_t n, char *why, size_t wh
     pc_buf_init(&rules, RULES_MAX);
     (void)pc_buf_addf(&rules, "add table " SHARE_TABLE "\ndelete table " SHARE_TABLE "\n");
     if (n)
-        (void)pc_buf_addf(&rules, "table " SHARE_TABLE " {\n  chain input {\n    type filter hook input priority -300; policy accept;\n");
+        (void)pc_buf_addf(&rules, "table " SHARE_TABLE
+                                  " {\n  chain input {\n    type filter hook input priority -300; policy accept;\n");
     for (size_t i = 0; i < n; i++) {
         struct address a;
         int r = parse_address(list[i].address, &a);
@@ -147,7 +158,8 @@ int pc_nft_block(const struct pc_nft_block *list, size_t n, char *why, size_t wh
             snprintf(why, why_len, "%s: not an address", list[i].address);
             return r;
         }
-        (void)pc_buf_addf(&rules, "    %s saddr %s tcp dport %u drop\n", a.family == AF_INET6 ? "ip6" : "ip", a.text, (unsigned)list[i].port);
+        (void)pc_buf_addf(&rules, "    %s saddr %s tcp dport %u drop\n", a.family == AF_INET6 ? "ip6" : "ip", a.text,
+                          (unsigned)list[i].port);
     }
     if (n)
         (void)pc_buf_addf(&rules, "  }\n}\n");

@@ -53,8 +53,9 @@ struct row {
 /* "  0: LOCAL:PORT REMOTE:PORT ST QUEUES TIMER RETRANSMITS UID TIMEOUT INODE ..." */
 static bool parse_row(const char *line, struct row *out)
 {
-    return sscanf(line, " %*u: %*32[0-9A-F]:%x %32[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %" SCNu64, &out->local_port, out->remote,
-                  &out->state, &out->inode) == 4 && out->local_port < 65536;
+    return sscanf(line, " %*u: %*32[0-9A-F]:%x %32[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %" SCNu64,
+                  &out->local_port, out->remote, &out->state, &out->inode) == 4 &&
+           out->local_port < 65536;
 }
 
 /* Words of 32 bits in the host's order, as the kernel prints them. */
@@ -149,5 +150,6 @@ bool pc_peers_here(pid_t pid)
     char path[40];
     struct stat mine, theirs;
     snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
-    return stat("/proc/self/ns/net", &mine) == 0 && stat(path, &theirs) == 0 && mine.st_ino == theirs.st_ino && mine.st_dev == theirs.st_dev;
+    return stat("/proc/self/ns/net", &mine) == 0 && stat(path, &theirs) == 0 && mine.st_ino == theirs.st_ino &&
+           mine.st_dev == theirs.st_dev;
 }

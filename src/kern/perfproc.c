@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 /*
- * Pages of one buffer, a power of two. 64 hold what some 2,000 processes do from their birth to their end, and two guards
- * fit in what anybody may lock; with more than 16 processors it is 4 MiB in all, since each then hears less.
+ * Pages of one buffer, a power of two. 64 hold what some 2,000 processes do from their birth to their end, and two
+ * guards fit in what anybody may lock; with more than 16 processors it is 4 MiB in all, since each then hears less.
  */
 #define PAGES_MAX 64
 #define PAGES_MIN 8
@@ -208,7 +208,10 @@ static struct ring *earliest(struct pc_perfproc *p, uint64_t until)
 
 int pc_perfproc_drain(struct pc_perfproc *p, void (*fn)(void *arg, const struct pc_proc_event *), void *arg)
 {
-    /* What happens from now on waits: another processor's part of it, which came before, may not be in what is read here. */
+    /*
+     * What happens from now on waits: another processor's part of it, which came before, may not be in what is read
+     * here.
+     */
     uint64_t until = pc_mono_ns();
     for (struct ring *r = p->ring; r < p->ring + p->rings; r++)
         r->head = __atomic_load_n(&r->page->data_head, __ATOMIC_ACQUIRE);

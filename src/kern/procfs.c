@@ -225,7 +225,10 @@ void pc_asker_close(struct pc_asker *a)
     *a = (struct pc_asker){.syscall_fd = -1, .comm_fd = -1};
 }
 
-/* The text of /proc/tid/syscall, NUL-terminated. A descriptor stays with its thread: of one that is gone it reads nothing. */
+/*
+ * The text of /proc/tid/syscall, NUL-terminated. A descriptor stays with its thread: of one that is gone it reads
+ * nothing.
+ */
 static int read_syscall(struct pc_asker *a, pid_t tid, char *text, size_t cap)
 {
     ssize_t n = a->tid == tid ? pread(a->syscall_fd, text, cap - 1, 0) : -1;

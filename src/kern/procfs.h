@@ -24,9 +24,10 @@ int pc_proc_read(pid_t pid, struct pc_procinfo *out);
 /* Calls fn for every process; fn returning non-zero stops. 0 or -errno. */
 int pc_proc_each(int (*fn)(void *arg, pid_t pid), void *arg);
 /*
- * Calls fn with an O_PATH descriptor (closed afterwards; opening it has no effect and raises no event) of every file that
- * the process holds open for writing, and of every one it has mapped shared: a mapping that is read-only now may be made
- * writable without an open. The same file may come more than once. Best effort: nothing when the process is gone.
+ * Calls fn with an O_PATH descriptor (closed afterwards; opening it has no effect and raises no event) of every file
+ * that the process holds open for writing, and of every one it has mapped shared: a mapping that is read-only now may
+ * be made writable without an open. The same file may come more than once. Best effort: nothing when the process is
+ * gone.
  */
 void pc_proc_each_held(pid_t pid, void (*fn)(void *arg, int fd), void *arg);
 /* Thread group of a thread; -errno. */
@@ -49,8 +50,8 @@ struct pc_asker {
     int syscall_fd, comm_fd;
 };
 /*
- * Why tid waits in an open. a: empty or used before, for any thread; it is turned to tid when it is another's, or of a thread
- * that is gone and whose number is in use again. -errno when the thread is gone (its open was aborted).
+ * Why tid waits in an open. a: empty or used before, for any thread; it is turned to tid when it is another's, or of a
+ * thread that is gone and whose number is in use again. -errno when the thread is gone (its open was aborted).
  */
 int pc_proc_open_why(struct pc_asker *a, pid_t tid, struct pc_open_why *out);
 void pc_asker_close(struct pc_asker *a);

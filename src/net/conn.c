@@ -266,7 +266,9 @@ static void handshake(struct pc_conn *c)
         c->set->ops.up(c);
 }
 
-/* Hands out whole frames at the front of data; returns the bytes used up. Stops when the connection is closed or held. */
+/*
+ * Hands out whole frames at the front of data; returns the bytes used up. Stops when the connection is closed or held.
+ */
 static size_t take_frames(struct pc_conn *c, const uint8_t *data, size_t len)
 {
     size_t at = 0;

@@ -105,9 +105,9 @@ int pc_conn_send(struct pc_conn *c, struct pc_frame *f);
 /* Makes and queues one. */
 int pc_conn_send_body(struct pc_conn *c, enum pc_frame_type type, const void *body, size_t len);
 /*
- * Stops reading from the peer, whose data then waits in the kernel, on both sides. For use in frame(): the frame that is
- * being handed out is not taken, it and what follows come with pc_conn_resume. The peer is not called silent meanwhile;
- * it can still be sent to.
+ * Stops reading from the peer, whose data then waits in the kernel, on both sides. For use in frame(): the frame that
+ * is being handed out is not taken, it and what follows come with pc_conn_resume. The peer is not called silent
+ * meanwhile; it can still be sent to.
  */
 void pc_conn_hold(struct pc_conn *c);
 /* Reads again; frames that are here already are handed out before it returns, so c may be closed then, or on hold. */

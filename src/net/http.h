@@ -53,8 +53,8 @@ void pc_http_answer(struct pc_http_request *r, int status, const char *type, con
 /* Answers 200 with len bytes of an open file, which goes over. */
 void pc_http_answer_file(struct pc_http_request *r, const char *type, int fd, size_t len);
 /*
- * Answers with a stream (server-sent events), which lasts until the client goes; ends r. gone is called once, when the client is gone
- * or too slow. NULL: too many streams; 503 was answered.
+ * Answers with a stream (server-sent events), which lasts until the client goes; ends r. gone is called once, when the
+ * client is gone or too slow. NULL: too many streams; 503 was answered.
  */
 struct pc_http_stream *pc_http_stream(struct pc_http_request *r, const char *type, void (*gone)(void *ctx), void *ctx);
 void pc_http_stream_send(struct pc_http_stream *s, const void *data, size_t len);

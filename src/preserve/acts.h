@@ -8,7 +8,8 @@ int pc_acts_each(struct pc_store *s, uint64_t incident, int (*fn)(void *arg, uin
                  void *arg);
 /*
  * Whether somebody outside the incident modified or replaced this file after act number `after`. 1, 0 or an error. What
- * a walk found destroyed and nobody was seen doing is nobody's work: most likely the last writes of the incident itself.
+ * a walk found destroyed and nobody was seen doing is nobody's work: most likely the last writes of the incident
+ * itself.
  */
 int pc_acts_by_others(struct pc_store *s, int vol, const struct pc_fh *fh, uint64_t incident, uint64_t after);
 /* Whether somebody outside the incident added, removed or renamed something in the folder since then. 1, 0 or an error.

@@ -21,7 +21,9 @@ int pc_drop_back(int dirfd, const char *name, uint32_t attrs);
 int pc_forget(struct pc_store *s, int vol, const struct pc_fh *fh);
 
 /* restore.c */
-/* To another file system: by hand, whole, under a hidden name first; it must not be there. Regular files and symlinks. */
+/*
+ * To another file system: by hand, whole, under a hidden name first; it must not be there. Regular files and symlinks.
+ */
 int pc_copy_out(struct pc_store *s, uint64_t version, int to_dir, const char *to_name);
 /*
  * The same folder seen through the vault's own mount: only there a rename from the vault is possible. A descriptor, or

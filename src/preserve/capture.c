@@ -131,15 +131,16 @@ static int make_link(struct pc_store *s, struct pc_volume *v, int fd, struct pc_
 }
 
 /*
- * on-open: a link changes the file's ctime. A program that is still at work on what it wrote a moment ago takes that for
- * somebody else's change: git then refuses to go on with a rebase. Small files get the copy at once that they would get
- * in quiet times or from their next writer anyway. Those that were there before the guard are nobody's work just now.
+ * on-open: a link changes the file's ctime. A program that is still at work on what it wrote a moment ago takes that
+ * for somebody else's change: git then refuses to go on with a rebase. Small files get the copy at once that they would
+ * get in quiet times or from their next writer anyway. Those that were there before the guard are nobody's work just
+ * now.
  */
 static bool is_young(struct pc_store *s, int vol, const struct pc_row *row, const struct pc_meta *now)
 {
     int64_t age_ns = (int64_t)pc_real_ns() - now->ctime_ns;
-    return row->creator && !row->link && now->size <= s->opts.copy_young_bytes && age_ns >= 0 && age_ns < (int64_t)YOUNG_NS &&
-           pc_store_room_ahead(s, vol, now->size);
+    return row->creator && !row->link && now->size <= s->opts.copy_young_bytes && age_ns >= 0 &&
+           age_ns < (int64_t)YOUNG_NS && pc_store_room_ahead(s, vol, now->size);
 }
 
 static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct pc_row *row, uint64_t creator,

@@ -74,8 +74,9 @@ static int copy_stretch(int in, int out, uint64_t from, uint64_t to)
 }
 
 /*
- * The size comes last, by what is written: so after a power failure a copy whose data had not reached the disk is too short (ext4 and xfs set the
- * size on the disk when the data are there), and told from a whole one. Only behind a hole at the end it has to be set, after the data.
+ * The size comes last, by what is written: so after a power failure a copy whose data had not reached the disk is too
+ * short (ext4 and xfs set the size on the disk when the data are there), and told from a whole one. Only behind a hole
+ * at the end it has to be set, after the data.
  */
 int pc_content_copy(int in, int out, uint64_t size)
 {

@@ -11,8 +11,8 @@ int pc_content_clone(int in, int out);
  */
 int pc_content_copy(int in, int out, uint64_t size);
 /*
- * How much of the first `size` bytes is data, not hole, as the file system tells now: of a file whose size reached the disk and
- * whose data did not it is less than was written. 0 or -errno.
+ * How much of the first `size` bytes is data, not hole, as the file system tells now: of a file whose size reached the
+ * disk and whose data did not it is less than was written. 0 or -errno.
  */
 int pc_content_data(int fd, uint64_t size, uint64_t *out);
 /* Copies as pc_content_copy does, through a zstd stream, which has a checksum. */

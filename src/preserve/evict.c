@@ -2,8 +2,8 @@
  * Owns retention: which versions go, when they are too old, too many, or the disk is too full. Must never take a
  * version that an open incident needs as a pre-image.
  *
- * The budget is for what was superseded long enough ago: what a verdict may still be about waits for it (undecided_ns), as
- * long as the disk has room. The reserve is for everything.
+ * The budget is for what was superseded long enough ago: what a verdict may still be about waits for it (undecided_ns),
+ * as long as the disk has room. The reserve is for everything.
  *
  * Who goes first when room is needed: what the actor with the most superseded bytes superseded, and of that, the
  * versions that came after its own first change of the file (its own making) before the files' true pre-images. Only
@@ -185,7 +185,10 @@ static int tend_age(struct pc_store *s, struct pc_volume *v, int64_t limit)
     return b.n == BATCH;
 }
 
-/* How much of what is superseded the budget is for, summed up now and then: what becomes older meanwhile waits for that. */
+/*
+ * How much of what is superseded the budget is for, summed up now and then: what becomes older meanwhile waits for
+ * that.
+ */
 static int count_aged(struct pc_store *s, struct pc_volume *v, int64_t before_ns)
 {
     uint64_t now = pc_mono_ns();

@@ -114,13 +114,14 @@ static int kin_first(struct pc_store *s, const struct pc_process *p, uint64_t ru
     return r < 0 ? r : 0;
 }
 
-int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run, uint64_t since_ns,
-                                  uint64_t *first_ns)
+int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run,
+                                  uint64_t since_ns, uint64_t *first_ns)
 {
     struct pc_process p;
     uint64_t first = 0;
     int r = pc_store_get_process(s, process, &p);
-    if (r < 0 || p.pid <= 0 || p.start_ns <= PC_NS_PER_S) /* already gone when it was recorded: it cannot be told again */
+    /* already gone when it was recorded: it cannot be told again */
+    if (r < 0 || p.pid <= 0 || p.start_ns <= PC_NS_PER_S)
         return r == PC_E_NOTFOUND ? 0 : r;
     r = kin_first(s, &p, run, since_ns, &first);
     if (r < 0 || !first)

@@ -117,9 +117,10 @@ static int set_up(struct pc_index *ix)
     if (r < 0)
         return r;
     if (version == SCHEMA_VERSION)
-        return exec_sql(ix, "CREATE INDEX IF NOT EXISTS process_pid ON process(pid);" /* came later; nothing depends on it */
-                            "SELECT count(*) FROM volume; SELECT id FROM file LIMIT 1; SELECT id FROM version LIMIT 1;"
-                            "SELECT id FROM act LIMIT 1; SELECT id FROM journal LIMIT 1");
+        return exec_sql(
+            ix, "CREATE INDEX IF NOT EXISTS process_pid ON process(pid);" /* came later; nothing depends on it */
+                "SELECT count(*) FROM volume; SELECT id FROM file LIMIT 1; SELECT id FROM version LIMIT 1;"
+                "SELECT id FROM act LIMIT 1; SELECT id FROM journal LIMIT 1");
     if (version != 0)
         return PC_E_UNSUPPORTED; /* written by a newer Portcullis: never guess, never overwrite */
     r = exec_sql(ix, "BEGIN IMMEDIATE");

@@ -3,11 +3,11 @@
  * threads call it).
  *
  * Order of a new object: nameless temporary file, content, record, name, immutable. A crash before the name leaves
- * nothing; after it, a whole object. There is no fsync here: a journalling file system keeps the order of these metadata
- * operations, so after power loss an object is there whole, or not at all, or (copied data not yet written out) is
- * shorter than its record says (content.c sets the size last), which opening it detects. An fsync per captured file would
- * cost milliseconds where the capture costs microseconds; it is done while a gate is down (agent/gate_sync.c). What a
- * rollback writes back is fsynced.
+ * nothing; after it, a whole object. There is no fsync here: a journalling file system keeps the order of these
+ * metadata operations, so after power loss an object is there whole, or not at all, or (copied data not yet written
+ * out) is shorter than its record says (content.c sets the size last), which opening it detects. An fsync per captured
+ * file would cost milliseconds where the capture costs microseconds; it is done while a gate is down
+ * (agent/gate_sync.c). What a rollback writes back is fsynced.
  */
 #include "preserve/internal.h"
 

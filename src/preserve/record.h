@@ -9,8 +9,9 @@
  * The record every vault object carries (attribute trusted.portcullis, or the file <object>.rec beside it): enough to
  * rebuild the index row of the version. Pure bytes in, struct out; no I/O.
  *
- * Layout, little endian: "PCR1", u8 how, u8 flags (1 = packed, 2 = has data), u64 time, u64 actor, handle, handle of the folder,
- * u16-counted name, u16-counted path, meta, u64 data if the flag says so. A handle is i32 type, u8 length, bytes. Trailing bytes are an error.
+ * Layout, little endian: "PCR1", u8 how, u8 flags (1 = packed, 2 = has data), u64 time, u64 actor, handle, handle of
+ * the folder, u16-counted name, u16-counted path, meta, u64 data if the flag says so. A handle is i32 type, u8 length,
+ * bytes. Trailing bytes are an error.
  */
 #define PC_RECORD_MAX (256u * 1024)
 #define PC_META_XATTRS_MAX (192u * 1024)

@@ -177,8 +177,8 @@ static void arrive(struct pc_plan *p, uint32_t place, uint32_t f, bool renamed)
 }
 
 /*
- * A create event also comes for a new hard link of a file that was there before: then it has an older version. (A folder
- * has one name; a walk may have come upon it, and kept a version, before its own event was read.)
+ * A create event also comes for a new hard link of a file that was there before: then it has an older version. (A
+ * folder has one name; a walk may have come upon it, and kept a version, before its own event was read.)
  */
 static bool existed_before(struct pc_plan *p, const struct pc_act_rec *a)
 {
@@ -280,7 +280,10 @@ static int replay_one(void *arg, uint64_t id, const struct pc_act_rec *a)
     int r = plan_file(p, a->vol, &a->fh, &f);
     if (r == 0 && own_work(p, f, a))
         return 0;
-    /* An archiver's temporary file, renamed or removed in the attack: it cannot be what it was, so it counts as made now. */
+    /*
+     * An archiver's temporary file, renamed or removed in the attack: it cannot be what it was, so it counts as made
+     * now.
+     */
     if (r == 0 && fresh && p->files[f].own && !is_kept(p, a))
         p->files[f].created = true;
     if (r == 0)

@@ -12,7 +12,14 @@
  * renamed folders need no special case.
  */
 struct pc_plan;
-enum pc_step_kind { PC_STEP_RESTORE = 1, PC_STEP_RECREATE, PC_STEP_MOVE_BACK, PC_STEP_SET_ASIDE, PC_STEP_META, PC_STEP_NOTHING };
+enum pc_step_kind {
+    PC_STEP_RESTORE = 1,
+    PC_STEP_RECREATE,
+    PC_STEP_MOVE_BACK,
+    PC_STEP_SET_ASIDE,
+    PC_STEP_META,
+    PC_STEP_NOTHING
+};
 struct pc_step {
     uint8_t kind;
     bool is_dir;
@@ -37,7 +44,8 @@ const struct pc_step *pc_plan_step(const struct pc_plan *p, uint32_t i);
  * Applies and verifies by SHA-256 and metadata. progress may be NULL. Returns 0 only if every step verified;
  * PC_E_UNVERIFIED when some did not (see the steps). -ENOSPC stops cleanly: nothing half-written stays visible.
  */
-int pc_plan_apply(struct pc_plan *p, void (*progress)(void *arg, const struct pc_step *, uint32_t done, uint32_t total), void *arg);
+int pc_plan_apply(struct pc_plan *p, void (*progress)(void *arg, const struct pc_step *, uint32_t done, uint32_t total),
+                  void *arg);
 void pc_plan_free(struct pc_plan *p);
 /*
  * A plan that reverses the newest rollback of the incident (same guarantees); nothing happens before pc_plan_apply.
@@ -45,9 +53,9 @@ void pc_plan_free(struct pc_plan *p);
  */
 int pc_rollback_undo(struct pc_store *s, uint64_t incident, struct pc_plan **out);
 /*
- * One file: the version current at at_ns (0: the newest version that differs from what is there now) to `to`, or back to
- * its own place. PC_E_NOTFOUND: there is no such version, or its content was not kept; done->why says which.
+ * One file: the version current at at_ns (0: the newest version that differs from what is there now) to `to`, or back
+ * to its own place. PC_E_NOTFOUND: there is no such version, or its content was not kept; done->why says which.
  */
-int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path, uint64_t at_ns,
-                    int to_dirfd, const char *to_name, struct pc_step *done);
+int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path,
+                    uint64_t at_ns, int to_dirfd, const char *to_name, struct pc_step *done);
 #endif

@@ -34,17 +34,19 @@ struct pc_store_opts {
     uint32_t space_budget_percent, reserve_percent;
     bool compress;               /* PC_HOW_COPY objects in ahead mode: zstd */
     /*
-     * What was superseded less than this ago does not count towards the budget, nor go for it: a verdict may still make it
-     * a pre-image of an attack. Only while twice the reserve is free.
+     * What was superseded less than this ago does not count towards the budget, nor go for it: a verdict may still make
+     * it a pre-image of an attack. Only while twice the reserve is free.
      */
     uint64_t undecided_ns;
-    uint64_t copy_young_bytes;   /* on-open: files with a creator, just written, no larger, are copied, not linked; 0: none */
+    /* on-open: files with a creator, just written, no larger, are copied, not linked; 0: none */
+    uint64_t copy_young_bytes;
 };
 
 struct pc_volume_opts {
     const char *mount_point; /* where the file system is mounted (its mount root) */
     const char *fs_type;     /* "xfs", "ext4", "btrfs", ... */
-    int tree_fd;             /* private detached clone of that mount (open_tree): all vault access goes through it; not owned */
+    /* private detached clone of that mount (open_tree): all vault access goes through it; not owned */
+    int tree_fd;
     enum pc_mode mode;
     uint64_t copy_limit_bytes; /* larger files are not copied while an opener waits */
 };
@@ -95,14 +97,15 @@ int64_t pc_store_rebuild(struct pc_store *s, int vol);
 
 /* What the index knows of a file: by its handle, by where it is, by its number in the index. 0 or PC_E_NOTFOUND. */
 int pc_store_lookup(struct pc_store *s, int vol, const struct pc_fh *fh, struct pc_known *out);
-int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, struct pc_known *out);
+int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name,
+                         struct pc_known *out);
 int pc_store_lookup_id(struct pc_store *s, uint64_t file, struct pc_known *out);
 
 /*
- * Makes what the live file is now its current version (clone, copy, link or metadata as volume mode, size and type ask).
- * fd: the live file, O_RDONLY (or O_PATH for non-regular); parent/name: where it is. The version before stays until
- * retention takes it. creator is recorded when the file is new to the index. *version may be NULL.
- * PC_E_CHANGED: the file changed under the copy (call again later). -ENOSPC after evicting all that may go.
+ * Makes what the live file is now its current version (clone, copy, link or metadata as volume mode, size and type
+ * ask). fd: the live file, O_RDONLY (or O_PATH for non-regular); parent/name: where it is. The version before stays
+ * until retention takes it. creator is recorded when the file is new to the index. *version may be NULL. PC_E_CHANGED:
+ * the file changed under the copy (call again later). -ENOSPC after evicting all that may go.
  */
 int pc_store_capture(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, const struct pc_fh *parent,
                      const char *name, uint64_t creator, uint64_t *version);
@@ -110,8 +113,12 @@ int pc_store_capture(struct pc_store *s, int vol, int fd, const struct pc_fh *fh
 int pc_store_capture_meta(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, uint64_t *version);
 /* Index bookkeeping for names. */
 int pc_store_moved(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name);
-int pc_store_gone(struct pc_store *s, int vol, const struct pc_fh *fh); /* on-open: turns the link object into the kept content */
-/* Content of a version, read-only, positioned at 0. Descriptor, or PC_E_NOTFOUND / PC_E_CORRUPT / -errno. PC_HOW_META: PC_E_UNSUPPORTED. */
+/* on-open: turns the link object into the kept content */
+int pc_store_gone(struct pc_store *s, int vol, const struct pc_fh *fh);
+/*
+ * Content of a version, read-only, positioned at 0. Descriptor, or PC_E_NOTFOUND / PC_E_CORRUPT / -errno. PC_HOW_META:
+ * PC_E_UNSUPPORTED.
+ */
 int pc_store_open_version(struct pc_store *s, uint64_t version);
 
 /*
@@ -123,12 +130,15 @@ struct pc_vault_copy { uint64_t object; uint8_t how; uint64_t size; int64_t mtim
 int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out);
 /* Waits until such a copy, with its name, is on the disk. Any thread. 0, PC_E_NOTFOUND or -errno. */
 int pc_vault_sync_copy(struct pc_store *s, int vol, const struct pc_vault_copy *copy);
-/* Waits until all that is in the volume's vault, and on its file system, is on the disk: it may take seconds. Any thread. 0 or -errno. */
+/*
+ * Waits until all that is in the volume's vault, and on its file system, is on the disk: it may take seconds. Any
+ * thread. 0 or -errno.
+ */
 int pc_vault_sync(struct pc_store *s, int vol);
 /*
- * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on a link alone, is
- * of 1 to max_size bytes and was preserved before before_ns (CLOCK_REALTIME). 1: *out is it; 2: none among the rows looked
- * at (256 at most), call again; 0: there are no more; or an error. *cursor is moved.
+ * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on a link alone,
+ * is of 1 to max_size bytes and was preserved before before_ns (CLOCK_REALTIME). 1: *out is it; 2: none among the rows
+ * looked at (256 at most), call again; 0: there are no more; or an error. *cursor is moved.
  */
 int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t max_size, uint64_t before_ns,
                        struct pc_known *out);
@@ -136,19 +146,21 @@ int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t m
 bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes);
 /* A copy failed: for the volume's stats (copier threads may not touch them). */
 void pc_store_copy_failed(struct pc_store *s, int vol, int err);
-int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
-                          const struct pc_vault_copy *copy, uint64_t *version);
+int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent,
+                          const char *name, const struct pc_vault_copy *copy, uint64_t *version);
 
 /*
- * on-open mode: fn is called just before a file's content comes to rest on a hard link alone (a write would then destroy
- * it), with the open file and its inode number. Whoever remembers that a file may be written without asking forgets it there.
+ * on-open mode: fn is called just before a file's content comes to rest on a hard link alone (a write would then
+ * destroy it), with the open file and its inode number. Whoever remembers that a file may be written without asking
+ * forgets it there.
  */
 void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, int fd, uint64_t ino), void *arg);
 
 /*
  * on-open mode: takes the vault's own hard link of a live file away, for programs that refuse files with other links
  * (gzip, xz, logrotate). Call after its content was copied and adopted; the next capture links it again. 0 also when
- * there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it is the only name left.
+ * there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it is the only
+ * name left.
  */
 int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh);
 
@@ -156,7 +168,8 @@ int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh);
 struct pc_act_rec {
     uint64_t time_ns; /* CLOCK_REALTIME */
     uint64_t actor;   /* process row id, see pc_store_put_process */
-    uint8_t op;       /* 1 modify 2 create 3 delete 4 rename 5 replaced-by-rename 6 metadata (same numbers as enum pc_op) */
+    /* 1 modify 2 create 3 delete 4 rename 5 replaced-by-rename 6 metadata (same numbers as enum pc_op) */
+    uint8_t op;
     bool is_dir;
     int vol;
     struct pc_fh fh;            /* the file acted on (rename: the moved one; replaced: the one that lost its name) */
@@ -185,13 +198,14 @@ struct pc_process {
     pid_t pid;
     uint32_t uid;
     uint64_t start_ns;   /* CLOCK_REALTIME */
-    char exe[256], argv[1024], cgroup[256], user[64]; /* argv: words separated by NUL-escaped spaces, already printable */
+    /* argv: words separated by NUL-escaped spaces, already printable */
+    char exe[256], argv[1024], cgroup[256], user[64];
     char exe_sha256[65];
 };
 int pc_store_put_process(struct pc_store *s, const struct pc_process *p); /* insert or update */
 /*
- * A number for this run of the guard: its processes are numbered from *first on, above all that are on record. (Two runs
- * may begin within one second, or the clock may be set back; a number used twice would give acts to a stranger.)
+ * A number for this run of the guard: its processes are numbered from *first on, above all that are on record. (Two
+ * runs may begin within one second, or the clock may be set back; a number used twice would give acts to a stranger.)
  */
 int pc_store_new_run(struct pc_store *s, uint64_t now_real_ns, uint64_t *first);
 
@@ -210,24 +224,28 @@ int pc_store_incident_update(struct pc_store *s, const struct pc_incident *inc);
 /* All past and future acts of this process belong to the incident. */
 int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_t process);
 /*
- * Adds what the process of this number did in earlier runs of the guard, under other numbers: itself (the same pid, started
- * at the same time) and whatever descended from it then. Only the attack is added: acts from a second before the first
- * damaging one (score 50 or more) after since_ns. run: first process number of this run. Returns how many acts were
- * added, or an error; *first_ns, touched only when there are any, is the time of that damaging act.
+ * Adds what the process of this number did in earlier runs of the guard, under other numbers: itself (the same pid,
+ * started at the same time) and whatever descended from it then. Only the attack is added: acts from a second before
+ * the first damaging one (score 50 or more) after since_ns. run: first process number of this run. Returns how many
+ * acts were added, or an error; *first_ns, touched only when there are any, is the time of that damaging act.
  */
-int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run, uint64_t since_ns,
-                                  uint64_t *first_ns);
-/* This one act belongs to the (observed) incident, unless it belongs to one already. A verdict may take it away again. */
+int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_t process, uint64_t run,
+                                  uint64_t since_ns, uint64_t *first_ns);
+/*
+ * This one act belongs to the (observed) incident, unless it belongs to one already. A verdict may take it away again.
+ */
 int pc_store_incident_take_act(struct pc_store *s, uint64_t incident, uint64_t act);
 int pc_store_incident_get(struct pc_store *s, uint64_t id, struct pc_incident *out);
 /* Newest first; fn returning non-zero stops. */
 int pc_store_incidents(struct pc_store *s, int (*fn)(void *arg, const struct pc_incident *), void *arg);
 int pc_store_incident_acts(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_act_rec *), void *arg);
-int pc_store_incident_processes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_process *), void *arg);
+int pc_store_incident_processes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, const struct pc_process *),
+                                void *arg);
 int pc_store_get_process(struct pc_store *s, uint64_t id, struct pc_process *out);
 /* Timeline notes ("gate down", "frozen", "released by root"). */
 int pc_store_incident_note(struct pc_store *s, uint64_t incident, uint64_t time_ns, const char *text);
-int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text), void *arg);
+int pc_store_incident_notes(struct pc_store *s, uint64_t id, int (*fn)(void *arg, uint64_t time_ns, const char *text),
+                            void *arg);
 
 /* A number of the caller's, kept with the index under a name. 0; PC_E_NOTFOUND; or an error. */
 int pc_store_remember(struct pc_store *s, const char *name, uint64_t value);
@@ -240,7 +258,14 @@ int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns);
 int pc_store_volume_stats(struct pc_store *s, int vol, struct pc_store_stats *out);
 
 /* Versions of whatever has been at this place, newest first (history). */
-struct pc_version_info { uint64_t version, time_ns, size, actor; uint8_t how; mode_t mode; int64_t mtime_ns; bool current; char path[4096]; };
+struct pc_version_info {
+    uint64_t version, time_ns, size, actor;
+    uint8_t how;
+    mode_t mode;
+    int64_t mtime_ns;
+    bool current;
+    char path[4096];
+};
 int pc_store_history(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name, const char *path,
                      int (*fn)(void *arg, const struct pc_version_info *), void *arg);
 #endif

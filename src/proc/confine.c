@@ -1,6 +1,6 @@
 /*
- * Owns giving up rights. The guard is root and must read and restore everybody's files, so what it can give up is what an
- * attacker would want next: the network, other programs, the kernel.
+ * Owns giving up rights. The guard is root and must read and restore everybody's files, so what it can give up is what
+ * an attacker would want next: the network, other programs, the kernel.
  */
 #include "proc/confine.h"
 
@@ -28,7 +28,8 @@ static int drop_capabilities(void)
 {
     bool had[PC_ARRAY_SIZE(kept)];
     for (size_t i = 0; i < PC_ARRAY_SIZE(kept); i++)
-        had[i] = capng_have_capability(CAPNG_PERMITTED, kept[i]); /* one not had (a container): whoever needs it says so */
+        had[i] = capng_have_capability(CAPNG_PERMITTED,
+                                       kept[i]); /* one not had (a container): whoever needs it says so */
     capng_clear(CAPNG_SELECT_BOTH);
     for (size_t i = 0; i < PC_ARRAY_SIZE(kept); i++)
         if (had[i] && capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, kept[i]) < 0)
@@ -39,9 +40,10 @@ static int drop_capabilities(void)
 static int deny_calls(scmp_filter_ctx ctx)
 {
     static const int calls[] = {
-        SCMP_SYS(execve),      SCMP_SYS(execveat),    SCMP_SYS(ptrace),          SCMP_SYS(process_vm_writev), SCMP_SYS(bpf),
-        SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module),  SCMP_SYS(kexec_load),
-        SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),  SCMP_SYS(swapon),          SCMP_SYS(swapoff),
+        SCMP_SYS(execve),     SCMP_SYS(execveat),        SCMP_SYS(ptrace),       SCMP_SYS(process_vm_writev),
+        SCMP_SYS(bpf),        SCMP_SYS(init_module),     SCMP_SYS(finit_module), SCMP_SYS(delete_module),
+        SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),       SCMP_SYS(swapon),
+        SCMP_SYS(swapoff),
     };
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         int r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), calls[i], 0);

@@ -1,6 +1,7 @@
 /*
- * Owns how the fleet's server becomes harmless: it takes bytes from everybody who can reach it, and holds the log's key. Like the link
- * (confine_link.c) it may do what is on a list; it has files to write, but no program to start and nobody to trace.
+ * Owns how the fleet's server becomes harmless: it takes bytes from everybody who can reach it, and holds the log's
+ * key. Like the link (confine_link.c) it may do what is on a list; it has files to write, but no program to start and
+ * nobody to trace.
  */
 #include "proc/confine.h"
 #include "proc/confine_impl.h"
@@ -31,11 +32,28 @@
 
 static const int server_calls[] = {
     /* connections that come in; evhttp answers files */
-    SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(listen), SCMP_SYS(sendfile),
+    SCMP_SYS(accept),
+    SCMP_SYS(accept4),
+    SCMP_SYS(listen),
+    SCMP_SYS(sendfile),
     /* a database in files: SQLite's list, with the files that it makes beside it, and their owner when it is root's */
-    SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fsync),
-    SCMP_SYS(fdatasync), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(fchmod), SCMP_SYS(fchown), SCMP_SYS(fadvise64), SCMP_SYS(statfs),
-    SCMP_SYS(fstatfs), SCMP_SYS(flock), SCMP_SYS(umask),
+    SCMP_SYS(open),
+    SCMP_SYS(openat),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(pwritev),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(fallocate),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(unlink),
+    SCMP_SYS(unlinkat),
+    SCMP_SYS(fchmod),
+    SCMP_SYS(fchown),
+    SCMP_SYS(fadvise64),
+    SCMP_SYS(statfs),
+    SCMP_SYS(fstatfs),
+    SCMP_SYS(flock),
+    SCMP_SYS(umask),
 };
 
 static int allow_files(scmp_filter_ctx ctx)

@@ -1,8 +1,9 @@
 #ifndef PC_PROC_GROUP_H
 #define PC_PROC_GROUP_H
 /*
- * Control groups (cgroup v2) for what we start: one group a job, so that a job ends whole, with everything it forked, daemonised or re-parented.
- * The caller names the parent group by a descriptor of its folder (kern/mounts.h finds the hierarchy).
+ * Control groups (cgroup v2) for what we start: one group a job, so that a job ends whole, with everything it forked,
+ * daemonised or re-parented. The caller names the parent group by a descriptor of its folder (kern/mounts.h finds the
+ * hierarchy).
  */
 #include <stdbool.h>
 #include <sys/types.h>
@@ -11,7 +12,10 @@
 int pc_group_open(int parent_fd, const char *name);
 /* Opens a group only if it is there: -ENOENT. */
 int pc_group_find(int parent_fd, const char *name);
-/* Kills every process in it and beneath (cgroup.kill, Linux 5.14; else SIGKILL to each). 0 or -errno; the kernel takes a moment to bury them. */
+/*
+ * Kills every process in it and beneath (cgroup.kill, Linux 5.14; else SIGKILL to each). 0 or -errno; the kernel takes
+ * a moment to bury them.
+ */
 int pc_group_kill(int group_fd);
 /* True while a process lives in it or beneath. */
 bool pc_group_busy(int group_fd);

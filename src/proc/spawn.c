@@ -1,6 +1,7 @@
 /*
- * Owns fork and exec. The child between the two touches only what it was handed, and tells a failed step through a close-on-exec pipe, so that "no
- * such program" is an answer of pc_spawn and not an exit status to be guessed at. Must not wait for anybody, and knows no orders.
+ * Owns fork and exec. The child between the two touches only what it was handed, and tells a failed step through a
+ * close-on-exec pipe, so that "no such program" is an answer of pc_spawn and not an exit status to be guessed at. Must
+ * not wait for anybody, and knows no orders.
  */
 #include "proc/spawn.h"
 
@@ -84,7 +85,8 @@ static int settle(const struct pc_spawn *s, const struct pipes *p)
 /* execve over our own list of folders: PATH of the environment is the order's business, finding the program is ours. */
 static int exec_program(char *const *argv, char *const *envp)
 {
-    static const char *const folders[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
+    static const char *const folders[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
+                                          "/usr/bin",        "/sbin",          "/bin"};
     if (strchr(argv[0], '/')) {
         execve(argv[0], argv, envp);
         return -errno;
@@ -100,7 +102,10 @@ static int exec_program(char *const *argv, char *const *envp)
     return -error;
 }
 
-/* A function inherits no descriptor of its parent: not its sockets, and not the locks that live as long as any copy of theirs. */
+/*
+ * A function inherits no descriptor of its parent: not its sockets, and not the locks that live as long as any copy of
+ * theirs.
+ */
 static void close_others(int keep)
 {
     if (keep > 3)
@@ -182,7 +187,8 @@ int pc_sealed_file(const char *name, const void *data, size_t len)
 {
     _close_ int fd = -1;
 #ifdef MFD_EXEC
-    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC); /* Linux 6.3: said aloud, or vm.memfd_noexec decides */
+    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING |
+                                MFD_EXEC); /* Linux 6.3: said aloud, or vm.memfd_noexec decides */
 #endif
     if (fd < 0)
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -209,7 +209,8 @@ void pc_api_report(struct pc_server *s, struct pc_http_request *r, const char *r
 {
     _free_ void *envelope = NULL;
     size_t len;
-    int ret = pc_hex_valid(rest, PC_SHA256_HEX) ? s->store->ops->report_get(s->store, rest, NULL, &envelope, &len) : PC_E_NOTFOUND;
+    int ret = pc_hex_valid(rest, PC_SHA256_HEX) ? s->store->ops->report_get(s->store, rest, NULL, &envelope, &len)
+                                                : PC_E_NOTFOUND;
     if (ret < 0)
         pc_api_failed(r, ret);
     else

@@ -151,9 +151,10 @@ int pc_server_init(int argc, char **argv)
     struct pc_server_settings set;
     struct pc_server_state state;
     char why[512] = "", vkey[PC_NOTE_KEY_TEXT_MAX];
-    if (pc_server_options_read(
-            argc, argv, PC_OPT_STATE | PC_OPT_TENANT | PC_OPT_LISTEN | PC_OPT_LINK | PC_OPT_NAME | PC_OPT_DATABASE | PC_OPT_USER, 0,
-            &o) < 0)
+    if (pc_server_options_read(argc, argv,
+                               PC_OPT_STATE | PC_OPT_TENANT | PC_OPT_LISTEN | PC_OPT_LINK | PC_OPT_NAME |
+                                   PC_OPT_DATABASE | PC_OPT_USER,
+                               0, &o) < 0)
         return pc_server_usage(argv[0]);
     pc_server_settings_default(&set);
     if (!pc_name_valid(o.tenant) || collect_names(&o, &n, &set) < 0 || strlen(o.listen) >= sizeof set.listen ||

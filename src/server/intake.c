@@ -229,8 +229,8 @@ static void order_done(struct pc_job *job, int result)
         pc_api_json(j->request, 200,
                     json_pack("{s:s,s:s,s:s,s:i,s:i}", "id", j->b.order.id, "order_sha256", j->b.e.sha256, "state",
                               j->state, "approvals", (int)j->approvals, "needed", (int)j->needed));
-        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"%s\"}", j->b.e.sha256, j->b.order.id,
-                     j->state);
+        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"%s\"}", j->b.e.sha256,
+                     j->b.order.id, j->state);
         if (j->ready)
             pc_deliver_order(j->server, j->b.e.sha256, j->stop ? j->links : 0);
         if (j->ready)

@@ -23,8 +23,8 @@ void pc_order_body_clear(struct pc_order_body *b);
 bool pc_stop_send(struct pc_server *s, const struct pc_order_body *b);
 /*
  * Lets other processes send it too: body is kept in the store and they are told, ahead of all other writing. then is
- * called once, when that is done, or failed. PC_E_NOTFOUND: there are no other processes; PC_E_LIMIT, -ENOMEM: it cannot
- * be written now. then is not called after an error.
+ * called once, when that is done, or failed. PC_E_NOTFOUND: there are no other processes; PC_E_LIMIT, -ENOMEM: it
+ * cannot be written now. then is not called after an error.
  */
 int pc_stop_announce(struct pc_server *s, const char *sha256, const void *body, size_t len, void (*then)(void *ctx),
                      void *ctx);

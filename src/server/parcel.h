@@ -34,9 +34,9 @@ const struct pc_host_ref *pc_parcel_hosts(const struct pc_parcel *p);
 /* Position of a host, or -1. */
 int64_t pc_parcel_position(const struct pc_parcel *p, const struct pc_host_ref *host);
 /*
- * The bundle for the host at a position, that has seen the published tree (deliver.c sees to that), so that one frame does for all hosts
- * of a list (the position does not matter there). *out: one reference for the caller. PC_E_RANGE: not in the published
- * tree yet; PC_E_NOTFOUND: position -1.
+ * The bundle for the host at a position, that has seen the published tree (deliver.c sees to that), so that one frame
+ * does for all hosts of a list (the position does not matter there). *out: one reference for the caller. PC_E_RANGE:
+ * not in the published tree yet; PC_E_NOTFOUND: position -1.
  */
 int pc_parcel_bundle(struct pc_parcel *p, struct pc_logview *log, int64_t position, struct pc_frame **out);
 /* Appends `"place":{...}` of a host among hosts. */

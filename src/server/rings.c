@@ -200,8 +200,8 @@ static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_ba
     if (ret == 0 && pc_rings_order_over(row.state))
         ret = PC_E_STATE; /* halted meanwhile: no entry opens a ring after the one that says so */
     if (ret == 0)
-        ret = pc_entry_continue(tenant, j->sha256, j->run, j->ring, (const uint8_t(*)[32])j->hash, j->n, pc_log_time(log),
-                            &entry, &len);
+        ret = pc_entry_continue(tenant, j->sha256, j->run, j->ring, (const uint8_t(*)[32])j->hash, j->n,
+                                pc_log_time(log), &entry, &len);
     if (ret == 0)
         ret = pc_log_add(log, entry, len, j->sha256, "continue", &index);
     if (ret == 0)
@@ -294,7 +294,8 @@ static void log_continue(struct tally *t)
 }
 
 /* --- halts
- * ------------------------------------------------------------------------------------------------------------------- */
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 struct halt_job {
     struct pc_job job;
@@ -323,7 +324,8 @@ static void halt_done(struct pc_job *job, int result)
     if (result == 0) {
         pc_server_log("rings", "order %.16s: halted in ring %u: %" PRIu64 " failures, %" PRIu64 " incidents",
                       h->order_sha256, h->ring, h->failures, h->incidents);
-        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"halted\"}", h->order_sha256, j->id);
+        pc_watch_say(j->server, "order", "{\"order\":\"%s\",\"id\":\"%s\",\"state\":\"halted\"}", h->order_sha256,
+                     j->id);
     } else if (result == PC_E_CHANGED) {
         pc_progress_dirty(j->server, h->order_sha256); /* it has another state by now */
     }

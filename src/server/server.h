@@ -3,13 +3,12 @@
 /*
  * What the parts of the running server share. All of it belongs to the loop's thread. Who does what:
  *
- *     serve.c     start, timers, signals, end        intake.c    owners' documents: orders, trust, revocations, statements
- *     hub.c       links: who is connected            deliver.c   bundles and stops to hosts
- *     reports.c   what hosts send                    inspect.c   checks it, on the threads of pool.c
- *     progress.c  states of orders, rings            looks.c     questions to hosts
- *     watch.c     server-sent events                 writer.c    group commit (its own thread)
- *     logview.c   checkpoints and proofs             policy.c    what the owners said
- *     api*.c      the HTTP API                           logged.c    entries of owners' documents
+ *     serve.c     start, timers, signals, end        intake.c    owners' documents: orders, trust, revocations,
+ * statements hub.c       links: who is connected            deliver.c   bundles and stops to hosts reports.c   what
+ * hosts send                    inspect.c   checks it, on the threads of pool.c progress.c  states of orders, rings
+ * looks.c     questions to hosts watch.c     server-sent events                 writer.c    group commit (its own
+ * thread) logview.c   checkpoints and proofs             policy.c    what the owners said api*.c      the HTTP API
+ * logged.c    entries of owners' documents
  */
 #include "base/buf.h"
 #include "net/conn.h"
@@ -104,7 +103,9 @@ void pc_hub_tick(struct pc_hub *h, int64_t now);
 bool pc_server_report_frame(struct pc_link *l, enum pc_frame_type type, const uint8_t *body, size_t len);
 extern uint64_t pc_server_reports_taken, pc_server_reports_forged, pc_server_reports_unstored;
 
-/* --- inspect.c: hosts' documents, checked by worker threads ---------------------------------------------------------- */
+/*
+ * --- inspect.c: hosts' documents, checked by worker threads ----------------------------------------------------------
+ */
 int pc_inspection_new(struct pc_server *s, struct pc_inspection **out);
 /* Waits for what the workers have; it is with the writer then. NULL is fine. */
 void pc_inspection_drain(struct pc_inspection *in);

@@ -1,7 +1,7 @@
 /*
- * Owns the fast way of a stop: to the hosts that are connected here before anything is written, and through a row in the
- * store to other server processes before the order and its thousands of hosts are. What becomes of it afterwards (log,
- * states, hosts that connect later) is the way of every order, intake.c's and deliver.c's.
+ * Owns the fast way of a stop: to the hosts that are connected here before anything is written, and through a row in
+ * the store to other server processes before the order and its thousands of hosts are. What becomes of it afterwards
+ * (log, states, hosts that connect later) is the way of every order, intake.c's and deliver.c's.
  */
 #include "server/intake.h"
 

@@ -286,7 +286,9 @@ static void add_columns(struct pc_buf *out, const char *sql, size_t len)
         pc_buf_add(out, sql[i] == '$' ? "v.p" : sql + i, sql[i] == '$' ? 3 : 1);
 }
 
-/* "UPDATE t SET a=$2 WHERE b=$1" as "UPDATE t SET a=v.p2 FROM unnest($1::text[],$2::int8[]) AS v(p1,p2) WHERE b=v.p1". */
+/*
+ * "UPDATE t SET a=$2 WHERE b=$1" as "UPDATE t SET a=v.p2 FROM unnest($1::text[],$2::int8[]) AS v(p1,p2) WHERE b=v.p1".
+ */
 static bool many_updates(const char *sql, const struct pc_value *values, size_t n, struct pc_buf *out)
 {
     const char *at = strstr(sql, " WHERE ");

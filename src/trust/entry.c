@@ -89,7 +89,8 @@ int pc_entry_halt(const char *tenant, const struct pc_entry_halt *h, int64_t tim
     return pc_entry_finish(tenant, "halt", time,
                            json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "order_sha256", h->order_sha256, "run",
                                      (json_int_t)h->run, "ring", (json_int_t)h->ring, "failures",
-                                     (json_int_t)h->failures, "incidents", (json_int_t)h->incidents, "because", because),
+                                     (json_int_t)h->failures, "incidents", (json_int_t)h->incidents, "because",
+                                     because),
                            out, len);
 }
 

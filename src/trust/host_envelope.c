@@ -1,8 +1,8 @@
 /*
  * Owns the hosts' envelope: a document, the Ed25519 key of the host and its signature. Verifies with the key that came
- * along; whether that key is anybody's, the caller knows (a host's id is the hash of its key). Verifying is libsodium's,
- * at less than half the time of libcrypto's, and most of what a fleet costs its server (decision 0019); it needs
- * neither sodium_init's random numbers nor its choice of implementations.
+ * along; whether that key is anybody's, the caller knows (a host's id is the hash of its key). Verifying is
+ * libsodium's, at less than half the time of libcrypto's, and most of what a fleet costs its server (decision 0019); it
+ * needs neither sodium_init's random numbers nor its choice of implementations.
  */
 #include "base/base64.h"
 #include "base/cleanup.h"

@@ -75,7 +75,8 @@ static int refuse(int r, const char *what, struct pc_why why)
 }
 
 /* Opens a checkpoint with the trust file's keys. 0; PC_E_REFUSED with the reason; -ENOMEM. */
-static int log_open(const char *note, size_t len, const struct pc_trust *t, struct pc_checkpoint *out, struct pc_why why)
+static int log_open(const char *note, size_t len, const struct pc_trust *t, struct pc_checkpoint *out,
+                    struct pc_why why)
 {
     int r = pc_checkpoint_open(note, len, &t->log, t->witness, t->witnesses, t->witnesses_needed, out);
     if (r == PC_E_REFUSED)

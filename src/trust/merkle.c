@@ -208,7 +208,10 @@ int pc_merkle_root(uint64_t size, pc_merkle_read *read, void *ctx, uint8_t out[P
     return range_hash(&b, 0, size, out);
 }
 
-/* From a subtree (count leaves from first) into its left or right half; the hash of the other half is part of the proof. */
+/*
+ * From a subtree (count leaves from first) into its left or right half; the hash of the other half is part of the
+ * proof.
+ */
 static int descend(struct builder *b, bool left, uint64_t *first, uint64_t *count)
 {
     uint64_t half = left_half(*count);

@@ -63,8 +63,8 @@ static int check_mark(const struct drill_folder *f, int fd)
 }
 
 /*
- * A guard in on-open mode keeps one hard link of every file in its vault (DESIGN 3.2). It is harmless: the mark proves that
- * the content is the drill's own, whatever other names it has.
+ * A guard in on-open mode keeps one hard link of every file in its vault (DESIGN 3.2). It is harmless: the mark proves
+ * that the content is the drill's own, whatever other names it has.
  */
 #define VAULT_LINKS 1
 

@@ -1,6 +1,6 @@
 /*
- * Owns how the server's JSON is read. Not trust/json.h's reader: answers may be larger than documents and hold negative numbers; but like it,
- * this one knows before it builds anything how much the text can become in memory.
+ * Owns how the server's JSON is read. Not trust/json.h's reader: answers may be larger than documents and hold negative
+ * numbers; but like it, this one knows before it builds anything how much the text can become in memory.
  */
 #include "cli/net/fleet.h"
 

@@ -18,7 +18,8 @@ static void named_look(const json_t *envelope, char out[PC_ID_LEN + 1])
     struct pc_result r;
     const json_t *text = json_object_get(envelope, "document");
     out[0] = 0;
-    if (!json_is_string(text) || pc_json_base64(text, PC_RESULT_DOCUMENT_MAX, &document, &len) < 0 || pc_result_parse(document, len, &r) < 0)
+    if (!json_is_string(text) || pc_json_base64(text, PC_RESULT_DOCUMENT_MAX, &document, &len) < 0 ||
+        pc_result_parse(document, len, &r) < 0)
         return;
     memcpy(out, r.look, PC_ID_LEN + 1);
     pc_result_clear(&r);
@@ -43,9 +44,9 @@ json_t *pc_facts_weigh(struct pc_fleet *f, const struct pc_host_ref *host, const
         return json_null();
     if (p != PC_PROOF_GOOD)
         return json_pack("{s:b,s:s}", "proven", 0, "problem", p == PC_PROOF_MEMORY ? "out of memory" : why);
-    json_t *out = json_pack("{s:b,s:s,s:i,s:o,s:b,s:o,s:o,s:O?}", "proven", 1, "outcome", r.outcome, "exit", r.exit, "output",
-                            pc_json_base64_new(r.output, r.output_len), "truncated", r.truncated, "started", time_json(r.started), "ended",
-                            time_json(r.ended), "data", r.data);
+    json_t *out = json_pack("{s:b,s:s,s:i,s:o,s:b,s:o,s:o,s:O?}", "proven", 1, "outcome", r.outcome, "exit", r.exit,
+                            "output", pc_json_base64_new(r.output, r.output_len), "truncated", r.truncated, "started",
+                            time_json(r.started), "ended", time_json(r.ended), "data", r.data);
     pc_result_clear(&r);
     return out ? out : json_null();
 }

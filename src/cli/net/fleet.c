@@ -1,6 +1,6 @@
 /*
- * Owns one conversation with the server for a command (fleet.h): the pieces from the owner's folder, the questions, and the words for
- * everything that can go wrong on the way. Must not believe an answer: those who ask look for signatures.
+ * Owns one conversation with the server for a command (fleet.h): the pieces from the owner's folder, the questions, and
+ * the words for everything that can go wrong on the way. Must not believe an answer: those who ask look for signatures.
  */
 #include "cli/net/fleet.h"
 
@@ -34,7 +34,8 @@ static int read_token(const char *path, char **out)
         return 0;
     int r = stat(path, &st) < 0 ? -errno : 0;
     if (r == 0 && (st.st_mode & 077))
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: others may read this token: chmod 600 it, and have it replaced if they did", path);
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "%s: others may read this token: chmod 600 it, and have it replaced if they did", path);
     if (r == 0)
         r = pc_cli_file_read(path, TOKEN_MAX, &text, &len);
     if (r < 0)
@@ -53,7 +54,9 @@ static int connect_to(struct pc_fleet *f)
     _free_ char *token = NULL;
     const struct pc_owner_dir *d = &f->dir;
     if (!d->url || !d->ca)
-        return pc_cli_fail(PC_EXIT_USAGE, "no server: say url and ca in section [server] of %s/owner.conf, or --server URL --ca FILE", d->path);
+        return pc_cli_fail(PC_EXIT_USAGE,
+                           "no server: say url and ca in section [server] of %s/owner.conf, or --server URL --ca FILE",
+                           d->path);
     if (access(d->ca, R_OK) < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: the server's CA cannot be read: %s", d->ca, pc_strerror(-errno));
     int status = read_token(d->token, &token);
@@ -103,7 +106,9 @@ static int unanswered(const struct pc_fleet *f, int r)
     if (r == -ENOMEM)
         return no_memory();
     if (r == PC_E_KEY)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: this is not the server whose CA you pinned (%s): %s. Nothing was sent to it.", url, f->dir.ca, why);
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "%s: this is not the server whose CA you pinned (%s): %s. Nothing was sent to it.", url,
+                           f->dir.ca, why);
     if (r == PC_E_LIMIT)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: refused an answer without end: %s", url, why);
     if (r == -ENOENT)
@@ -121,17 +126,22 @@ static int unwilling(const struct pc_fleet *f, const char *path, const struct pc
         word = pc_text_of(j, "error");
         text = pc_text_of(j, "text");
     }
-    _free_ char *safe_word = pc_safe_text(f->cli, word ? word : "", NULL), *safe_text = pc_safe_text(f->cli, text ? text : "", NULL);
+    _free_ char *safe_word = pc_safe_text(f->cli, word ? word : "", NULL),
+                *safe_text = pc_safe_text(f->cli, text ? text : "", NULL);
     json_decref(j);
     if (a->status == 401)
-        return pc_cli_fail(status, "%s: the server does not take your token: get one with `portcullis-server api-token`, name its file in owner.conf",
+        return pc_cli_fail(status,
+                           "%s: the server does not take your token: get one with `portcullis-server api-token`, name "
+                           "its file in owner.conf",
                            f->dir.token ? f->dir.token : "no token");
     if (*safe_text || *safe_word)
-        return pc_cli_fail(status, "the server answers %ld to %s: %.64s: %.400s", a->status, path, safe_word, safe_text);
+        return pc_cli_fail(status, "the server answers %ld to %s: %.64s: %.400s", a->status, path, safe_word,
+                           safe_text);
     return pc_cli_fail(status, "the server answers %ld to %s and does not say why", a->status, path);
 }
 
-static int ask(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_https_answer *out)
+static int ask(struct pc_fleet *f, const char *path, const char *type, const void *body, size_t len, size_t max,
+               struct pc_https_answer *out)
 {
     int r = pc_https_ask(f->http, path, type, body, len, max, out);
     return r < 0 ? unanswered(f, r) : 0;
@@ -145,7 +155,8 @@ static int take_json(const struct pc_fleet *f, const char *path, struct pc_https
     else
         r = pc_answer_parse(a->body.data ? a->body.data : "", a->body.len, out);
     pc_buf_free(&a->body);
-    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s%s: the answer is not one of a Portcullis server: %s", pc_https_url(f->http), path, pc_strerror(r))
+    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s%s: the answer is not one of a Portcullis server: %s",
+                               pc_https_url(f->http), path, pc_strerror(r))
                  : status;
 }
 
@@ -188,7 +199,8 @@ int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_b
     if (a.status != 200 && !missing)
         status = unwilling(f, path, &a);
     else if (a.status == 200 && a.body.len > max)
-        status = pc_cli_fail(PC_EXIT_FAILED, "%s%s: %zu bytes: no such thing has more than %zu", pc_https_url(f->http), path, a.body.len, max);
+        status = pc_cli_fail(PC_EXIT_FAILED, "%s%s: %zu bytes: no such thing has more than %zu", pc_https_url(f->http),
+                             path, a.body.len, max);
     if (found)
         *found = !missing;
     if (missing || status) {
@@ -251,7 +263,9 @@ int pc_fleet_other_identity(const struct pc_fleet *f, const struct pc_host_ref *
 {
     const struct pc_host_ref *pin = pc_pins_find(&f->pins, host->name);
     return pc_cli_fail(PC_EXIT_FAILED,
-                       "%s HAS ANOTHER IDENTITY THAN YOU PINNED: the server shows %s#%s, you pinned %s#%s. Either somebody stands in for it, or it was "
-                       "enrolled again: read its identity on the host itself (`portcullisd enroll` prints it), then correct %s/hosts by hand.",
+                       "%s HAS ANOTHER IDENTITY THAN YOU PINNED: the server shows %s#%s, you pinned %s#%s. Either "
+                       "somebody stands in for it, or it was "
+                       "enrolled again: read its identity on the host itself (`portcullisd enroll` prints it), then "
+                       "correct %s/hosts by hand.",
                        host->name, host->name, host->id, host->name, pin ? pin->id : "?", f->dir.path);
 }

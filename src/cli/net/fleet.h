@@ -6,8 +6,8 @@
 #include "cli/render.h"
 
 /*
- * What the owner's commands that talk to the server share: who is asked, with what token, and what its refusals look like to
- * people. All print what is wrong and return an exit status, or 0.
+ * What the owner's commands that talk to the server share: who is asked, with what token, and what its refusals look
+ * like to people. All print what is wrong and return an exit status, or 0.
  */
 struct pc_fleet {
     const struct pc_cli *cli;
@@ -30,12 +30,15 @@ int pc_fleet_get(struct pc_fleet *f, json_t **out, const char *fmt, ...) __attri
 int pc_fleet_post(struct pc_fleet *f, const char *path, const void *body, size_t len, json_t **out);
 /* The same with a JSON value, which is taken over. */
 int pc_fleet_post_json(struct pc_fleet *f, const char *path, json_t *body, json_t **out);
-/* GET of bytes that are no JSON; of an answer 404 *out is empty and *found false (found may be NULL: then it is an error). */
+/*
+ * GET of bytes that are no JSON; of an answer 404 *out is empty and *found false (found may be NULL: then it is an
+ * error).
+ */
 int pc_fleet_bytes(struct pc_fleet *f, const char *path, size_t max, struct pc_buf *out, bool *found);
 
 /*
- * The server's JSON, of any kind: strict where it matters to us (UTF-8, no duplicate keys, nothing after it) and with a bound on how
- * many values few bytes may make. PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM.
+ * The server's JSON, of any kind: strict where it matters to us (UTF-8, no duplicate keys, nothing after it) and with a
+ * bound on how many values few bytes may make. PC_E_SYNTAX, PC_E_LIMIT, -ENOMEM.
  */
 int pc_answer_parse(const char *text, size_t len, json_t **out);
 

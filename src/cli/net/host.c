@@ -1,6 +1,6 @@
 /*
- * `portcullis host NAME`: one host, as it describes itself. Inventory, metrics and guard incidents are shown as the host signed them, with when; what only the
- * server says is marked.
+ * `portcullis host NAME`: one host, as it describes itself. Inventory, metrics and guard incidents are shown as the
+ * host signed them, with when; what only the server says is marked.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -22,7 +22,8 @@ static unsigned weigh(struct pc_fleet *f, json_t *answer, const struct pc_host_r
     unsigned forged = 0;
     for (size_t i = 0; i < PC_ARRAY_SIZE(parts); i++) {
         const json_t *part = json_object_get(answer, parts[i].key);
-        json_t *weighed = json_is_object(part) ? pc_facts_weigh(f, host, NULL, json_object_get(part, "envelope")) : json_null();
+        json_t *weighed = json_is_object(part) ? pc_facts_weigh(f, host, NULL, json_object_get(part, "envelope"))
+                                               : json_null();
         forged += pc_text_of(weighed, "problem") != NULL;
         json_object_set_new(answer, parts[i].key, weighed);
     }
@@ -34,8 +35,10 @@ static void put_head(const struct pc_cli *cli, const json_t *h, enum pc_pin pin)
     char ago[32];
     pc_put(cli, PC_BOLD, pc_text_of(h, "name"));
     printf("#%s ", pc_text_of(h, "id"));
-    pc_say(cli, pin == PC_PIN_SAME ? PC_GREEN : PC_YELLOW, pin == PC_PIN_SAME ? "(pinned)\n" : "(NOT pinned: compare it with the host itself)\n");
-    printf("  the server says  %s, seen %s, agent ", pc_truth_of(h, "online") ? "online" : "offline", pc_ago(cli, pc_time_of(h, "last_seen"), ago));
+    pc_say(cli, pin == PC_PIN_SAME ? PC_GREEN : PC_YELLOW,
+           pin == PC_PIN_SAME ? "(pinned)\n" : "(NOT pinned: compare it with the host itself)\n");
+    printf("  the server says  %s, seen %s, agent ", pc_truth_of(h, "online") ? "online" : "offline",
+           pc_ago(cli, pc_time_of(h, "last_seen"), ago));
     pc_put(cli, PC_PLAIN, pc_text_of(h, "agent"));
     printf(", from ");
     pc_put(cli, PC_PLAIN, pc_text_of(h, "address"));
@@ -81,7 +84,9 @@ static int get(struct pc_fleet *f, const char *name, json_t **out, struct pc_hos
     if (status)
         return status;
     if (!pc_fleet_host_ref(*out, ref) || strcmp(ref->name, name) != 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: the answer is about another host, or its identity and key do not belong together", f->dir.url);
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "%s: the answer is about another host, or its identity and key do not belong together",
+                           f->dir.url);
     return pc_fleet_pin(f, ref) == PC_PIN_CHANGED ? pc_fleet_other_identity(f, ref) : 0;
 }
 
@@ -104,7 +109,8 @@ int pc_cmd_host(struct pc_cli *cli, const struct pc_cli_args *args)
         else
             put_host(cli, answer, pin);
         if (forged)
-            status = pc_cli_fail(PC_EXIT_FAILED, "%s: the server shows %u answers that this host did not give", ref.name, forged);
+            status = pc_cli_fail(PC_EXIT_FAILED, "%s: the server shows %u answers that this host did not give",
+                                 ref.name, forged);
     }
     json_decref(answer);
     return status;

@@ -1,6 +1,6 @@
 /*
- * `portcullis hosts [--pin]`: the fleet as the server lists it, held against the identities that the owner pinned. The pins are the owner's own word;
- * a server that shows another identity, or hides a host, is found out here.
+ * `portcullis hosts [--pin]`: the fleet as the server lists it, held against the identities that the owner pinned. The
+ * pins are the owner's own word; a server that shows another identity, or hides a host, is found out here.
  */
 #include "base/cleanup.h"
 #include "cli/net/net.h"
@@ -35,7 +35,8 @@ static int take_page(struct listing *l, const json_t *page, char after[PC_NAME_M
     json_array_foreach(page, i, h) {
         struct pc_host_ref ref;
         if (!pc_fleet_host_ref(h, &ref))
-            return pc_cli_fail(PC_EXIT_FAILED, "%s: lists a host whose name, identity and key do not belong together", l->fleet.dir.url);
+            return pc_cli_fail(PC_EXIT_FAILED, "%s: lists a host whose name, identity and key do not belong together",
+                               l->fleet.dir.url);
         if (strcmp(ref.name, after) <= 0 || json_array_size(l->hosts) >= HOSTS_MAX)
             return pc_cli_fail(PC_EXIT_FAILED, "%s: the list of hosts is not in order", l->fleet.dir.url);
         snprintf(after, PC_NAME_MAX + 1, "%s", ref.name);
@@ -55,7 +56,9 @@ static int get_all(struct listing *l)
         if (status)
             return status;
         n = json_array_size(page);
-        status = json_is_array(page) ? take_page(l, page, after) : pc_cli_fail(PC_EXIT_FAILED, "%s: the answer is not a list of hosts", l->fleet.dir.url);
+        status = json_is_array(page)
+                     ? take_page(l, page, after)
+                     : pc_cli_fail(PC_EXIT_FAILED, "%s: the answer is not a list of hosts", l->fleet.dir.url);
         json_decref(page);
     }
     return status;
@@ -102,7 +105,8 @@ static void add_missing(struct listing *l)
     for (size_t i = 0; i < l->fleet.pins.n; i++) {
         const struct pc_host_ref *pin = &l->fleet.pins.host[i];
         if (listed == 0 || !is_listed(l->hosts, pin->name))
-            json_array_append_new(missing, json_pack("{s:s,s:s,s:b,s:s}", "name", pin->name, "id", pin->id, "online", 0, "pin", "missing"));
+            json_array_append_new(missing, json_pack("{s:s,s:s,s:b,s:s}", "name", pin->name, "id", pin->id, "online", 0,
+                                                     "pin", "missing"));
     }
     l->missing = json_array_size(missing);
     json_array_extend(l->hosts, missing);
@@ -134,7 +138,10 @@ static void put_table(const struct pc_cli *cli, const json_t *hosts)
 
 /* --- pinning ------------------------------------------------------------------------------------------------------ */
 
-/* Adds the new ones after they were shown. Never changes a pin: that is done by hand, by somebody who looked at the host. */
+/*
+ * Adds the new ones after they were shown. Never changes a pin: that is done by hand, by somebody who looked at the
+ * host.
+ */
 static int pin_new(struct listing *l, bool yes)
 {
     char question[128];
@@ -144,9 +151,12 @@ static int pin_new(struct listing *l, bool yes)
         fputs("every host that the server lists is pinned\n", stderr);
         return 0;
     }
-    snprintf(question, sizeof question, "Pin these %zu new identities? Compare each with what `portcullisd enroll` printed on the host.", l->fresh);
+    snprintf(question, sizeof question,
+             "Pin these %zu new identities? Compare each with what `portcullisd enroll` printed on the host.",
+             l->fresh);
     if (!yes && !pc_fleet_confirm(question))
-        return pc_cli_fail(PC_EXIT_REFUSED, "nothing was pinned%s", isatty(STDIN_FILENO) ? "" : ": there is no terminal to ask; say --yes");
+        return pc_cli_fail(PC_EXIT_REFUSED, "nothing was pinned%s",
+                           isatty(STDIN_FILENO) ? "" : ": there is no terminal to ask; say --yes");
     _free_ struct pc_host_ref *refs = calloc(l->fresh, sizeof *refs);
     if (!refs)
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
@@ -171,7 +181,9 @@ static int verdict(const struct listing *l)
             status = pc_fleet_other_identity(&l->fleet, &ref);
     }
     if (l->missing)
-        status = pc_cli_fail(PC_EXIT_FAILED, "the server does not list %zu of the hosts that you pinned (\"missing\" above)", l->missing);
+        status = pc_cli_fail(PC_EXIT_FAILED,
+                             "the server does not list %zu of the hosts that you pinned (\"missing\" above)",
+                             l->missing);
     return status;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Owns how the command line talks HTTPS (https.h). Must not believe the server in anything, know what is asked or print. The
- * bounds are against a server that sends for ever, or nothing for ever.
+ * Owns how the command line talks HTTPS (https.h). Must not believe the server in anything, know what is asked or
+ * print. The bounds are against a server that sends for ever, or nothing for ever.
  */
 #include "cli/net/https.h"
 
@@ -135,7 +135,10 @@ static struct curl_slist *headers(const struct pc_https *h, const char *type)
     return list;
 }
 
-/* Everything but the request itself. Every option here is known to the libcurl that we build with; a failure is lack of memory. */
+/*
+ * Everything but the request itself. Every option here is known to the libcurl that we build with; a failure is lack of
+ * memory.
+ */
 static bool set_up(struct pc_https *h, const char *url, struct sink *sink)
 {
     CURL *c = h->curl;
@@ -181,8 +184,11 @@ static int failed(struct pc_https *h, CURLcode r, bool too_much)
         CURLcode code;
         int error;
     } known[] = {
-        {CURLE_OUT_OF_MEMORY, -ENOMEM},       {CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT}, {CURLE_PEER_FAILED_VERIFICATION, PC_E_KEY},
-        {CURLE_SSL_CACERT_BADFILE, -ENOENT}, {CURLE_SSL_ISSUER_ERROR, PC_E_KEY},
+        {CURLE_OUT_OF_MEMORY, -ENOMEM},
+        {CURLE_OPERATION_TIMEDOUT, -ETIMEDOUT},
+        {CURLE_PEER_FAILED_VERIFICATION, PC_E_KEY},
+        {CURLE_SSL_CACERT_BADFILE, -ENOENT},
+        {CURLE_SSL_ISSUER_ERROR, PC_E_KEY},
     };
     if (too_much) {
         snprintf(h->why, sizeof h->why, "the answer is larger than anything this question needs");
@@ -196,7 +202,8 @@ static int failed(struct pc_https *h, CURLcode r, bool too_much)
     return -EIO;
 }
 
-int pc_https_ask(struct pc_https *h, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_https_answer *out)
+int pc_https_ask(struct pc_https *h, const char *path, const char *type, const void *body, size_t len, size_t max,
+                 struct pc_https_answer *out)
 {
     struct sink sink = {0};
     _free_ char *url = NULL;

@@ -6,9 +6,10 @@
 #include <stddef.h>
 
 /*
- * One HTTPS server, asked with libcurl: TLS 1.3, its certificate from the CA that the owner pinned and from no other, no
- * redirects, every answer bounded in size and time. What comes back is the attacker's until somebody's signature says
- * otherwise. A proxy is taken from the environment as curl(1) does (https_proxy, no_proxy); it sees a TLS connection only.
+ * One HTTPS server, asked with libcurl: TLS 1.3, its certificate from the CA that the owner pinned and from no other,
+ * no redirects, every answer bounded in size and time. What comes back is the attacker's until somebody's signature
+ * says otherwise. A proxy is taken from the environment as curl(1) does (https_proxy, no_proxy); it sees a TLS
+ * connection only.
  */
 struct pc_https;
 
@@ -27,12 +28,14 @@ struct pc_https_answer {
     struct pc_buf body; /* whole; at most what was asked for */
 };
 /*
- * GET of path ("/v1/hosts?max=2"), or POST when there is a body (of type "application/json" unless type says otherwise). At
- * most max bytes are taken. *out is to be released with pc_buf_free(&out->body). Whatever status the server gives is success;
- * failures, with the reason in pc_https_why: PC_E_LIMIT (more than max bytes), PC_E_KEY (the certificate is not one of the CA), -ENOENT (the
- * CA's file cannot be read), -ETIMEDOUT, -EIO (everything else that keeps an answer from arriving), -ENOMEM.
+ * GET of path ("/v1/hosts?max=2"), or POST when there is a body (of type "application/json" unless type says
+ * otherwise). At most max bytes are taken. *out is to be released with pc_buf_free(&out->body). Whatever status the
+ * server gives is success; failures, with the reason in pc_https_why: PC_E_LIMIT (more than max bytes), PC_E_KEY (the
+ * certificate is not one of the CA), -ENOENT (the CA's file cannot be read), -ETIMEDOUT, -EIO (everything else that
+ * keeps an answer from arriving), -ENOMEM.
  */
-int pc_https_ask(struct pc_https *h, const char *path, const char *type, const void *body, size_t len, size_t max, struct pc_https_answer *out);
+int pc_https_ask(struct pc_https *h, const char *path, const char *type, const void *body, size_t len, size_t max,
+                 struct pc_https_answer *out);
 const char *pc_https_why(const struct pc_https *h);
 const char *pc_https_url(const struct pc_https *h);
 #endif

@@ -1,4 +1,7 @@
-/* Owns the audit of the log (log_audit.h): what kinds of entries there are, counts, problems. Each kind is judged in log_audit_hosts.c or log_audit_owners.c. */
+/*
+ * Owns the audit of the log (log_audit.h): what kinds of entries there are, counts, problems. Each kind is judged in
+ * log_audit_hosts.c or log_audit_owners.c.
+ */
 #include "cli/net/log_audit.h"
 
 #include "base/cleanup.h"
@@ -13,9 +16,10 @@ static const struct {
     const char *type;
     int (*judge)(struct pc_audit *a, uint64_t index, const struct pc_entry *e);
 } kinds[] = {
-    {"order", pc_audit_order},   {"stop", pc_audit_order},     {"start", pc_audit_ring},  {"continue", pc_audit_ring}, {"ack", pc_audit_host},
-    {"result", pc_audit_host},   {"refusal", pc_audit_host},   {"ring", pc_audit_host},   {"enroll", pc_audit_host},   {"incident", pc_audit_host},
-    {"trust", pc_audit_owners},  {"revoke", pc_audit_owners},  {"server", pc_audit_owners},  {"halt", pc_audit_halt},   {"part", pc_audit_part},
+    {"order", pc_audit_order},   {"stop", pc_audit_order},    {"start", pc_audit_ring},   {"continue", pc_audit_ring},
+    {"ack", pc_audit_host},      {"result", pc_audit_host},   {"refusal", pc_audit_host}, {"ring", pc_audit_host},
+    {"enroll", pc_audit_host},   {"incident", pc_audit_host}, {"trust", pc_audit_owners}, {"revoke", pc_audit_owners},
+    {"server", pc_audit_owners}, {"halt", pc_audit_halt},     {"part", pc_audit_part},
 };
 
 int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, struct pc_log_walk *walk, bool log_only)
@@ -27,7 +31,8 @@ int pc_audit_init(struct pc_audit *a, struct pc_fleet *f, struct pc_log_walk *wa
     a->orders = json_object();
     a->bad = json_object();
     pc_buf_init(&a->pieces.text, PC_ENVELOPE_MAX);
-    return a->counts && a->problems && a->notes && a->orders && a->bad ? 0 : pc_cli_fail(PC_EXIT_FAILED, "out of memory");
+    return a->counts && a->problems && a->notes && a->orders && a->bad ? 0
+                                                                       : pc_cli_fail(PC_EXIT_FAILED, "out of memory");
 }
 
 void pc_audit_clear(struct pc_audit *a)
@@ -52,7 +57,8 @@ void pc_audit_problem(struct pc_audit *a, uint64_t index, const char *fmt, ...)
     if (a->n_problems++ >= PC_AUDIT_PROBLEMS_SHOWN)
         return;
     json_t *what = json_string(text);
-    json_array_append_new(a->problems, json_pack("{s:I,s:o}", "index", (json_int_t)index, "what", what ? what : json_string("not UTF-8")));
+    json_array_append_new(a->problems, json_pack("{s:I,s:o}", "index", (json_int_t)index, "what",
+                                                 what ? what : json_string("not UTF-8")));
 }
 
 void pc_audit_note(struct pc_audit *a, const char *fmt, ...)
@@ -85,7 +91,8 @@ int pc_audit_entry(void *audit, uint64_t index, const void *data, size_t len)
     void *root = NULL;
     char why[256];
     if (a->n_problems > PC_AUDIT_PROBLEMS_MAX)
-        return pc_cli_fail(PC_EXIT_FAILED, "more than %d problems: the rest of this log is not looked at", PC_AUDIT_PROBLEMS_MAX);
+        return pc_cli_fail(PC_EXIT_FAILED, "more than %d problems: the rest of this log is not looked at",
+                           PC_AUDIT_PROBLEMS_MAX);
     if (pc_entry_parse(data, len, &e, &root, why, sizeof why) < 0) {
         pc_audit_problem(a, index, "not an entry: %s", why);
         return 0;

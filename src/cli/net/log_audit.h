@@ -4,13 +4,15 @@
 #include "cli/net/log_walk.h"
 
 /*
- * What every entry of the log must be: well formed, about this tenant; an order with the approvals of a quorum of the owners, and so every change of
- * who they are; a host's document signed by that host; a halt that hosts' reports bear out; and every checkpoint that a host says it saw, a beginning of
- * this very log. Signatures come out of the log itself; older servers logged orders with the signatures' hashes only, then they are fetched from the server.
+ * What every entry of the log must be: well formed, about this tenant; an order with the approvals of a quorum of the
+ * owners, and so every change of who they are; a host's document signed by that host; a halt that hosts' reports bear
+ * out; and every checkpoint that a host says it saw, a beginning of this very log. Signatures come out of the log
+ * itself; older servers logged orders with the signatures' hashes only, then they are fetched from the server.
  */
 #define PC_AUDIT_PROBLEMS_SHOWN 100
 #define PC_AUDIT_PROBLEMS_MAX 10000 /* then the rest is not looked at */
-#define PC_AUDIT_REPORTS_MAX 100000 /* bad ring reports that are remembered; halts that name later ones are noted, not checked */
+#define PC_AUDIT_REPORTS_MAX                                                                                           \
+    100000 /* bad ring reports that are remembered; halts that name later ones are noted, not checked */
 
 /* Parts of an envelope, until the entry comes that names it: the next one. */
 struct pc_audit_pieces {
@@ -27,9 +29,11 @@ struct pc_audit {
     json_t *problems;               /* the first of [{"index", "what"}] */
     json_t *notes;                  /* what could not be checked, in words */
     uint64_t n_problems, orders_checked, orders_unchecked, seen_checked, outside;
-    uint64_t changes_checked, changes_unchecked; /* trust files, revocations, statements: by their signatures; logged without them */
+    /* trust files, revocations, statements: by their signatures; logged without them */
+    uint64_t changes_checked, changes_unchecked;
     /* inside */
-    json_t *orders; /* SHA-256 of each logged order -> {"rings", "failures", "incidents"}; "halted" with the run that was */
+    /* SHA-256 of each logged order -> {"rings", "failures", "incidents"}; "halted" with the run that was */
+    json_t *orders;
     json_t *bad;    /* SHA-256 of each ring report that counts against its ring -> what it says */
     struct pc_audit_pieces pieces;
     int status;         /* the audit cannot go on */

@@ -1,6 +1,6 @@
 /*
- * Owns the judgement of what hosts signed in the log: by which host, in the right form, and whether the checkpoint that the host saw is a
- * beginning of this very log. The last finds a server that showed a host another history than us.
+ * Owns the judgement of what hosts signed in the log: by which host, in the right form, and whether the checkpoint that
+ * the host saw is a beginning of this very log. The last finds a server that showed a host another history than us.
  */
 #include "cli/net/log_audit.h"
 
@@ -34,7 +34,10 @@ static const struct pc_field large_fields[] = {
     {0},
 };
 
-/* The envelope that the entry has no room for, from the server; it must be the one that the entry names. NULL with *status 0: not shown. */
+/*
+ * The envelope that the entry has no room for, from the server; it must be the one that the entry names. NULL with
+ * *status 0: not shown.
+ */
 static json_t *fetch_large(struct pc_audit *a, uint64_t index, const json_t *body, int *status)
 {
     struct large l;
@@ -57,23 +60,27 @@ static json_t *fetch_large(struct pc_audit *a, uint64_t index, const json_t *bod
     if (found && pc_answer_parse(text.data ? text.data : "", text.len, &envelope) < 0)
         envelope = NULL;
     pc_buf_free(&text);
-    if (envelope && json_equal(json_object_get(envelope, "key"), l.key) && json_equal(json_object_get(envelope, "signature"), l.signature))
+    if (envelope && json_equal(json_object_get(envelope, "key"), l.key) &&
+        json_equal(json_object_get(envelope, "signature"), l.signature))
         return envelope;
     json_decref(envelope);
     pc_audit_problem(a, index, "the server does not show the document whose hash it logged");
     return NULL;
 }
 
-static int open_envelope(struct pc_audit *a, uint64_t index, const struct pc_entry *e, const char *kind, struct pc_host_envelope *out, int *status)
+static int open_envelope(struct pc_audit *a, uint64_t index, const struct pc_entry *e, const char *kind,
+                         struct pc_host_envelope *out, int *status)
 {
     json_t *inside = json_object_get(e->body, "envelope");
-    _json_ json_t *envelope = inside && json_object_size(e->body) == 1 ? json_incref(inside) : fetch_large(a, index, e->body, status);
+    _json_ json_t *envelope = inside && json_object_size(e->body) == 1 ? json_incref(inside)
+                                                                       : fetch_large(a, index, e->body, status);
     _free_ char *text = envelope ? json_dumps(envelope, JSON_COMPACT) : NULL;
     if (!text)
         return PC_E_NOTFOUND;
     int r = pc_host_envelope_open(text, strlen(text), kind, out);
     if (r < 0 && r != -ENOMEM)
-        pc_audit_problem(a, index, "%s: %s", e->type, r == PC_E_SIGNATURE ? "the host's signature does not verify" : "not an envelope of a host");
+        pc_audit_problem(a, index, "%s: %s", e->type,
+                         r == PC_E_SIGNATURE ? "the host's signature does not verify" : "not an envelope of a host");
     if (r == -ENOMEM)
         *status = pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     return r;
@@ -81,7 +88,10 @@ static int open_envelope(struct pc_audit *a, uint64_t index, const struct pc_ent
 
 /* --- what was said ------------------------------------------------------------------------------------------------ */
 
-/* The document came after the host saw that checkpoint, and is logged after it was made: so the checkpoint is smaller than this entry's place. */
+/*
+ * The document came after the host saw that checkpoint, and is logged after it was made: so the checkpoint is smaller
+ * than this entry's place.
+ */
 static void check_seen(struct pc_audit *a, uint64_t index, const struct said *s)
 {
     uint8_t root[PC_HASH_LEN];
@@ -89,12 +99,15 @@ static void check_seen(struct pc_audit *a, uint64_t index, const struct said *s)
         return;
     a->seen_checked++;
     if (s->seen->size > index) {
-        pc_audit_problem(a, index, "SPLIT VIEW: %s saw a log of %" PRIu64 " entries before this one had so many", s->host->name, s->seen->size);
+        pc_audit_problem(a, index, "SPLIT VIEW: %s saw a log of %" PRIu64 " entries before this one had so many",
+                         s->host->name, s->seen->size);
         return;
     }
     a->status = pc_log_walk_root(a->walk, s->seen->size, root);
     if (a->status == 0 && memcmp(root, s->seen->root, PC_HASH_LEN) != 0)
-        pc_audit_problem(a, index, "SPLIT VIEW: %s was shown another log: its first %" PRIu64 " entries are not those of this one", s->host->name, s->seen->size);
+        pc_audit_problem(
+            a, index, "SPLIT VIEW: %s was shown another log: its first %" PRIu64 " entries are not those of this one",
+            s->host->name, s->seen->size);
 }
 
 static void check_said(struct pc_audit *a, uint64_t index, const char *type, const struct said *s, const char *signer)
@@ -102,9 +115,11 @@ static void check_said(struct pc_audit *a, uint64_t index, const char *type, con
     if (strcmp(s->tenant, a->fleet->trust.tenant) != 0)
         pc_audit_problem(a, index, "%s: of another tenant", type);
     if (strcmp(s->host->id, signer) != 0)
-        pc_audit_problem(a, index, "%s: not signed by %s#%s, in whose name it speaks", type, s->host->name, s->host->id);
+        pc_audit_problem(a, index, "%s: not signed by %s#%s, in whose name it speaks", type, s->host->name,
+                         s->host->id);
     if (pc_fleet_pin(a->fleet, s->host) == PC_PIN_CHANGED)
-        pc_audit_problem(a, index, "%s: %s has another identity here (%s) than you pinned", type, s->host->name, s->host->id);
+        pc_audit_problem(a, index, "%s: %s has another identity here (%s) than you pinned", type, s->host->name,
+                         s->host->id);
     if (s->order_sha256 && *s->order_sha256 && !json_object_get(a->orders, s->order_sha256))
         a->outside++;
     check_seen(a, index, s);
@@ -163,8 +178,9 @@ int pc_audit_host(struct pc_audit *a, uint64_t index, const struct pc_entry *e)
     static const struct {
         const char *type, *kind;
         int (*judge)(struct pc_audit *a, uint64_t index, const char *type, const struct pc_host_envelope *e);
-    } kinds[] = {{"ack", "ack", judge_ack},    {"refusal", "ack", judge_ack},  {"result", "result", judge_result},
-                 {"incident", "result", judge_result}, {"ring", "ring", judge_ring}, {"enroll", "enroll", judge_enroll}};
+    } kinds[] = {{"ack", "ack", judge_ack},          {"refusal", "ack", judge_ack},
+                 {"result", "result", judge_result}, {"incident", "result", judge_result},
+                 {"ring", "ring", judge_ring},       {"enroll", "enroll", judge_enroll}};
     struct pc_host_envelope envelope = {0};
     size_t i = 0;
     int status = 0;

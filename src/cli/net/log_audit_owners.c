@@ -1,6 +1,7 @@
 /*
- * Owns the judgement of orders in the log, and puts together what owners signed when it came in parts. Signatures stand in the log; only what an
- * older server logged by their hashes is fetched from the server, which must be able to show every one.
+ * Owns the judgement of orders in the log, and puts together what owners signed when it came in parts. Signatures stand
+ * in the log; only what an older server logged by their hashes is fetched from the server, which must be able to show
+ * every one.
  */
 #include "cli/net/log_audit.h"
 
@@ -42,7 +43,8 @@ int pc_audit_part(struct pc_audit *a, uint64_t index, const struct pc_entry *e)
     if (p->parts && (!unfinished || piece.part == 0))
         pc_audit_problem(a, index, "the parts before this one belong to no entry");
     if (!take_piece(p, &piece))
-        pc_audit_problem(a, index, "part %" PRIu32 " of %.16s does not follow the entry before it", piece.part, piece.sha256);
+        pc_audit_problem(a, index, "part %" PRIu32 " of %.16s does not follow the entry before it", piece.part,
+                         piece.sha256);
     free(piece.data);
     return 0;
 }
@@ -75,11 +77,13 @@ static void check_quorum(struct pc_audit *a, uint64_t index, const struct pc_ord
     if (pc_trust_approvers_known(t, &a->revoked, o->class_, PC_NS_ORDER, e, &who) < 0)
         pc_audit_problem(a, index, "order %s: an approval does not verify", o->id);
     else if (who.n < t->threshold[o->class_])
-        pc_audit_problem(a, index, "order %s: NO QUORUM: %" PRIu32 " of %" PRIu32 " owners approved it%s", o->id, who.n, t->threshold[o->class_],
+        pc_audit_problem(a, index, "order %s: NO QUORUM: %" PRIu32 " of %" PRIu32 " owners approved it%s", o->id, who.n,
+                         t->threshold[o->class_],
                          who.revoked ? " (signatures by keys that the log says are revoked do not count)" : "");
 }
 
-static void judge_order(struct pc_audit *a, uint64_t index, const struct pc_entry *entry, const struct pc_entry_signed *s, bool full)
+static void judge_order(struct pc_audit *a, uint64_t index, const struct pc_entry *entry,
+                        const struct pc_entry_signed *s, bool full)
 {
     struct pc_order o;
     char why[256] = "";
@@ -88,16 +92,21 @@ static void judge_order(struct pc_audit *a, uint64_t index, const struct pc_entr
         return;
     }
     bool stop = o.class_ == PC_CLASS_S;
-    if (strcmp(o.id, s->id) != 0 || strcmp(o.tenant, a->fleet->trust.tenant) != 0 || stop != (strcmp(entry->type, "stop") == 0))
+    if (strcmp(o.id, s->id) != 0 || strcmp(o.tenant, a->fleet->trust.tenant) != 0 ||
+        stop != (strcmp(entry->type, "stop") == 0))
         pc_audit_problem(a, index, "order %s: the entry says other things of it than the document", s->id);
-    json_object_set_new(a->orders, s->sha256, json_pack("{s:I,s:I,s:I}", "rings", (json_int_t)o.rings, "failures", (json_int_t)o.halt_failures, "incidents",
-                                                        (json_int_t)o.halt_incidents));
+    json_object_set_new(a->orders, s->sha256,
+                        json_pack("{s:I,s:I,s:I}", "rings", (json_int_t)o.rings, "failures",
+                                  (json_int_t)o.halt_failures, "incidents", (json_int_t)o.halt_incidents));
     if (full)
         check_quorum(a, index, &o, &s->e);
     pc_order_clear(&o);
 }
 
-/* What the server shows of an order beside the log: document and signatures. PC_E_NOTFOUND, or *status when it does not answer. */
+/*
+ * What the server shows of an order beside the log: document and signatures. PC_E_NOTFOUND, or *status when it does not
+ * answer.
+ */
 static int ask_order(struct pc_audit *a, const struct pc_entry_signed *s, struct pc_envelope *out, int *status)
 {
     char path[PC_SHA256_HEX + 16];

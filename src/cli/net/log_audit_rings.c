@@ -1,6 +1,6 @@
 /*
- * Owns the judgement of starts, continues and halts in the log: of orders that were logged before, and a halt only when reports that hosts signed,
- * and that stand in the log before it, are worse than the order's halt rule allows.
+ * Owns the judgement of starts, continues and halts in the log: of orders that were logged before, and a halt only when
+ * reports that hosts signed, and that stand in the log before it, are worse than the order's halt rule allows.
  */
 #include "cli/net/log_audit.h"
 
@@ -32,11 +32,15 @@ void pc_audit_report(struct pc_audit *a, uint64_t index, const char *sha256, con
     if (!failed && r->incidents == 0)
         return;
     if (json_object_size(a->bad) == PC_AUDIT_REPORTS_MAX)
-        pc_audit_note(a, "entry %" PRIu64 ": more than %d reports of failures and incidents: halts that name later ones are not checked", index,
-                      PC_AUDIT_REPORTS_MAX);
+        pc_audit_note(a,
+                      "entry %" PRIu64
+                      ": more than %d reports of failures and incidents: halts that name later ones are not checked",
+                      index, PC_AUDIT_REPORTS_MAX);
     if (json_object_size(a->bad) <= PC_AUDIT_REPORTS_MAX)
-        json_object_set_new(a->bad, sha256, json_pack("{s:s,s:s,s:I,s:I,s:b,s:I}", "order", r->order_sha256, "host", r->host.id, "run", (json_int_t)r->run,
-                                                      "ring", (json_int_t)r->ring, "failed", failed, "incidents", (json_int_t)r->incidents));
+        json_object_set_new(a->bad, sha256,
+                            json_pack("{s:s,s:s,s:I,s:I,s:b,s:I}", "order", r->order_sha256, "host", r->host.id, "run",
+                                      (json_int_t)r->run, "ring", (json_int_t)r->ring, "failed", failed, "incidents",
+                                      (json_int_t)r->incidents));
 }
 
 /* A report of this very ring, by a host that was not counted yet. */
@@ -74,13 +78,18 @@ static void judge_halt(struct pc_audit *a, uint64_t index, const struct pc_entry
     if (!all && json_object_size(a->bad) > PC_AUDIT_REPORTS_MAX)
         return;
     if (!all)
-        pc_audit_problem(a, index, "halt: of order %.16s, by a report that is not in the log before it", h->order_sha256);
+        pc_audit_problem(a, index, "halt: of order %.16s, by a report that is not in the log before it",
+                         h->order_sha256);
     else if (named && (failures != h->failures || incidents != h->incidents))
-        pc_audit_problem(a, index, "halt: of order %.16s: the reports that it names have %" PRIu64 " failures and %" PRIu64 " incidents, not %" PRIu64 " and %" PRIu64,
+        pc_audit_problem(a, index,
+                         "halt: of order %.16s: the reports that it names have %" PRIu64 " failures and %" PRIu64
+                         " incidents, not %" PRIu64 " and %" PRIu64,
                          h->order_sha256, failures, incidents, h->failures, h->incidents);
-    else if (rule_known && (h->ring + 1 >= (uint32_t)pc_number_of(order, "rings") || (h->failures <= (uint64_t)pc_number_of(order, "failures") &&
-                                                                                    h->incidents <= (uint64_t)pc_number_of(order, "incidents"))))
-        pc_audit_problem(a, index, "halt: of order %.16s, whose halt rule allows what ring %" PRIu32 " reported", h->order_sha256, h->ring);
+    else if (rule_known && (h->ring + 1 >= (uint32_t)pc_number_of(order, "rings") ||
+                            (h->failures <= (uint64_t)pc_number_of(order, "failures") &&
+                             h->incidents <= (uint64_t)pc_number_of(order, "incidents"))))
+        pc_audit_problem(a, index, "halt: of order %.16s, whose halt rule allows what ring %" PRIu32 " reported",
+                         h->order_sha256, h->ring);
 }
 
 int pc_audit_halt(struct pc_audit *a, uint64_t index, const struct pc_entry *e)

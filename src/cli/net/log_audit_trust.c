@@ -1,6 +1,7 @@
 /*
- * Owns the judgement of changes of trust in the log: trust files, revocations, server statements. Each is checked as a host checks it, against what
- * was in force before it: so the log alone shows that nobody became an owner without a quorum of those before.
+ * Owns the judgement of changes of trust in the log: trust files, revocations, server statements. Each is checked as a
+ * host checks it, against what was in force before it: so the log alone shows that nobody became an owner without a
+ * quorum of those before.
  */
 #include "cli/net/log_audit.h"
 
@@ -20,14 +21,18 @@ static bool is_own_copy(const struct pc_audit *a, const struct pc_trust *t)
     struct pc_trust own;
     snprintf(name, sizeof name, "trust.%" PRIu64 ".json", t->version);
     _free_ char *path = pc_owner_dir_file(&a->fleet->dir, name);
-    if (!path || pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len) < 0 || pc_trust_parse(text, len, &own, why, sizeof why) < 0)
+    if (!path || pc_cli_file_read(path, PC_TRUST_DOCUMENT_MAX, &text, &len) < 0 ||
+        pc_trust_parse(text, len, &own, why, sizeof why) < 0)
         return false;
     bool same = strcmp(own.sha256, t->sha256) == 0;
     pc_trust_clear(&own);
     return same;
 }
 
-/* Did those who were owners until now sign it? The first has nothing before it: an owner has it from the other owners' hands. */
+/*
+ * Did those who were owners until now sign it? The first has nothing before it: an owner has it from the other owners'
+ * hands.
+ */
 static bool may_replace(struct pc_audit *a, uint64_t index, const struct pc_entry_signed *s, bool full)
 {
     struct pc_trust next;
@@ -47,7 +52,10 @@ static bool may_replace(struct pc_audit *a, uint64_t index, const struct pc_entr
     return false;
 }
 
-/* From here on that trust file is in force. A former version than ours is taken from the log when the owner has no copy: with a note. */
+/*
+ * From here on that trust file is in force. A former version than ours is taken from the log when the owner has no
+ * copy: with a note.
+ */
 static void come_into_force(struct pc_audit *a, uint64_t index, const struct pc_entry_signed *s)
 {
     const struct pc_trust *mine = &a->fleet->trust;
@@ -58,14 +66,19 @@ static void come_into_force(struct pc_audit *a, uint64_t index, const struct pc_
         return;
     }
     if (t.version >= mine->version) {
-        pc_audit_problem(a, index, "trust: version %" PRIu64 " came into force, yours is version %" PRIu64 ": get it from another owner, not from the server",
+        pc_audit_problem(a, index,
+                         "trust: version %" PRIu64 " came into force, yours is version %" PRIu64
+                         ": get it from another owner, not from the server",
                          t.version, mine->version);
         pc_trust_clear(&t);
         return;
     }
     a->unknown_trust = false;
     if (!is_own_copy(a, &t))
-        pc_audit_note(a, "entry %" PRIu64 ": trust file version %" PRIu64 " is not in your folder (trust.%" PRIu64 ".json): taken from the log", index, t.version, t.version);
+        pc_audit_note(a,
+                      "entry %" PRIu64 ": trust file version %" PRIu64 " is not in your folder (trust.%" PRIu64
+                      ".json): taken from the log",
+                      index, t.version, t.version);
     if (a->has_former)
         pc_trust_clear(&a->former);
     a->former = t;

@@ -1,6 +1,6 @@
 /*
- * Owns what log verify remembers of the tree that it walks (log_roots.h), in bounded memory. Must not believe a tile: it
- * counts only when its hashes have the node that was computed here. Knows no server: tiles come by a function.
+ * Owns what log verify remembers of the tree that it walks (log_roots.h), in bounded memory. Must not believe a tile:
+ * it counts only when its hashes have the node that was computed here. Knows no server: tiles come by a function.
  */
 #include "cli/net/log_roots.h"
 
@@ -12,7 +12,8 @@
 
 #define TILE_LEVEL 8 /* a tile of leaves is one node of this level */
 
-int pc_log_roots_init(struct pc_log_roots *r, int (*fetch)(void *ctx, uint64_t index, uint8_t (*out)[PC_HASH_LEN]), void *ctx)
+int pc_log_roots_init(struct pc_log_roots *r, int (*fetch)(void *ctx, uint64_t index, uint8_t (*out)[PC_HASH_LEN]),
+                      void *ctx)
 {
     *r = (struct pc_log_roots){.fetch = fetch, .ctx = ctx};
     r->recent = calloc(PC_ROOTS_RECENT, sizeof *r->recent);

@@ -32,7 +32,8 @@ struct pc_log_roots {
     } *tile;
 };
 /* -ENOMEM. To be cleared also then. */
-int pc_log_roots_init(struct pc_log_roots *r, int (*fetch)(void *ctx, uint64_t index, uint8_t (*out)[PC_HASH_LEN]), void *ctx);
+int pc_log_roots_init(struct pc_log_roots *r, int (*fetch)(void *ctx, uint64_t index, uint8_t (*out)[PC_HASH_LEN]),
+                      void *ctx);
 void pc_log_roots_clear(struct pc_log_roots *r);
 /* A node that an append completed (of any level), in the order in which pc_merkle_append tells them. -ENOMEM. */
 int pc_log_roots_node(struct pc_log_roots *r, unsigned level, uint64_t index, const uint8_t hash[PC_HASH_LEN]);

@@ -1,7 +1,7 @@
 /*
- * `portcullis log verify`: the whole log, from the first entry to the newest checkpoint, against everything that this owner knows without the server: the
- * trust file, the pinned hosts and the checkpoint that was verified last. Keeps the new checkpoint when all of it holds, and both as evidence when
- * the log is another than before.
+ * `portcullis log verify`: the whole log, from the first entry to the newest checkpoint, against everything that this
+ * owner knows without the server: the trust file, the pinned hosts and the checkpoint that was verified last. Keeps the
+ * new checkpoint when all of it holds, and both as evidence when the log is another than before.
  */
 #include "base/base64.h"
 #include "base/cleanup.h"
@@ -51,15 +51,19 @@ static int load_saved(struct verification *v)
     if (r == 0)
         r = pc_checkpoint_open(text, len, &v->fleet.trust.log, NULL, 0, 0, &v->saved);
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s/checkpoint: what you verified last cannot be read: %s. Without it nobody notices that the log was exchanged: "
-                                           "find out why before you take it away.", v->fleet.dir.path, pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "%s/checkpoint: what you verified last cannot be read: %s. Without it nobody notices that "
+                           "the log was exchanged: "
+                           "find out why before you take it away.",
+                           v->fleet.dir.path, pc_strerror(r));
     pc_buf_init(&v->saved_note, PC_NOTE_MAX);
     pc_buf_add(&v->saved_note, text, len);
     v->has_saved = true;
     return 0;
 }
 
-static int keep_note(const struct verification *v, const char *what, const struct pc_checkpoint *c, const struct pc_buf *note)
+static int keep_note(const struct verification *v, const char *what, const struct pc_checkpoint *c,
+                     const struct pc_buf *note)
 {
     char name[96], root[17];
     pc_hex(c->root, 8, root);
@@ -72,9 +76,11 @@ static int keep_note(const struct verification *v, const char *what, const struc
 /* Two notes that the same key signed and that cannot both be of one log convict whoever holds the key. */
 static void keep_evidence(const struct verification *v)
 {
-    if (keep_note(v, "shown", &v->head, &v->note) != 0 || (v->has_saved && keep_note(v, "before", &v->saved, &v->saved_note) != 0))
+    if (keep_note(v, "shown", &v->head, &v->note) != 0 ||
+        (v->has_saved && keep_note(v, "before", &v->saved, &v->saved_note) != 0))
         return;
-    pc_cli_fail(PC_EXIT_FAILED, "%s in %s/evidence%s", v->has_saved ? "both checkpoints are kept" : "the checkpoint is kept", v->fleet.dir.path,
+    pc_cli_fail(PC_EXIT_FAILED, "%s in %s/evidence%s",
+                v->has_saved ? "both checkpoints are kept" : "the checkpoint is kept", v->fleet.dir.path,
                 v->two ? ": two signatures by the log's key over two logs" : "");
 }
 
@@ -92,7 +98,9 @@ static int shrunk(struct verification *v)
     if (!v->has_saved || v->saved.size <= v->head.size)
         return 0;
     v->broken = v->two = true;
-    return pc_cli_fail(PC_EXIT_FAILED, "THE LOG HAS SHRUNK: %" PRIu64 " entries are shown, you verified %" PRIu64 " before", v->head.size, v->saved.size);
+    return pc_cli_fail(PC_EXIT_FAILED,
+                       "THE LOG HAS SHRUNK: %" PRIu64 " entries are shown, you verified %" PRIu64 " before",
+                       v->head.size, v->saved.size);
 }
 
 static int continues(struct verification *v)
@@ -102,7 +110,9 @@ static int continues(struct verification *v)
     if (status || !v->has_saved || memcmp(root, v->saved.root, PC_HASH_LEN) == 0)
         return status;
     v->broken = v->two = true;
-    return pc_cli_fail(PC_EXIT_FAILED, "THIS IS ANOTHER LOG: its first %" PRIu64 " entries are not those that you verified before", v->saved.size);
+    return pc_cli_fail(PC_EXIT_FAILED,
+                       "THIS IS ANOTHER LOG: its first %" PRIu64 " entries are not those that you verified before",
+                       v->saved.size);
 }
 
 /* A server that hides what happened since would show an old checkpoint. */
@@ -115,7 +125,8 @@ static void check_time(struct verification *v)
     else if (age < -PC_FUTURE_GRACE)
         pc_audit_problem(&v->audit, v->head.size, "the checkpoint is from the future, by the clock here");
     else if (age > (int64_t)v->fleet.trust.silence)
-        pc_audit_problem(&v->audit, v->head.size, "the newest checkpoint is %s old: the log stands still, or newer entries are withheld",
+        pc_audit_problem(&v->audit, v->head.size,
+                         "the newest checkpoint is %s old: the log stands still, or newer entries are withheld",
                          pc_span((uint64_t)age * PC_NS_PER_S, span));
 }
 
@@ -138,13 +149,15 @@ static json_t *report(const struct verification *v, bool ok)
     const struct pc_audit *a = &v->audit;
     pc_base64_encode(v->head.root, PC_HASH_LEN, root);
     pc_time_format(v->head.time, time);
-    return json_pack("{s:b,s:s,s:I,s:s,s:s,s:i,s:o,s:O,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:O}", "ok", ok, "log", v->head.origin, "size", (json_int_t)v->head.size,
-                     "root", root, "time", time, "witnesses_needed", (int)v->fleet.trust.witnesses_needed, "before",
-                     v->has_saved ? json_integer((json_int_t)v->saved.size) : json_null(), "entries", a->counts, "orders_checked",
-                     (json_int_t)a->orders_checked, "orders_unchecked", (json_int_t)a->orders_unchecked, "changes_of_trust_checked",
-                     (json_int_t)a->changes_checked, "changes_of_trust_unchecked", (json_int_t)a->changes_unchecked, "checkpoints_of_hosts",
-                     (json_int_t)a->seen_checked, "answers_to_orders_outside", (json_int_t)a->outside, "problems_found", (json_int_t)a->n_problems, "problems",
-                     a->problems, "notes", a->notes);
+    return json_pack("{s:b,s:s,s:I,s:s,s:s,s:i,s:o,s:O,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:O}", "ok", ok, "log",
+                     v->head.origin, "size", (json_int_t)v->head.size, "root", root, "time", time, "witnesses_needed",
+                     (int)v->fleet.trust.witnesses_needed, "before",
+                     v->has_saved ? json_integer((json_int_t)v->saved.size) : json_null(), "entries", a->counts,
+                     "orders_checked", (json_int_t)a->orders_checked, "orders_unchecked",
+                     (json_int_t)a->orders_unchecked, "changes_of_trust_checked", (json_int_t)a->changes_checked,
+                     "changes_of_trust_unchecked", (json_int_t)a->changes_unchecked, "checkpoints_of_hosts",
+                     (json_int_t)a->seen_checked, "answers_to_orders_outside", (json_int_t)a->outside, "problems_found",
+                     (json_int_t)a->n_problems, "problems", a->problems, "notes", a->notes);
 }
 
 static void put_counts(const struct pc_cli *cli, const json_t *counts)
@@ -185,7 +198,8 @@ static void put_report(const struct verification *v, bool ok, const json_t *r)
     pc_say(cli, ok ? PC_GREEN : PC_RED, ok ? "verified" : "NOT verified");
     printf(": %s entries of ", pc_amount((json_int_t)v->head.size, amount));
     pc_put(cli, PC_BOLD, v->head.origin);
-    printf("\n  checkpoint   %s, root %s, %u witnesses needed\n", pc_ago(cli, (uint64_t)v->head.time * PC_NS_PER_S, ago), pc_text_of(r, "root"),
+    printf("\n  checkpoint   %s, root %s, %u witnesses needed\n",
+           pc_ago(cli, (uint64_t)v->head.time * PC_NS_PER_S, ago), pc_text_of(r, "root"),
            v->fleet.trust.witnesses_needed);
     if (v->has_saved)
         printf("  before       %s entries verified\n", pc_amount((json_int_t)v->saved.size, amount));
@@ -194,14 +208,19 @@ static void put_report(const struct verification *v, bool ok, const json_t *r)
     put_counts(cli, a->counts);
     printf("  orders       %s approved by a quorum", pc_amount((json_int_t)a->orders_checked, amount));
     if (a->orders_unchecked)
-        printf(", %s NOT CHECKED (--log-only, and logged without signatures)", pc_amount((json_int_t)a->orders_unchecked, amount));
-    printf("\n  trust        %s later trust files, revocations and server statements, each signed as those before it demand", pc_amount((json_int_t)a->changes_checked, amount));
+        printf(", %s NOT CHECKED (--log-only, and logged without signatures)",
+               pc_amount((json_int_t)a->orders_unchecked, amount));
+    printf("\n  trust        %s later trust files, revocations and server statements, each signed as those before it "
+           "demand",
+           pc_amount((json_int_t)a->changes_checked, amount));
     if (a->changes_unchecked)
         printf(", %s NOT CHECKED (logged without signatures)", pc_amount((json_int_t)a->changes_unchecked, amount));
-    printf("\n  hosts        %s checkpoints that hosts saw, compared with this log\n", pc_amount((json_int_t)a->seen_checked, amount));
+    printf("\n  hosts        %s checkpoints that hosts saw, compared with this log\n",
+           pc_amount((json_int_t)a->seen_checked, amount));
     if (a->outside)
-        printf("  outside      %s answers of hosts to orders that are not in the log: stops that were carried by hand?\n",
-               pc_amount((json_int_t)a->outside, amount));
+        printf(
+            "  outside      %s answers of hosts to orders that are not in the log: stops that were carried by hand?\n",
+            pc_amount((json_int_t)a->outside, amount));
     put_list(cli, PC_YELLOW, "note", a->notes);
     put_list(cli, PC_RED, "PROBLEM", a->problems);
     if (a->n_problems > PC_AUDIT_PROBLEMS_SHOWN)

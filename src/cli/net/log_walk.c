@@ -1,6 +1,6 @@
 /*
- * Owns getting the log from the server and putting its tree together again (log_walk.h). Must not judge what entries say, and must not
- * believe a tile: every hash is computed here from the entries, the server's are only compared.
+ * Owns getting the log from the server and putting its tree together again (log_walk.h). Must not judge what entries
+ * say, and must not believe a tile: every hash is computed here from the entries, the server's are only compared.
  */
 #include "cli/net/log_walk.h"
 
@@ -31,8 +31,11 @@ int pc_log_newest(struct pc_fleet *f, unsigned needed, struct pc_buf *note, stru
     }
     pc_buf_free(&text);
     if (r == PC_E_REFUSED)
-        return pc_cli_fail(PC_EXIT_FAILED, "the log's checkpoint is cosigned by fewer than %u of the witnesses of your trust file", needed);
-    return pc_cli_fail(PC_EXIT_FAILED, "the log's checkpoint is not one of the log of your trust file (%s): %s", t->log.name, pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "the log's checkpoint is cosigned by fewer than %u of the witnesses of your trust file",
+                           needed);
+    return pc_cli_fail(PC_EXIT_FAILED, "the log's checkpoint is not one of the log of your trust file (%s): %s",
+                       t->log.name, pc_strerror(r));
 }
 
 /* One path. *found false: the server has no such tile (any more). */
@@ -56,7 +59,9 @@ int pc_log_tile(struct pc_fleet *f, const struct pc_tile *tile, struct pc_buf *o
         status = get_tile(f, &full, out, &found);
     if (status || found)
         return status;
-    return pc_cli_fail(PC_EXIT_FAILED, "the server does not show a part of the log that its checkpoint covers: %s %" PRIu64 " of level %u",
+    return pc_cli_fail(PC_EXIT_FAILED,
+                       "the server does not show a part of the log that its checkpoint covers: %s %" PRIu64
+                       " of level %u",
                        tile->entries ? "entries" : "tile", tile->index, tile->level);
 }
 
@@ -82,7 +87,9 @@ int pc_log_walk_root(struct pc_log_walk *w, uint64_t size, uint8_t out[PC_HASH_L
 {
     int r = pc_log_roots_get(&w->roots, size, out);
     if (r == PC_E_UNVERIFIED)
-        return pc_cli_fail(PC_EXIT_FAILED, "tile %" PRIu64 " of level 0 holds other hashes now than the entries beneath it have", size / PC_TILE_WIDTH);
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "tile %" PRIu64 " of level 0 holds other hashes now than the entries beneath it have",
+                           size / PC_TILE_WIDTH);
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "the first %" PRIu64 " entries: %s", size, pc_strerror(r)) : r;
 }
 
@@ -99,7 +106,8 @@ static void draw(const struct pc_log_walk *w, struct progress *p, uint64_t done)
     if (!w->fleet->cli->progress || now - p->started < QUIET_NS || now - p->drawn < REDRAW_NS)
         return;
     p->drawn = now;
-    fprintf(stderr, "\r\033[K%s of %s entries", pc_amount((json_int_t)done, here), pc_amount((json_int_t)w->head->size, all));
+    fprintf(stderr, "\r\033[K%s of %s entries", pc_amount((json_int_t)done, here),
+            pc_amount((json_int_t)w->head->size, all));
 }
 
 static void undraw(const struct progress *p)
@@ -124,7 +132,9 @@ static int compare(struct tiles *t, unsigned level, uint64_t index, unsigned wid
     if (status)
         return status;
     if (shown.len < (size_t)width * PC_HASH_LEN || memcmp(shown.data, t->hash[level], (size_t)width * PC_HASH_LEN) != 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "tile %" PRIu64 " of level %u holds other hashes than the entries beneath it have", index, level);
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "tile %" PRIu64 " of level %u holds other hashes than the entries beneath it have", index,
+                           level);
     return 0;
 }
 
@@ -155,7 +165,8 @@ static int compare_last(struct tiles *t, uint64_t size)
     return status;
 }
 
-static int take_entry(struct pc_log_walk *w, struct pc_merkle_frontier *f, struct tiles *tiles, const struct pc_bytes *entry)
+static int take_entry(struct pc_log_walk *w, struct pc_merkle_frontier *f, struct tiles *tiles,
+                      const struct pc_bytes *entry)
 {
     uint8_t leaf[PC_HASH_LEN];
     pc_log_roots_keep(&w->roots, f);
@@ -185,7 +196,8 @@ static int take_bundle(struct pc_log_walk *w, struct pc_merkle_frontier *f, stru
     for (unsigned i = 0; i < width && status == 0; i++) {
         struct pc_bytes entry;
         if (pc_entries_next(&c, &entry) != 1)
-            return pc_cli_fail(PC_EXIT_FAILED, "entries %" PRIu64 " of the log are cut off: %u of %u are there", index, i, width);
+            return pc_cli_fail(PC_EXIT_FAILED, "entries %" PRIu64 " of the log are cut off: %u of %u are there", index,
+                               i, width);
         draw(w, p, f->size);
         status = take_entry(w, f, tiles, &entry);
     }
@@ -198,8 +210,11 @@ static int check_root(struct pc_log_walk *w)
     int status = pc_log_walk_root(w, w->head->size, root);
     if (status || memcmp(root, w->head->root, PC_HASH_LEN) == 0)
         return status;
-    return pc_cli_fail(PC_EXIT_FAILED, "the %" PRIu64 " entries that the server shows do not have the root that the log signed: it shows you another log",
-                       w->head->size);
+    return pc_cli_fail(
+        PC_EXIT_FAILED,
+        "the %" PRIu64
+        " entries that the server shows do not have the root that the log signed: it shows you another log",
+        w->head->size);
 }
 
 int pc_log_walk(struct pc_log_walk *w)
@@ -212,7 +227,8 @@ int pc_log_walk(struct pc_log_walk *w)
     if (!f || !tiles)
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     if (w->head->size > PC_LOG_WALK_MAX)
-        return pc_cli_fail(PC_EXIT_FAILED, "the log has %" PRIu64 " entries: this command walks up to %" PRIu64, w->head->size, PC_LOG_WALK_MAX);
+        return pc_cli_fail(PC_EXIT_FAILED, "the log has %" PRIu64 " entries: this command walks up to %" PRIu64,
+                           w->head->size, PC_LOG_WALK_MAX);
     *f = nothing;
     tiles->walk = w;
     if (pc_log_roots_init(&w->roots, fetch_leaves, w) < 0)

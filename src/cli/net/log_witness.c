@@ -1,7 +1,8 @@
 /*
- * `portcullis log witness`: a small witness (C2SP tlog-witness in spirit, over our API). Signs that it saw a checkpoint, and signs no other history than the one it
- * signed before: hosts that need its word cannot be shown two logs. Owns its key file and its memory, FILE.checkpoint, which is written before
- * anything is signed. Trusts nothing: each new checkpoint is proven from the log's own tiles to continue the last.
+ * `portcullis log witness`: a small witness (C2SP tlog-witness in spirit, over our API). Signs that it saw a
+ * checkpoint, and signs no other history than the one it signed before: hosts that need its word cannot be shown two
+ * logs. Owns its key file and its memory, FILE.checkpoint, which is written before anything is signed. Trusts nothing:
+ * each new checkpoint is proven from the log's own tiles to continue the last.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -88,7 +89,8 @@ static int load_key(struct witness *w, const char *path)
         OPENSSL_cleanse(text, len);
     }
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: not a key of `portcullis log witness --make`: %s", path, pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED, "%s: not a key of `portcullis log witness --make`: %s", path,
+                           pc_strerror(r));
     if (w->key.pub.alg != PC_SIG_COSIGNATURE)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: this is a log's key, not a witness's", path);
     if (asprintf(&w->memory, "%s.checkpoint", path) < 0) {
@@ -111,14 +113,17 @@ static int load_memory(struct witness *w)
     }
     if (r == 0)
         r = pc_checkpoint_open(text, len, &w->log, NULL, 0, 0, &w->last);
-    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: what this witness signed last cannot be read: %s", w->memory, pc_strerror(r)) : 0;
+    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s: what this witness signed last cannot be read: %s", w->memory,
+                               pc_strerror(r))
+                 : 0;
 }
 
 static int remember(struct witness *w, const struct pc_checkpoint *c, const struct pc_buf *note)
 {
     int r = pc_cli_file_replace(w->memory, note->data, note->len, 0600);
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "%s: %s: nothing is signed that is not remembered", w->memory, pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED, "%s: %s: nothing is signed that is not remembered", w->memory,
+                           pc_strerror(r));
     w->last = *c;
     return 0;
 }
@@ -159,8 +164,10 @@ static int follows(struct witness *w, const struct pc_checkpoint *next)
     if (r == 0)
         r = pc_checkpoint_follows(&w->last, next, (const uint8_t(*)[PC_HASH_LEN])proof, n);
     if (r < 0)
-        return pc_cli_fail(PC_EXIT_FAILED, "NOT SIGNED: the log of %" PRIu64 " entries does not continue the %" PRIu64 " that this witness signed: %s", next->size,
-                           w->last.size, pc_strerror(r));
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "NOT SIGNED: the log of %" PRIu64 " entries does not continue the %" PRIu64
+                           " that this witness signed: %s",
+                           next->size, w->last.size, pc_strerror(r));
     return 0;
 }
 
@@ -172,7 +179,9 @@ static int newest(struct witness *w, struct pc_buf *note, struct pc_checkpoint *
     if (status)
         return status;
     int r = pc_checkpoint_open(note->data ? note->data : "", note->len, &w->log, NULL, 0, 0, c);
-    return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "the checkpoint is not one of the log %s: %s", w->log.name, pc_strerror(r)) : 0;
+    return r < 0
+               ? pc_cli_fail(PC_EXIT_FAILED, "the checkpoint is not one of the log %s: %s", w->log.name, pc_strerror(r))
+               : 0;
 }
 
 /* The note with one more line, to the server. */
@@ -189,18 +198,22 @@ static int send(struct witness *w, const struct pc_buf *note, bool *again)
         r = pc_note_cosign(parsed.text, parsed.text_len, &w->key, (int64_t)(pc_real_ns() / PC_NS_PER_S), &signed_note);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "cannot sign: %s", pc_strerror(r));
-    r = pc_https_ask(w->fleet.http, "/v1/cosignatures", "text/plain; charset=utf-8", signed_note.data, signed_note.len, PC_NOTE_MAX, &a);
+    r = pc_https_ask(w->fleet.http, "/v1/cosignatures", "text/plain; charset=utf-8", signed_note.data, signed_note.len,
+                     PC_NOTE_MAX, &a);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_NO_GUARD, "%s: %s", w->fleet.dir.url, pc_https_why(w->fleet.http));
     *again = a.status == 409;
     _free_ char *text = pc_safe_text(w->fleet.cli, a.body.data ? a.body.data : "", NULL);
     pc_buf_free(&a.body);
-    return a.status == 200 || *again ? 0 : pc_cli_fail(PC_EXIT_REFUSED, "the server does not take the cosignature (%ld): %.300s", a.status, text);
+    return a.status == 200 || *again
+               ? 0
+               : pc_cli_fail(PC_EXIT_REFUSED, "the server does not take the cosignature (%ld): %.300s", a.status, text);
 }
 
 static int tell(const struct witness *w, const struct pc_checkpoint *c)
 {
-    json_t *answer = json_pack("{s:s,s:I,s:s}", "log", c->origin, "size", (json_int_t)c->size, "witness", w->key.pub.name);
+    json_t *answer = json_pack("{s:s,s:I,s:s}", "log", c->origin, "size", (json_int_t)c->size, "witness",
+                               w->key.pub.name);
     int status = w->fleet.cli->json ? pc_fleet_put_json(answer) : 0;
     if (!w->fleet.cli->json)
         printf("cosigned %" PRIu64 " entries of %s as %s\n", c->size, c->origin, w->key.pub.name);
@@ -264,6 +277,8 @@ int pc_cmd_log_witness(struct pc_cli *cli, const struct pc_cli_args *args)
         status = witness_once(&w);
         if (args->value[OPTION_ONCE] || (status != 0 && status != PC_EXIT_NO_GUARD))
             return status;
-        nanosleep(&(struct timespec){.tv_sec = (time_t)(interval / PC_NS_PER_S), .tv_nsec = (long)(interval % PC_NS_PER_S)}, NULL);
+        nanosleep(
+            &(struct timespec){.tv_sec = (time_t)(interval / PC_NS_PER_S), .tv_nsec = (long)(interval % PC_NS_PER_S)},
+            NULL);
     }
 }

@@ -1,6 +1,7 @@
 /*
- * `portcullis look ACTION --hosts ...`: asks hosts something that changes nothing (class A), and shows each answer as the host signed it. The server may ask hosts
- * on its own as often as it likes: it needs no signature, and gives no right.
+ * `portcullis look ACTION --hosts ...`: asks hosts something that changes nothing (class A), and shows each answer as
+ * the host signed it. The server may ask hosts on its own as often as it likes: it needs no signature, and gives no
+ * right.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -56,7 +57,10 @@ static json_t *params_of(const struct pc_cli_args *args, const struct pc_action 
         enum option option;
         const char *key;
         bool number;
-    } all[] = {{OPTION_LOG, "log", false}, {OPTION_LINES, "lines", true}, {OPTION_SERVICE, "service", false}, {OPTION_INCIDENT, "incident", true}};
+    } all[] = {{OPTION_LOG, "log", false},
+               {OPTION_LINES, "lines", true},
+               {OPTION_SERVICE, "service", false},
+               {OPTION_INCIDENT, "incident", true}};
     json_t *params = json_object();
     char why[256] = "";
     for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
@@ -95,29 +99,37 @@ static int take_hosts(struct looking *l, const struct pc_cli_args *args)
             json_array_append_new(l->wanted, json_string(word));
         }
     }
-    return json_array_size(l->wanted) ? 0 : pc_cli_fail(PC_EXIT_USAGE, "look: --hosts NAME,... says whom to ask; \"*\" asks all");
+    return json_array_size(l->wanted)
+               ? 0
+               : pc_cli_fail(PC_EXIT_USAGE, "look: --hosts NAME,... says whom to ask; \"*\" asks all");
 }
 
 static int ask(struct looking *l, json_t *params)
 {
-    int status = pc_fleet_post_json(&l->fleet, "/v1/looks",
-                                    json_pack("{s:O,s:s,s:o}", "hosts", l->wanted, "action", l->action->name, "params", params), &l->asked);
+    int status = pc_fleet_post_json(
+        &l->fleet, "/v1/looks",
+        json_pack("{s:O,s:s,s:o}", "hosts", l->wanted, "action", l->action->name, "params", params), &l->asked);
     if (status)
         return status;
     l->id = pc_text_of(l->asked, "look");
-    return l->id && pc_hex_valid(l->id, PC_ID_LEN) ? 0 : pc_cli_fail(PC_EXIT_FAILED, "%s: the answer names no look", l->fleet.dir.url);
+    return l->id && pc_hex_valid(l->id, PC_ID_LEN)
+               ? 0
+               : pc_cli_fail(PC_EXIT_FAILED, "%s: the answer names no look", l->fleet.dir.url);
 }
 
 /* --- the answers -------------------------------------------------------------------------------------------------- */
 
-/* Who says to have answered: by its own document. Only the pins can say whether that is the host that the owner means. */
+/*
+ * Who says to have answered: by its own document. Only the pins can say whether that is the host that the owner means.
+ */
 static bool host_of(const json_t *envelope, struct pc_host_ref *out)
 {
     _free_ char *document = NULL;
     size_t len;
     struct pc_result r;
     const json_t *text = json_object_get(envelope, "document");
-    if (!json_is_string(text) || pc_json_base64(text, PC_RESULT_DOCUMENT_MAX, &document, &len) < 0 || pc_result_parse(document, len, &r) < 0)
+    if (!json_is_string(text) || pc_json_base64(text, PC_RESULT_DOCUMENT_MAX, &document, &len) < 0 ||
+        pc_result_parse(document, len, &r) < 0)
         return false;
     *out = r.host;
     pc_result_clear(&r);
@@ -144,7 +156,10 @@ static void take_answer(struct looking *l, const json_t *row)
         weighed = json_pack("{s:b,s:s}", "proven", 0, "problem", "this host has another identity than you pinned");
     }
     l->forged += pc_text_of(weighed, "problem") != NULL;
-    json_object_set_new(weighed, "pin", json_string(pin == PC_PIN_SAME ? "pinned" : pin == PC_PIN_NEW ? "new" : "changed"));
+    json_object_set_new(weighed, "pin",
+                        json_string(pin == PC_PIN_SAME  ? "pinned"
+                                    : pin == PC_PIN_NEW ? "new"
+                                                        : "changed"));
     json_object_set_new(l->answers, host.name, weighed);
     if (l->fleet.cli->json)
         return;
@@ -206,7 +221,8 @@ static int finish(const struct looking *l)
 
 int pc_cmd_look(struct pc_cli *cli, const struct pc_cli_args *args)
 {
-    _looking_ struct looking l = {.action = pc_action_find(args->word[0]), .answers = json_object(), .wanted = json_array()};
+    _looking_ struct looking l = {
+        .action = pc_action_find(args->word[0]), .answers = json_object(), .wanted = json_array()};
     uint64_t seconds = WAIT_DEFAULT;
     if (!l.action || !(l.action->classes & 1u << PC_CLASS_A))
         return unknown_look(args->word[0]);

@@ -14,8 +14,8 @@ int pc_cmd_log_witness(struct pc_cli *cli, const struct pc_cli_args *args);
 
 struct pc_watching;
 /*
- * Checks a document on disk as hosts will, and sends it with the signatures beside it; then, with w (may be NULL), shows how an order's hosts
- * answer (watch.h). Prints; an exit status.
+ * Checks a document on disk as hosts will, and sends it with the signatures beside it; then, with w (may be NULL),
+ * shows how an order's hosts answer (watch.h). Prints; an exit status.
  */
 int pc_cmd_submit_file(struct pc_cli *cli, const char *path, const struct pc_watching *w);
 #endif

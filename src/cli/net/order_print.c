@@ -10,8 +10,9 @@ static enum pc_style style_of(const char *word)
     static const struct {
         const char *word;
         enum pc_style style;
-    } known[] = {{"ok", PC_GREEN}, {"done", PC_GREEN}, {"failed", PC_RED}, {"timeout", PC_RED}, {"refused", PC_RED}, {"halted", PC_RED},
-                 {"unknown", PC_YELLOW}, {"waiting", PC_YELLOW}, {"expired", PC_YELLOW}, {"missing", PC_RED}};
+    } known[] = {{"ok", PC_GREEN},       {"done", PC_GREEN}, {"failed", PC_RED},     {"timeout", PC_RED},
+                 {"refused", PC_RED},    {"halted", PC_RED}, {"unknown", PC_YELLOW}, {"waiting", PC_YELLOW},
+                 {"expired", PC_YELLOW}, {"missing", PC_RED}};
     for (size_t i = 0; word && i < PC_ARRAY_SIZE(known); i++)
         if (strcmp(known[i].word, word) == 0)
             return known[i].style;
@@ -29,9 +30,10 @@ static void put_halting(const json_t *v)
         json_int_t failed = pc_number_of(ring, "failures"), seen = pc_number_of(ring, "incidents");
         if (failed <= failures && seen <= incidents)
             continue;
-        printf("  halted    ring %lld reported %s (%lld allowed)", (long long)pc_number_of(ring, "ring") + 1, pc_count(failed, "failure", text),
-               (long long)failures);
-        printf(" and %s (%lld allowed): no later ring starts\n", pc_count(seen, "guard incident", text), (long long)incidents);
+        printf("  halted    ring %lld reported %s (%lld allowed)", (long long)pc_number_of(ring, "ring") + 1,
+               pc_count(failed, "failure", text), (long long)failures);
+        printf(" and %s (%lld allowed): no later ring starts\n", pc_count(seen, "guard incident", text),
+               (long long)incidents);
     }
 }
 
@@ -53,8 +55,8 @@ static void put_head(const struct pc_cli *cli, const json_t *v)
     }
     printf("  approved  ");
     if (!json_is_array(by))
-        printf("%lld of %lld, the server says (no trust.json here to check it)", (long long)pc_number_of(v, "approvals"),
-               (long long)pc_number_of(v, "needed"));
+        printf("%lld of %lld, the server says (no trust.json here to check it)",
+               (long long)pc_number_of(v, "approvals"), (long long)pc_number_of(v, "needed"));
     json_array_foreach(by, i, name) {
         printf("%s", i ? ", " : "by ");
         pc_put(cli, PC_BOLD, json_string_value(name));
@@ -139,7 +141,8 @@ static void put_output(const struct pc_cli *cli, const json_t *h)
         return;
     printf("\n  ");
     pc_put(cli, PC_BOLD, pc_text_of(h, "host"));
-    printf(" wrote%s%s:\n", pc_truth_of(h, "proven") ? "" : ", the server says", pc_truth_of(h, "output_truncated") ? " (not all of it was kept)" : "");
+    printf(" wrote%s%s:\n", pc_truth_of(h, "proven") ? "" : ", the server says",
+           pc_truth_of(h, "output_truncated") ? " (not all of it was kept)" : "");
     pc_put_lines(cli, text, len);
 }
 
@@ -159,8 +162,9 @@ char *pc_order_view_line(const struct pc_cli *cli, const json_t *host)
     char outcome[64], *line = NULL;
     const char *why = why_of(host);
     outcome_of(host, outcome, sizeof outcome);
-    if (asprintf(&line, "%s: %s%s%s%s%s (%s)", pc_text_of(host, "host"), pc_text_of(host, "state"), *why ? ", check " : "", why,
-                 strcmp(outcome, "-") != 0 ? ", " : "", strcmp(outcome, "-") != 0 ? outcome : "", proof_of(host)) < 0)
+    if (asprintf(&line, "%s: %s%s%s%s%s (%s)", pc_text_of(host, "host"), pc_text_of(host, "state"),
+                 *why ? ", check " : "", why, strcmp(outcome, "-") != 0 ? ", " : "",
+                 strcmp(outcome, "-") != 0 ? outcome : "", proof_of(host)) < 0)
         return NULL;
     char *safe = pc_safe_text(cli, line, NULL);
     free(line);

@@ -1,6 +1,6 @@
 /*
- * Owns what is believed of the server's account of an order (order_view.h): the document by its hash, approvals by the owners' keys, each host's
- * outcome by the host's own key. Prints nothing but failures.
+ * Owns what is believed of the server's account of an order (order_view.h): the document by its hash, approvals by the
+ * owners' keys, each host's outcome by the host's own key. Prints nothing but failures.
  */
 #include "cli/net/order_view.h"
 
@@ -30,7 +30,8 @@ static void weighing_clear(struct weighing *w)
 
 static int wrong(const struct weighing *w, const char *what)
 {
-    return pc_cli_fail(PC_EXIT_FAILED, "%s: the server's answer is not to be believed: %s", pc_https_url(w->fleet->http), what);
+    return pc_cli_fail(PC_EXIT_FAILED, "%s: the server's answer is not to be believed: %s",
+                       pc_https_url(w->fleet->http), what);
 }
 
 /* --- the document and who approved it ----------------------------------------------------------------------------- */
@@ -49,7 +50,8 @@ static int take_document(struct weighing *w, const json_t *answer, const struct 
         return wrong(w, "the document is not an order");
     const char *asked = strlen(q->id) == PC_SHA256_HEX ? w->order.sha256 : w->order.id;
     const char *named = pc_text_of(answer, "order_sha256");
-    if (strcmp(asked, q->id) != 0 || (q->sha256 && strcmp(q->sha256, w->order.sha256) != 0) || !named || strcmp(named, w->order.sha256) != 0)
+    if (strcmp(asked, q->id) != 0 || (q->sha256 && strcmp(q->sha256, w->order.sha256) != 0) || !named ||
+        strcmp(named, w->order.sha256) != 0)
         return wrong(w, "it shows another order than was asked for");
     return 0;
 }
@@ -59,9 +61,11 @@ static int take_signatures(struct weighing *w, const json_t *answer)
     size_t i;
     const json_t *s;
     json_array_foreach(json_object_get(answer, "signatures"), i, s) {
-        int r = json_is_string(s) ? pc_envelope_add(&w->envelope, json_string_value(s), json_string_length(s)) : PC_E_SYNTAX;
+        int r = json_is_string(s) ? pc_envelope_add(&w->envelope, json_string_value(s), json_string_length(s))
+                                  : PC_E_SYNTAX;
         if (r < 0)
-            return r == -ENOMEM ? pc_cli_fail(PC_EXIT_FAILED, "out of memory") : wrong(w, "its signatures are no signatures");
+            return r == -ENOMEM ? pc_cli_fail(PC_EXIT_FAILED, "out of memory")
+                                : wrong(w, "its signatures are no signatures");
     }
     return 0;
 }
@@ -97,7 +101,8 @@ static bool hosts_match_root(const struct weighing *w, const json_t *hosts)
         const char *text = pc_text_of(json_array_get(hosts, i), "host");
         good = text && pc_host_ref_parse(text, &refs[i]) == 0;
     }
-    good = good && pc_host_tree_new(refs, (uint32_t)n, &tree) == 0 && memcmp(pc_host_tree_root(tree), w->order.root, sizeof w->order.root) == 0;
+    good = good && pc_host_tree_new(refs, (uint32_t)n, &tree) == 0 &&
+           memcmp(pc_host_tree_root(tree), w->order.root, sizeof w->order.root) == 0;
     pc_host_tree_free(tree);
     return good;
 }
@@ -135,8 +140,8 @@ static void put_result(json_t *row, const struct pc_result *r)
 
 static json_t *ack_json(const struct pc_ack *a)
 {
-    return json_pack("{s:s,s:s,s:s,s:o}", "verdict", a->verdict == PC_CHECK_OK ? "accepted" : "refused", "why", pc_check_word(a->verdict), "text",
-                     a->text, "time", time_json(a->time));
+    return json_pack("{s:s,s:s,s:s,s:o}", "verdict", a->verdict == PC_CHECK_OK ? "accepted" : "refused", "why",
+                     pc_check_word(a->verdict), "text", a->text, "time", time_json(a->time));
 }
 
 static void problem(struct weighing *w, json_t *row, const char *what, const char *why)
@@ -161,9 +166,10 @@ static void weigh_report(struct weighing *w, json_t *row, const struct pc_about 
     char why[128] = "";
     struct pc_ring_report r;
     enum pc_proof p = pc_proof_ring(json_object_get(row, "report"), about, &r, why, sizeof why);
-    json_t *shown = p == PC_PROOF_GOOD ? json_pack("{s:i,s:I,s:s,s:I,s:o}", "ring", (int)r.ring, "run", (json_int_t)r.run, "outcome", r.outcome, "incidents",
-                                                   (json_int_t)r.incidents, "soaked", time_json(r.soaked))
-                                       : json_null();
+    json_t *shown = p == PC_PROOF_GOOD
+                        ? json_pack("{s:i,s:I,s:s,s:I,s:o}", "ring", (int)r.ring, "run", (json_int_t)r.run, "outcome",
+                                    r.outcome, "incidents", (json_int_t)r.incidents, "soaked", time_json(r.soaked))
+                        : json_null();
     json_object_set_new(row, "report", shown);
     if (p == PC_PROOF_FORGED)
         problem(w, row, "the server shows a forged ring report", why);
@@ -226,8 +232,9 @@ static void add_missing(struct weighing *w, json_t *hosts)
             found = found || strcmp(pc_text_of(h, "host"), ref) == 0;
         if (found)
             continue;
-        json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:n,s:i}", "host", ref, "state", "missing", "why", "", "outcome", "", "exit", -1, "proven", 0,
-                                "ack", "ring", (int)pc_order_ring_of(&w->order, i));
+        json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:n,s:i}", "host", ref, "state", "missing", "why", "",
+                                "outcome", "", "exit", -1, "proven", 0, "ack", "ring",
+                                (int)pc_order_ring_of(&w->order, i));
         problem(w, row, "the server does not mention this host of the order", "");
         json_array_append_new(hosts, row);
     }
@@ -272,10 +279,12 @@ static void put_rings(json_t *view, const struct weighing *w)
     json_t *list = json_array();
     for (int i = 0; i < PC_RINGS_MAX; i++)
         if (w->reports[i])
-            json_array_append_new(list, json_pack("{s:i,s:I,s:I,s:I}", "ring", i, "reports", w->reports[i], "failures", w->failures[i], "incidents",
-                                                  w->incidents[i]));
+            json_array_append_new(list, json_pack("{s:i,s:I,s:I,s:I}", "ring", i, "reports", w->reports[i], "failures",
+                                                  w->failures[i], "incidents", w->incidents[i]));
     json_object_set_new(view, "reported", list);
-    json_object_set_new(view, "halt", json_pack("{s:i,s:i}", "failures", (int)w->order.halt_failures, "incidents", (int)w->order.halt_incidents));
+    json_object_set_new(
+        view, "halt",
+        json_pack("{s:i,s:i}", "failures", (int)w->order.halt_failures, "incidents", (int)w->order.halt_incidents));
 }
 
 static int weigh(struct weighing *w, const struct pc_order_question *q, json_t *answer)

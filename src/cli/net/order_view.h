@@ -4,22 +4,26 @@
 #include "trust/order.h"
 
 /*
- * An order as the server tells of it, weighed. The answer of GET /v1/orders/ID becomes an object of the same shape in which everything that a
- * signature can prove was checked:
+ * An order as the server tells of it, weighed. The answer of GET /v1/orders/ID becomes an object of the same shape in
+ * which everything that a signature can prove was checked:
  *
  *     approved_by   names of the owners whose approval verifies against trust.json; null: there is no trust.json to ask
- *     hosts[]       "proven": the host's own signed result says so; then outcome, exit, signal, output ... are the signed ones, and where
- *                   the server said something else, "server_says" is what it said. "ack": the host's signed word on taking the order, or
- *                   null. "report": its signed ring report, {"ring", "run", "outcome", "incidents", "soaked"}, or null. "problem": in words, when something is wrong with what the server shows of this host
- *     reported[]    of each ring whose hosts reported: {"ring", "reports", "failures", "incidents"}, by those signed reports; what halts an order
- *     halt          {"failures", "incidents"}: more than so many in a ring halt it, as the owners signed
- *     problems      how many hosts have one
+ *     hosts[]       "proven": the host's own signed result says so; then outcome, exit, signal, output ... are the
+ * signed ones, and where the server said something else, "server_says" is what it said. "ack": the host's signed word
+ * on taking the order, or null. "report": its signed ring report, {"ring", "run", "outcome", "incidents", "soaked"}, or
+ * null. "problem": in words, when something is wrong with what the server shows of this host reported[]    of each ring
+ * whose hosts reported: {"ring", "reports", "failures", "incidents"}, by those signed reports; what halts an order halt
+ * {"failures", "incidents"}: more than so many in a ring halt it, as the owners signed problems      how many hosts
+ * have one
  */
 struct pc_order_question {
     const char *id;          /* of the order, or its SHA-256 */
     const char *sha256;      /* what the document must hash to, or NULL: nobody knows */
 };
-/* Asks and weighs. *out to be released. An exit status; the answer's problems are not failures here: pc_order_view_problems counts them. */
+/*
+ * Asks and weighs. *out to be released. An exit status; the answer's problems are not failures here:
+ * pc_order_view_problems counts them.
+ */
 int pc_order_view(struct pc_fleet *f, const struct pc_order_question *q, json_t **out);
 json_int_t pc_order_view_problems(const json_t *view);
 /* Is there nothing to wait for any more: the order is over, or every host has an outcome? */

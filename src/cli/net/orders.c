@@ -29,7 +29,8 @@ static void put_orders(const struct pc_cli *cli, const json_t *list)
         pc_table_cell(t, PC_PLAIN, text_or(o, "class"));
         pc_table_cell(t, PC_PLAIN, pc_amount(pc_number_of(o, "count"), text));
         pc_table_cell(t, PC_PLAIN, text_or(o, "state"));
-        snprintf(text, sizeof text, "%lld of %lld", (long long)pc_number_of(o, "approvals"), (long long)pc_number_of(o, "needed"));
+        snprintf(text, sizeof text, "%lld of %lld", (long long)pc_number_of(o, "approvals"),
+                 (long long)pc_number_of(o, "needed"));
         pc_table_cell(t, PC_PLAIN, text);
         pc_table_cell(t, PC_DIM, text_or(o, "created"));
     }
@@ -65,7 +66,9 @@ static int question_of(const char *word, struct pc_owners_file *file, struct pc_
         return 0;
     }
     if (access(word, F_OK) < 0)
-        return pc_cli_fail(PC_EXIT_USAGE, "%s: neither the id of an order (32 hex digits, `portcullis orders` lists them) nor its file", word);
+        return pc_cli_fail(
+            PC_EXIT_USAGE,
+            "%s: neither the id of an order (32 hex digits, `portcullis orders` lists them) nor its file", word);
     int status = pc_owners_file_load(word, file);
     *q = (struct pc_order_question){.id = file->envelope.sha256, .sha256 = file->envelope.sha256};
     return status;
@@ -82,7 +85,8 @@ static int show_once(struct pc_fleet *f, const struct pc_order_question *q, bool
     else
         pc_order_view_print(f->cli, view, output);
     if (pc_order_view_problems(view))
-        status = pc_cli_fail(PC_EXIT_FAILED, "the server shows what is not so: %s", f->cli->json ? "see \"problem\"" : "see PROBLEM above");
+        status = pc_cli_fail(PC_EXIT_FAILED, "the server shows what is not so: %s",
+                             f->cli->json ? "see \"problem\"" : "see PROBLEM above");
     json_decref(view);
     return status;
 }

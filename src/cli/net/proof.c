@@ -22,8 +22,8 @@ static enum pc_proof forged(char *why, size_t cap, const char *text)
 }
 
 /* The envelope itself: well formed, of this kind, by this host's key. */
-static enum pc_proof open_envelope(const json_t *envelope, const char *kind, const struct pc_about *about, struct pc_host_envelope *out,
-                                   char *why, size_t cap)
+static enum pc_proof open_envelope(const json_t *envelope, const char *kind, const struct pc_about *about,
+                                   struct pc_host_envelope *out, char *why, size_t cap)
 {
     if (!envelope || json_is_null(envelope))
         return PC_PROOF_NONE;
@@ -46,17 +46,19 @@ static bool same_host(const struct pc_host_ref *a, const struct pc_host_ref *b)
 }
 
 /* The right host signed it: did it sign this, about that? */
-static enum pc_proof about_this(const struct pc_about *about, const char *tenant, const struct pc_host_ref *host, const char *order, const char *look,
-                                char *why, size_t cap)
+static enum pc_proof about_this(const struct pc_about *about, const char *tenant, const struct pc_host_ref *host,
+                                const char *order, const char *look, char *why, size_t cap)
 {
     if (strcmp(tenant, about->tenant) != 0 || !same_host(host, about->host))
         return forged(why, cap, "it is about another host or tenant");
-    if (strcmp(order, about->order_sha256 ? about->order_sha256 : "") != 0 || strcmp(look, about->look ? about->look : "") != 0)
+    if (strcmp(order, about->order_sha256 ? about->order_sha256 : "") != 0 ||
+        strcmp(look, about->look ? about->look : "") != 0)
         return forged(why, cap, "it is about another order");
     return PC_PROOF_GOOD;
 }
 
-enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *about, struct pc_result *out, char *why, size_t why_len)
+enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *about, struct pc_result *out, char *why,
+                              size_t why_len)
 {
     _envelope_ struct pc_host_envelope e = {0};
     struct pc_result result;
@@ -74,7 +76,8 @@ enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *abo
     return p;
 }
 
-enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about, struct pc_ack *out, char *why, size_t why_len)
+enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about, struct pc_ack *out, char *why,
+                           size_t why_len)
 {
     _envelope_ struct pc_host_envelope e = {0};
     struct pc_ack ack;
@@ -90,7 +93,8 @@ enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about,
     return p;
 }
 
-enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why, size_t why_len)
+enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why,
+                            size_t why_len)
 {
     _envelope_ struct pc_host_envelope e = {0};
     struct pc_ring_report report;

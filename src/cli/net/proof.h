@@ -5,8 +5,8 @@
 #include <jansson.h>
 
 /*
- * What in an answer of the server is a host's own word: an envelope that verifies, by the key that hashes to that host's identity, about that
- * very order or look. Everything else is hearsay.
+ * What in an answer of the server is a host's own word: an envelope that verifies, by the key that hashes to that
+ * host's identity, about that very order or look. Everything else is hearsay.
  */
 enum pc_proof {
     PC_PROOF_NONE,   /* there is no envelope: the server says so, nobody else */
@@ -19,8 +19,14 @@ struct pc_about {
     const struct pc_host_ref *host; /* who must have signed */
     const char *order_sha256, *look; /* one of them; the other NULL */
 };
-/* envelope: as the server gave it; NULL or JSON null is NONE. On GOOD *out is filled in (pc_result_clear); on FORGED why says what is wrong. */
-enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *about, struct pc_result *out, char *why, size_t why_len);
-enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about, struct pc_ack *out, char *why, size_t why_len);
-enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why, size_t why_len);
+/*
+ * envelope: as the server gave it; NULL or JSON null is NONE. On GOOD *out is filled in (pc_result_clear); on FORGED
+ * why says what is wrong.
+ */
+enum pc_proof pc_proof_result(const json_t *envelope, const struct pc_about *about, struct pc_result *out, char *why,
+                              size_t why_len);
+enum pc_proof pc_proof_ack(const json_t *envelope, const struct pc_about *about, struct pc_ack *out, char *why,
+                           size_t why_len);
+enum pc_proof pc_proof_ring(const json_t *envelope, const struct pc_about *about, struct pc_ring_report *out, char *why,
+                            size_t why_len);
 #endif

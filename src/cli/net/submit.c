@@ -1,6 +1,6 @@
 /*
- * `portcullis submit FILE`: sends an owners' document with the signatures beside it. Owns the checks before: what every host would refuse is refused
- * here, with the host's word, before it is in the log for ever.
+ * `portcullis submit FILE`: sends an owners' document with the signatures beside it. Owns the checks before: what every
+ * host would refuse is refused here, with the host's word, before it is in the log for ever.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -49,12 +49,14 @@ static int check_order(struct submission *s)
     snprintf(s->id, sizeof s->id, "%s", o.id);
     c = pc_owners_file_hosts_match(&s->file, &o, why, sizeof why);
     if (c == PC_CHECK_OK)
-        c = pc_order_may_submit(&o, &s->file.envelope, &s->fleet.trust, NULL, (int64_t)(s->fleet.cli->now_ns / PC_NS_PER_S), &who, why, sizeof why);
+        c = pc_order_may_submit(&o, &s->file.envelope, &s->fleet.trust, NULL,
+                                (int64_t)(s->fleet.cli->now_ns / PC_NS_PER_S), &who, why, sizeof why);
     pc_order_clear(&o);
     if (c != PC_CHECK_OK)
         return refuse(s, pc_check_word(c), *why ? why : pc_check_text(c));
     if (who.n == 0)
-        return refuse(s, pc_check_word(PC_CHECK_QUORUM), "no owner has approved it: `portcullis approve` does, and writes FILE.NAME.sig");
+        return refuse(s, pc_check_word(PC_CHECK_QUORUM),
+                      "no owner has approved it: `portcullis approve` does, and writes FILE.NAME.sig");
     return 0;
 }
 
@@ -76,7 +78,9 @@ static int check_revoke(struct submission *s)
     const char *word = "";
     if (!revoked)
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
-    return pc_revocation_apply(&s->fleet.trust, revoked, &s->file.envelope, &word) < 0 ? refuse(s, word, "the revocation does not hold") : 0;
+    return pc_revocation_apply(&s->fleet.trust, revoked, &s->file.envelope, &word) < 0
+               ? refuse(s, word, "the revocation does not hold")
+               : 0;
 }
 
 static int check_statement(struct submission *s)
@@ -152,7 +156,8 @@ static int show(const struct submission *s, const struct kind *kind, const json_
         return 0;
     printf("  state   ");
     pc_put(cli, PC_BOLD, pc_text_of(answer, "state"));
-    printf(", %lld of %lld approvals\n", (long long)pc_number_of(answer, "approvals"), (long long)pc_number_of(answer, "needed"));
+    printf(", %lld of %lld approvals\n", (long long)pc_number_of(answer, "approvals"),
+           (long long)pc_number_of(answer, "needed"));
     return 0;
 }
 
@@ -167,7 +172,8 @@ static int prepare(struct submission *s, struct pc_cli *cli, const struct kind *
         return status;
     *kind = find_kind(s->file.kind);
     if (!*kind)
-        return pc_cli_fail(PC_EXIT_REFUSED, "%s: not an order, trust file, revocation or server statement: check syntax", s->path);
+        return pc_cli_fail(PC_EXIT_REFUSED,
+                           "%s: not an order, trust file, revocation or server statement: check syntax", s->path);
     return (*kind)->check(s);
 }
 
@@ -187,8 +193,8 @@ int pc_cmd_submit_file(struct pc_cli *cli, const char *path, const struct pc_wat
     json_decref(answer);
     if (status || !watch)
         return status;
-    return pc_order_watch(&s.fleet, &(struct pc_order_question){.id = s.file.envelope.sha256, .sha256 = s.file.envelope.sha256},
-                          w);
+    return pc_order_watch(
+        &s.fleet, &(struct pc_order_question){.id = s.file.envelope.sha256, .sha256 = s.file.envelope.sha256}, w);
 }
 
 int pc_cmd_submit(struct pc_cli *cli, const struct pc_cli_args *args)

@@ -43,9 +43,13 @@ static int finish(const struct pc_cli *cli, const json_t *view, const struct pc_
     if (pc_order_view_problems(view))
         return pc_cli_fail(PC_EXIT_FAILED, "the server showed what is not so: see PROBLEM above");
     if (!over && w->taken)
-        return pc_cli_fail(PC_EXIT_FAILED, "after %u s some hosts have not taken it; the server has it for them: `portcullis order status` tells", w->seconds);
+        return pc_cli_fail(
+            PC_EXIT_FAILED,
+            "after %u s some hosts have not taken it; the server has it for them: `portcullis order status` tells",
+            w->seconds);
     if (!over)
-        return pc_cli_fail(PC_EXIT_FAILED, "not over after %u s; it goes on: `portcullis order status` tells", w->seconds);
+        return pc_cli_fail(PC_EXIT_FAILED, "not over after %u s; it goes on: `portcullis order status` tells",
+                           w->seconds);
     return status;
 }
 
