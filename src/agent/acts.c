@@ -88,8 +88,10 @@ static void new_file_changed(struct pc_guard *g, struct deed *d, bool closed)
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
     if (!later)
         return;
-    pc_capture_look_first(g, d->v->id, &d->fh, d->pid);
-    pc_gate_judged(g, &d->fh);
+    if (pc_capture_look_first(g, d->v->id, &d->fh, d->pid))
+        pc_gate_judged(g, &d->fh);
+    else
+        (void)pc_acts_new_content(g, d);
 }
 
 static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t otherwise)
@@ -155,7 +157,18 @@ static void created(struct pc_guard *g, struct deed *d)
         pc_links_note(g, d->v->id, &d->known->parent, d->known->name, &d->fh);
     }
     pc_acts_record(g, d, &(struct pc_outcome){.actor = pc_judge_actor_of(g->judge, d->pid)});
-    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
+    enum pc_when when = d->known ? PC_WHEN_SOON : PC_WHEN_NEW; /* of a known file something is at stake */
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), when);
+}
+
+/*
+ * Something old is about to be judged as gone: what stands in for it may be among what its destroyer made and nobody
+ * has looked at. `known`: what is gone.
+ */
+static void look_for_heirs(struct pc_guard *g, pid_t pid, const struct pc_known *known)
+{
+    pc_capture_look_now(g, pid);
+    pc_acts_destroyed(g, pid, known->creator);
 }
 
 static void gone(struct pc_guard *g, const struct deed *d)
@@ -174,7 +187,7 @@ static void deleted(struct pc_guard *g, struct deed *d)
     if (!d->known)
         return; /* made and removed before it was ever preserved: nobody's loss */
     pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
-    pc_capture_look_now(g, d->pid); /* what stands in for it may be among them */
+    look_for_heirs(g, d->pid, d->known);
     d->op = PC_OP_DELETE;
     pc_outside_show(g, d->pid);
     pc_acts_judge(g, d);
@@ -218,7 +231,7 @@ static void replaced(struct pc_guard *g, const struct deed *mover, pc_dir dir, c
     if (!stood_there(g, mover->v, pc_dirs_fh(g->dirs, dir), name, &old) ||
         pc_fh_equal(&old.fh, &mover->fh) || old.gone)
         return;
-    pc_capture_look_now(g, mover->pid);
+    look_for_heirs(g, mover->pid, &old);
     struct stat st;
     struct deed d = {.v = mover->v,
                      .pid = mover->pid,
@@ -276,7 +289,7 @@ static void moved(struct pc_guard *g, struct deed *d)
         else
             pc_capture_later(g, d->v->id, &d->fh, d->new_dir, d->new_name, creator_id(g, d->pid), PC_WHEN_NEW);
     } else if (d->dir && d->known) {
-        pc_capture_look_now(g, d->pid);
+        look_for_heirs(g, d->pid, d->known);
         d->op = PC_OP_DELETE; /* it left the guarded folder: what was preserved stays */
         d->moved_out = true;
         d->new_name = NULL;

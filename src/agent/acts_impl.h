@@ -59,12 +59,21 @@ struct cleared {
 struct proven {
     pc_actor actor; /* 0: empty */
     uint64_t doubts; /* pc_acts.doubts at the time: with any other number it holds no more */
-    uint32_t looks, closed;
+    uint32_t looks;
+};
+
+/* Families that destroyed what others made; two that meet in a slot take turns. */
+#define DESTROYER_SLOTS 256
+struct destroyer {
+    pc_actor group; /* 0: empty */
+    uint32_t files;
+    uint64_t since_ns;
 };
 
 struct pc_acts {
     struct proven proven[PROVEN_SLOTS];
     uint64_t doubts; /* how often anything counted against anybody */
+    struct destroyer destroyer[DESTROYER_SLOTS];
     struct cleared cleared[CLEARED_SLOTS];
     pc_actor written[SET_SLOTS];
     struct seen seen[SEEN_SLOTS];
@@ -81,6 +90,7 @@ struct pc_acts {
 struct deed {
     struct pc_volume *v;
     pid_t pid;
+    pc_actor actor; /* who pid was then, when it may be another's by now; else 0 */
     uint8_t op;
     bool is_dir;
     struct pc_fh fh;
@@ -134,10 +144,15 @@ void pc_acts_judge(struct pc_guard *g, const struct deed *d);
 /* What the judge said of something it was asked about: content that was looked at counts for or against its writer. */
 void pc_acts_looked(struct pc_guard *g, const struct pc_outcome *o);
 /*
- * Whether the new file that it has just closed may be looked at when it is preserved. Counts: some are, to keep it
- * proven.
+ * Whether the new file that it has just closed may be looked at when it is preserved. Not always of a proven one: which
+ * files it is that are looked at at once nobody can know.
  */
 bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid);
+/*
+ * It deleted or replaced a preserved file, made by `creator` (as pc_known.creator). Of a family that did so to several
+ * which it had not made itself, lately, nothing is looked at later.
+ */
+void pc_acts_destroyed(struct pc_guard *g, pid_t pid, uint64_t creator);
 
 /* ---- acts_glance.c ---- */
 

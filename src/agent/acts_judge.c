@@ -137,6 +137,7 @@ void pc_acts_ask(struct pc_guard *g, const struct deed *d, struct pc_outcome *o)
     struct pc_act act = {
         .now_ns = pc_mono_ns(),
         .pid = d->pid,
+        .actor = d->actor,
         .op = d->op,
         .is_dir = d->is_dir,
         .file = pc_fh_hash(&d->fh),

@@ -15,8 +15,11 @@
 
 /* Contents of this many files, looked at without a doubt, are a proof ... */
 #define PROOF 16
-/* ... and afterwards one in this many is looked at as soon as it is closed. */
+/* ... and afterwards one in this many, by chance, is looked at as soon as it is closed. */
 #define SAMPLE 16
+/* Of a family that destroyed so many files of others within so long everything is looked at at once. */
+#define DESTROYED 3
+#define DESTROYED_NS (60 * PC_NS_PER_S)
 
 static struct proven *slot_of(struct pc_guard *g, pc_actor actor)
 {
@@ -50,18 +53,47 @@ bool pc_acts_is_proven(struct pc_guard *g, pid_t pid)
     return holds(g, p, actor) && p->looks >= PROOF && !pc_gate_alert(g);
 }
 
+static struct destroyer *destroyer_of(struct pc_guard *g, pc_actor group)
+{
+    return &g->acts->destroyer[group % DESTROYER_SLOTS];
+}
+
+static bool is_recent(const struct destroyer *d, pc_actor group)
+{
+    return group && d->group == group && pc_mono_ns() - d->since_ns < DESTROYED_NS;
+}
+
+void pc_acts_destroyed(struct pc_guard *g, pid_t pid, uint64_t creator)
+{
+    pc_actor group = pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid));
+    if (!group || (creator > g->run_base && pc_judge_group_of(g->judge, creator - g->run_base) == group))
+        return;
+    struct destroyer *d = destroyer_of(g, group);
+    if (!is_recent(d, group))
+        *d = (struct destroyer){.group = group, .since_ns = pc_mono_ns()};
+    d->files++;
+}
+
+static bool destroys(struct pc_guard *g, pid_t pid)
+{
+    pc_actor group = pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid));
+    const struct destroyer *d = destroyer_of(g, group);
+    return is_recent(d, group) && d->files >= DESTROYED;
+}
+
 bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid)
 {
-    return pc_acts_is_proven(g, pid) && ++slot_of(g, pc_judge_actor_of(g->judge, pid))->closed % SAMPLE != 0;
+    return pc_acts_is_proven(g, pid) && pc_guard_random(g) % SAMPLE != 0 && !destroys(g, pid);
 }
 
 void pc_acts_look_at_new(struct pc_guard *g, const struct pc_unlooked *u)
 {
     struct pc_known known;
     struct deed d = {.v = pc_volume_by_id(g, u->vol), .pid = u->pid, .fh = u->fh, .dir = u->dir, .name = u->name};
-    /* Meanwhile it left the guarded folders, or the walk preserved it; or the pid is another program's. */
-    if (!d.v || pc_dirs_vol(g->dirs, u->dir) != u->vol || pc_judge_actor_of(g->judge, u->pid) != u->actor ||
-        pc_store_lookup(g->store, u->vol, &u->fh, &known) == 0)
+    /* Meanwhile it left the guarded folders, or is preserved. */
+    if (!d.v || pc_dirs_vol(g->dirs, u->dir) != u->vol || pc_store_lookup(g->store, u->vol, &u->fh, &known) == 0)
         return;
+    if (pc_judge_actor_of(g->judge, u->pid) != u->actor)
+        d.actor = u->actor; /* the number is another program's by now */
     pc_acts_new_content(g, &d);
 }

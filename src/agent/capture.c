@@ -33,9 +33,12 @@
 #define RECENT_SLOTS 4096
 #define TRIES_MAX 100 /* then preserved as it is, or left to the next event */
 #define BUSY_SLOTS 256
-/* Of one deletion: files to be looked at first, and how many of the newest are gone through for them. */
+/* Files that wait to be looked at; of more, each is looked at when it is closed. */
+#define UNLOOKED_MAX 8192
+/* Of one deletion: files to be looked at first, how many are gone through for them, and how many of these by age. */
 #define LOOKS_MAX 64
-#define LOOKS_SEEN 1024
+#define LOOKS_TRIED 256
+#define LOOKS_NEWEST 32
 
 struct entry {
     struct pc_fh fh;
@@ -43,6 +46,7 @@ struct entry {
     uint64_t creator, due_ns;
     pc_actor look; /* its writer, when it is to be looked at before; else 0 */
     pid_t look_pid;
+    uint32_t look_at; /* its place in pc_captures.unlooked */
     int vol;
     pc_dir dir;
     uint32_t hash_next, list_next, list_prev;
@@ -55,7 +59,8 @@ struct list {
 
 struct pc_captures {
     struct entry *entry; /* [0] unused */
-    uint32_t max, used, free_list, waiting, unlooked;
+    uint32_t max, used, free_list, waiting;
+    uint32_t unlooked[UNLOOKED_MAX], unlookeds; /* entries, the newest last but for holes that were filled */
     uint32_t *bucket, buckets;
     struct list list[PC_WHENS]; /* each in order of due_ns */
     struct {
@@ -224,16 +229,31 @@ bool pc_capture_is_new(struct pc_guard *g, int vol, const struct pc_fh *fh)
     return i && g->captures->entry[i].when == PC_WHEN_NEW;
 }
 
-void pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid)
+bool pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid)
 {
     struct pc_captures *c = g->captures;
     uint32_t i = find(c, vol, fh);
     pc_actor actor = pc_judge_actor_of(g->judge, pid);
-    if (!i || !actor)
+    if (!i || !actor || (!c->entry[i].look && c->unlookeds == UNLOOKED_MAX))
+        return false;
+    struct entry *e = &c->entry[i];
+    if (!e->look) {
+        e->look_at = c->unlookeds++;
+        c->unlooked[e->look_at] = i;
+    }
+    e->look = actor;
+    e->look_pid = pid;
+    return true;
+}
+
+static void is_looked_at(struct pc_captures *c, struct entry *e)
+{
+    if (!e->look)
         return;
-    c->unlooked += c->entry[i].look == 0;
-    c->entry[i].look = actor;
-    c->entry[i].look_pid = pid;
+    uint32_t last = c->unlooked[--c->unlookeds];
+    c->unlooked[e->look_at] = last;
+    c->entry[last].look_at = e->look_at;
+    e->look = 0;
 }
 
 /* A verdict may come of it, and more events be read meanwhile: nothing of the entry may be relied upon afterwards. */
@@ -243,22 +263,34 @@ static void look(struct pc_guard *g, uint32_t i)
     char name[256];
     snprintf(name, sizeof name, "%s", e->name);
     struct pc_unlooked u = {e->vol, e->fh, e->dir, name, e->look_pid, e->look};
-    e->look = 0;
-    g->captures->unlooked--;
+    is_looked_at(g->captures, e);
     pc_acts_look_at_new(g, &u);
+}
+
+/*
+ * The k-th to be tried: all of them when they are few; else the newest, of which one most likely stands in for what was
+ * just deleted, and then by chance, so that nobody can bury what is not to be seen under more that is harmless.
+ */
+static uint32_t candidate(struct pc_guard *g, uint32_t k)
+{
+    const struct pc_captures *c = g->captures;
+    if (c->unlookeds <= LOOKS_TRIED || k < LOOKS_NEWEST)
+        return c->unlooked[c->unlookeds - 1 - k];
+    return c->unlooked[pc_guard_random(g) % c->unlookeds];
 }
 
 void pc_capture_look_now(struct pc_guard *g, pid_t pid)
 {
     struct pc_captures *c = g->captures;
-    uint32_t found[LOOKS_MAX], n = 0;
-    pc_actor group = c->unlooked ? pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid)) : 0;
+    uint32_t found[LOOKS_MAX], n = 0, most = c->unlookeds < LOOKS_TRIED ? c->unlookeds : LOOKS_TRIED;
+    pc_actor group = most ? pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid)) : 0;
     if (!group)
         return;
-    uint32_t i = c->list[PC_WHEN_NEW].tail;
-    for (uint32_t seen = 0; i && n < LOOKS_MAX && seen < LOOKS_SEEN; seen++, i = c->entry[i].list_prev)
-        if (c->entry[i].look && pc_judge_group_of(g->judge, c->entry[i].look) == group)
+    for (uint32_t k = 0; k < most && n < LOOKS_MAX; k++) {
+        uint32_t i = candidate(g, k);
+        if (pc_judge_group_of(g->judge, c->entry[i].look) == group)
             found[n++] = i;
+    }
     for (uint32_t k = 0; k < n; k++)
         if (c->entry[found[k]].look)
             look(g, found[k]);
@@ -294,7 +326,7 @@ static void drop(struct pc_captures *c, uint32_t i)
         *at = e->hash_next;
         break;
     }
-    c->unlooked -= e->look != 0;
+    is_looked_at(c, e);
     free(e->name);
     *e = (struct entry){.list_next = c->free_list};
     c->free_list = i;

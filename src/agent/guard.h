@@ -201,10 +201,14 @@ bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns);
 /* Preserves one file that is due. False when none was. */
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns);
 uint32_t pc_captures_waiting(const struct pc_guard *g);
-/* A new file that waits to be preserved was not looked at yet: that comes first then. Its writer is pid. */
-void pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid);
 /*
- * Looks at the newest of those that this process or its family wrote (64 at most; the others when they are preserved).
+ * A new file that waits to be preserved was not looked at yet: that comes first then. Its writer is pid. False when it
+ * does not wait, or too many do: look at it now.
+ */
+bool pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid);
+/*
+ * Looks at some of those that this process or its family wrote: the newest, and others by chance (64 at most; the rest
+ * when they are preserved).
  */
 void pc_capture_look_now(struct pc_guard *g, pid_t pid);
 /* Whether this file waits to be preserved for the first time. */

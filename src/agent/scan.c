@@ -146,7 +146,7 @@ static void found_file(struct pc_guard *g, struct pc_volume *v, int fd, const st
         if (known.version && S_ISREG(st->st_mode) && known.size + (uint64_t)st->st_size > 0)
             pc_acts_found_changed(g, v, fh, &known);
         g->folder[pc_dirs_folder(g->dirs, dir)].covered++;
-    } else if (g->ready) { /* made just now in a new folder: its own event, which names who made it, is on its way */
+    } else if (g->ready || pc_capture_is_new(g, v->id, fh)) { /* its event, which names who made it, is on its way */
         pc_capture_later(g, v->id, fh, dir, name, 0, PC_WHEN_NEW);
         return;
     }

@@ -93,8 +93,8 @@ void pc_tracer_lineage(struct pc_guard *g, uint8_t type, pid_t parent, pid_t pid
 
 void pc_tracer_act(struct pc_guard *g, const struct pc_act *act, const struct pc_facts *facts)
 {
-    if (act->pid <= 0)
-        return; /* nobody's, as what a kernel thread closes for others: never evidence against anybody */
+    if (act->pid <= 0 || act->actor)
+        return; /* nobody's, as what a kernel thread closes for others: never evidence against anybody; or not by pid */
     struct pc_trace_rec rec = {
         .type = PC_TRACE_ACT, .now_ns = act->now_ns, .pid = act->pid, .act = *act, .facts = *facts};
     rec.act.before = rec.act.after = NULL;

@@ -40,7 +40,8 @@ void pc_crowds_count(struct pc_crowds *c, const struct pc_lineage *l, uint64_t n
     for (uint32_t i = 0; i < PC_CROWD_RING; i++) {
         const struct pc_birth *b = &c->ring[i];
         uint32_t slot = b->actor && now_ns - b->time_ns < PC_CROWD_NS ? pc_lineage_slot(l, b->actor) : 0;
-        if (slot && l->node[slot].alive && !l->node[slot].spared)
+        /* A thread counts until its own end: the first of a process may end before the others. */
+        if (slot && (b->tid || l->node[slot].alive) && !l->node[slot].spared)
             add(seen, pc_lineage_group(l, slot));
     }
     c->uncounted = c->groups = 0;

@@ -361,10 +361,13 @@ static enum pc_answer ask_for(uint8_t want)
     return want == PC_HAVE_FINDING ? PC_NEED_BOTH : want == PC_HAVE_BEFORE ? PC_NEED_BEFORE : PC_NEED_AFTER;
 }
 
-/* Who acts; when nobody has met it, it is a stray. */
-static uint32_t acting_slot(struct pc_judge *j, pid_t pid)
+/* Who acts; when nobody has met it, it is a stray. One that is forgotten by now is nobody, not who has its number. */
+static uint32_t acting_slot(struct pc_judge *j, const struct pc_act *act)
 {
-    uint32_t s = pc_lineage_by_pid(&j->lin, pid);
+    pid_t pid = act->actor ? 0 : act->pid;
+    uint32_t s = act->actor ? pc_lineage_slot(&j->lin, act->actor) : 0;
+    if (!s)
+        s = pc_lineage_by_pid(&j->lin, pid);
     if (s)
         return s;
     s = pc_lineage_add(&j->lin, pid, 0);
@@ -376,7 +379,7 @@ enum pc_answer pc_judge_act(struct pc_judge *j, const struct pc_act *act, struct
 {
     pc_ledger_expire(&j->ledger, act->now_ns, j->policy.window_ns);
     pc_twins_expire(&j->twins, act->now_ns, j->policy.window_ns);
-    uint32_t actor = acting_slot(j, act->pid);
+    uint32_t actor = acting_slot(j, act);
     struct pc_outcome o = {.actor = name_of(j, actor)};
     uint8_t want = wanted(j, act, actor, &o);
     if (want && act->facts)

@@ -92,6 +92,7 @@ struct pc_facts {
 struct pc_act {
     uint64_t now_ns;
     pid_t pid;
+    pc_actor actor;        /* whose number pid was when it may be another's by now; else 0: whoever has it */
     uint8_t op;            /* enum pc_op. REPLACE: a rename (or exchange) put another file over this one */
     bool is_dir;
     uint64_t file;         /* identity of the file acted on (hash of its handle); REPLACE: of the file replaced */

@@ -105,6 +105,8 @@ static void threads_count_while_they_live(void **state)
     pc_judge_thread(j, 99, 3999, 2 * S); /* nobody knows that process */
     assert_true(pc_judge_crowded(j, 2 * S, true));
     assert_true(crowd_of(j, PARENT) == pc_judge_actor_of(j, PARENT));
+    pc_judge_exit(j, PARENT, 2 * S); /* its first thread has ended; the others go on */
+    assert_true(pc_judge_crowded(j, 2 * S, true));
     pc_judge_thread_exit(j, 4000);
     assert_false(pc_judge_crowded(j, 2 * S, true));
     pc_judge_free(j);

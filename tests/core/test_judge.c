@@ -114,6 +114,31 @@ static void one_process_a_file_convicts_the_shell(void **state)
     pc_judge_free(j);
 }
 
+/* Looked at late: by then the number of who wrote it is another program's. */
+static void what_is_seen_late_is_its_writers(void **state)
+{
+    (void)state;
+    struct pc_judge *j = new_judge();
+    pc_judge_fork(j, 0, 100, 0);
+    pc_actor writer = pc_judge_fork(j, 100, 101, 0);
+    pc_judge_exit(j, 101, 0);
+    pc_actor other = pc_judge_fork(j, 0, 101, 0);
+    const struct pc_content a = whole(noise);
+    struct pc_act x = {.now_ns = SEC, .pid = 101, .actor = writer, .op = PC_OP_CREATE, .file = 1001, .folder = 7,
+                       .name_hash = 1001, .size_after = LEN, .after = &a};
+    struct pc_outcome o;
+    assert_int_equal(pc_judge_act(j, &x, &o), PC_DECIDED);
+    assert_int_equal(o.actor, writer);
+    x.actor = other + 1000; /* forgotten */
+    x.file = 1002;
+    assert_int_equal(pc_judge_act(j, &x, &o), PC_DECIDED);
+    assert_true(o.actor != writer && o.actor != other);
+    o = act(j, 100, PC_OP_DELETE, 1, text, NULL, SEC);
+    assert_int_equal(o.finding.evidence, PC_EV_OPAQUE_TWIN);
+    assert_int_equal(pc_judge_suspicion(j, other), 0);
+    pc_judge_free(j);
+}
+
 static void deleting_alone_is_nothing(void **state)
 {
     (void)state;
@@ -313,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_process_encrypting_in_place_is_convicted_at_the_third_file),
         cmocka_unit_test(one_process_a_file_convicts_the_shell),
+        cmocka_unit_test(what_is_seen_late_is_its_writers),
         cmocka_unit_test(deleting_alone_is_nothing),
         cmocka_unit_test(evidence_older_than_the_window_does_not_count),
         cmocka_unit_test(an_attack_begins_with_evidence_that_stands),

@@ -64,31 +64,63 @@ for n in range(60):
 """
 
 
-@rig.scenario("xfs", "ext4")
-def believed_and_then_bad(bench):
-    """A program whose new files are looked at later, because many were plain: the first deletion brings the looks forward."""
+# The same, but first all ciphertext, then more that is plain than is looked at for one deletion, in the folder beside it.
+BURIER = """
+import os, sys, time
+for n in range(80):
+    with open("new-%d.txt" % n, "w") as out:
+        out.write("a letter like many others, number %d\\n" % n * 200)
+opened = [open("old-%d.txt.locked" % n, "wb", buffering=0) for n in range(300)]
+time.sleep(0.003)
+for n, out in enumerate(opened):
+    out.write(b"plain and simple\\n" * 800 if n % 16 == 15 else os.urandom(14000))
+    out.close()
+os.mkdir("beside")
+for n in range(1500):
+    with open("beside/%d.txt" % n, "w") as out:
+        out.write("harmless, number %d\\n" % n * 50)
+for n in range(300):
+    os.unlink("old-%d.txt" % n)
+    time.sleep(1 / 704)
+"""
+
+
+def turn_bad(bench, program, old, limit):
+    """Runs it beside so many old files; at most `limit` may be gone when it is frozen, and all come back."""
     tree = os.fsencode(bench.tree)
-    for n in range(60):
+    for n in range(old):
         files.write(os.path.join(tree, b"old-%d.txt" % n), b"what somebody wrote over many years\n" * 400)
     before = bench.look()
     guard = bench.start_guard()
     guard.wait_quiet()
-    run = subprocess.Popen([sys.executable, "-c", TURNCOAT], cwd=bench.tree, env=bench.environment(),
+    run = subprocess.Popen([sys.executable, "-c", program], cwd=bench.tree, env=bench.environment(),
                            stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         incident = guard.wait_incident()
-        gone = sum(not os.path.exists(os.path.join(tree, b"old-%d.txt" % n)) for n in range(60))
+        gone = sum(not os.path.exists(os.path.join(tree, b"old-%d.txt" % n)) for n in range(old))
         guard.command("end", str(incident["id"]))
         status, text = guard.command("rollback", str(incident["id"]))
         check(status == 0, "rollback: status %d: %s", status, text[-800:])
     finally:
         run.kill()
         run.wait(10)
-    check(gone <= 10, "%d of 60 files were gone before it was frozen", gone)
+    check(gone <= limit, "%d of %d files were gone before it was frozen", gone, old)
     now = bench.look()
     lost = [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]
     check(not lost, "%d are not back: %s", len(lost), lost[:5])
     return "%d gone" % gone
+
+
+@rig.scenario("xfs", "ext4")
+def believed_and_then_bad(bench):
+    """A program whose new files are looked at later, because many were plain: the first deletion brings the looks forward."""
+    return turn_bad(bench, TURNCOAT, 60, 10)
+
+
+@rig.scenario("xfs", "ext4")
+def bad_beneath_much_that_is_harmless(bench):
+    """A deletion brings looks forward by chance, not only those at what was made last."""
+    return turn_bad(bench, BURIER, 300, 40)
 
 
 if __name__ == "__main__":
