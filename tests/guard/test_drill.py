@@ -123,5 +123,41 @@ def bad_beneath_much_that_is_harmless(bench):
     return turn_bad(bench, BURIER, 300, 40)
 
 
+# Forty processes that begin at once, each with ten old files of its own, of which it changes a line.
+CROWD = """
+import os, sys
+children = []
+start, go = os.pipe()
+for c in range(40):
+    if not (pid := os.fork()):
+        os.close(go)
+        os.read(start, 1)
+        for n in range(c, 400, 40):
+            with open("old-%d.txt" % n, "r+b") as out:
+                out.write(b"changed by %4d\\n" % c)
+        os._exit(0)
+    children.append(pid)
+os.close(go)
+sys.exit(any(os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in children))
+"""
+
+
+@rig.scenario("xfs", "ext4")
+def a_crowd_that_does_no_harm(bench):
+    """Many processes made at once are asked at the gate before they write; all get through, and nothing is frozen."""
+    tree = os.fsencode(bench.tree)
+    for n in range(400):
+        files.write(os.path.join(tree, b"old-%d.txt" % n), b"what somebody wrote over many years\n" * 40)
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    run = subprocess.run([sys.executable, "-c", CROWD], cwd=bench.tree, env=bench.environment(), timeout=60,
+                         stdin=subprocess.DEVNULL, start_new_session=True)
+    check(run.returncode == 0, "a process of the crowd ended with status %d", run.returncode)
+    events = guard.status()["events"]
+    check(events["permission"] > 100, "the crowd never met the gate: %s", events)
+    check(not guard.json("incidents"), "the crowd was taken for an attacker")
+    return "asked %d times, %d waited" % (events["permission"], events["waited"])
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
