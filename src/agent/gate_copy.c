@@ -77,9 +77,9 @@ bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const str
 {
     struct pc_known known;
     int r = pc_store_lookup(g->store, v->id, &h->fh, &known);
-    if (r == PC_E_NOTFOUND || (r == 0 && known.how != PC_HOW_LINK))
+    if (r == PC_E_NOTFOUND || (r == 0 && !pc_how_is_live(known.how)))
         spare(g->gate, st);
-    if (r < 0 || known.how != PC_HOW_LINK)
+    if (r < 0 || !pc_how_is_live(known.how))
         return false;
     if (st->st_size == 0)
         return false;
@@ -87,6 +87,8 @@ bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const str
     if (h->kind == PC_OPEN_READ && !job->drop_link)
         return false;
     bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st->st_size > g->settings.append_limit_bytes;
+    if (append && known.how == PC_HOW_LENGTH)
+        return false; /* what is more than that length was appended, too */
     job->how = append ? PC_HOW_LENGTH : PC_HOW_COPY;
     if (append || (uint64_t)st->st_size <= g->settings.copy_limit_bytes)
         return true;

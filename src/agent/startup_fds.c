@@ -115,7 +115,7 @@ static void cover(struct pc_guard *g, const struct found *f)
 {
     struct pc_volume *v = pc_volume_by_id(g, f->vol);
     struct pc_known known;
-    if (!v || pc_store_lookup(g->store, v->id, &f->fh, &known) < 0 || known.how != PC_HOW_LINK)
+    if (!v || pc_store_lookup(g->store, v->id, &f->fh, &known) < 0 || !pc_how_is_live(known.how))
         return; /* not guarded, or copied already */
     int r = known.size > g->settings.copy_limit_bytes ? -EFBIG : copy(g, v, &known);
     if (r == 0) {

@@ -24,6 +24,11 @@ enum pc_how {
     PC_HOW_LENGTH,    /* append: only the old length is needed to undo */
     PC_HOW_META,      /* directory, symlink, device, fifo, empty file: metadata alone */
 };
+/* Whether a version held this way has its content in the live file alone, so that a write to that takes it. */
+static inline bool pc_how_is_live(uint8_t how)
+{
+    return how == PC_HOW_LINK || how == PC_HOW_LENGTH;
+}
 enum pc_mode { PC_MODE_AHEAD = 1, PC_MODE_ON_OPEN };
 
 struct pc_store_opts {

@@ -322,6 +322,30 @@ def new_files_are_read_unasked(bench):
 
 
 @rig.scenario("ext4")
+def rewritten_after_an_append(bench):
+    """An append over append-limit keeps the length alone: who opens the file to write afterwards still waits for a copy."""
+    content = b"what was logged, line by line\n" * (2 << 15)
+    idle, grown, twice = [files.write(os.path.join(os.fsencode(bench.tree), name), content)
+                          for name in (b"idle", b"grown", b"twice")]
+    guard = bench.start_guard(LATE)
+    guard.wait_quiet()
+    for path, times in ((idle, 1), (grown, 1), (twice, 2)):
+        for _ in range(times):
+            with open(path, "ab") as log:
+                log.write(b"" if path == idle else b"and one line more\n")
+    copied = guard.status()["events"]["copied"]
+    check(copied >= 3, "%d pre-images for appends to three files", copied)
+    before = bench.look()
+    actor = rig.Actor(bench, "write", [idle, grown, twice])
+    actor.go()
+    check(not actor.finish_or_freeze(guard), "three files are no attack here")
+    guard.wait_quiet()
+    check(judge_damage(before, bench.look()) == 3, "not every file was destroyed")
+    restore_rest(bench, guard, before)
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
 def over_the_copy_limit(bench):
     """Too large to be copied while its opener waits: counted and named, not claimed."""
     big = os.path.join(os.fsencode(bench.tree), b"big")
