@@ -1,8 +1,9 @@
 /*
  * Owns the answers to the kernel: opens that wait for us. Here is their life (start, stop, volumes), when a gate goes
  * down and up, and what all files of it share; the rest is in gate_answer.c (the answering thread), gate_copy.c (copies
- * made while an opener waits) and gate_decide.c (the main thread's decisions). guard.c and acts.c call it, on the main
- * thread. Must not judge: it is told of evidence.
+ * made while an opener waits), gate_decide.c (the main thread's decisions), gate_read.c (files that are only read) and
+ * gate_sync.c (copies that are to reach the disk). guard.c and acts.c call it, on the main thread. Must not judge: it
+ * is told of evidence.
  *
  * Nothing here may keep the host waiting: every waiting open has a deadline, a SIGKILL timer ends this process when the
  * answering thread stops (the kernel then lets all opens through), and at the bound of waiting opens the next ones are
@@ -130,7 +131,6 @@ static void share_descriptors(struct pc_gate *q, uint32_t waiting_opens)
     q->held_max = at_most(room / 2, waiting_opens);
     q->batch = at_most(room / 4, BATCH_MAX);
     q->askers = at_most(room / 16, ASKED_SLOTS); /* two descriptors each */
-    q->read_max = at_most(room / 16, READ_RING);
 }
 
 int pc_gate_start(struct pc_guard *g)
@@ -198,8 +198,6 @@ void pc_gate_stop(struct pc_guard *g)
             close(q->held[i].fd);
     for (uint32_t i = 0; i < ASKED_SLOTS; i++)
         pc_asker_close(&q->asker[i]);
-    for (uint32_t i = q->read_head; i != q->read_tail; i++)
-        close(q->read_fd[i % READ_RING]);
     close(q->main_event);
     close(q->thread_event);
     free(q->held);

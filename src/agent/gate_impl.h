@@ -8,7 +8,8 @@
 
 /*
  * What the answers to the kernel are made of: for gate.c (life, up and down), gate_answer.c (the answering thread),
- * gate_copy.c (what has to be copied first, the copiers) and gate_decide.c (the main thread's decisions on them).
+ * gate_copy.c (what has to be copied first, the copiers), gate_decide.c (the main thread's decisions on them),
+ * gate_read.c (files that are read again and again) and gate_sync.c (volumes written out).
  */
 
 /* The switch fires this long after the answering thread last came round; it comes round every TURN_MS at least. */
@@ -78,6 +79,11 @@ struct read_lately {
     uint32_t tag, second; /* of the file; mono */
 };
 
+struct read_file {
+    dev_t st_dev;
+    struct pc_fh fh;
+};
+
 struct pc_gate {
     int gate_group, ask_group, vault_group, main_event, thread_event;
     pthread_t answerer, syncer, *copier;
@@ -90,11 +96,10 @@ struct pc_gate {
     atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
     _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
-    /* how many of BATCH_MAX, asker[], read_fd[] are used: never more than descriptors allow */
-    uint32_t batch, askers, read_max;
+    uint32_t batch, askers; /* how many of BATCH_MAX, asker[] are used: never more than descriptors allow */
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
-    int read_fd[READ_RING]; /* written by the answering thread, closed by the main thread */
+    struct read_file read[READ_RING]; /* written by the answering thread, taken by the main thread */
     atomic_uint read_head, read_tail;
     timer_t deadman;
     bool deadman_armed;
@@ -158,7 +163,7 @@ void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v);
 
 /* ---- gate_read.c ---- */
 
-/* Answering thread: this file is opened for reading, and was asked about. Keeps a descriptor of its own. now: mono. */
+/* Answering thread: this file is opened for reading, and was asked about. Keeps no descriptor. now: mono. */
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now);
 
 /* ---- gate_copy.c ---- */

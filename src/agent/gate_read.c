@@ -1,14 +1,16 @@
 /*
  * Owns the files that are opened for reading again and again (on-open): each such open is a question, since fanotify
- * cannot tell readers from writers. The answering thread, which has let the reader go, leaves the file here; when
+ * cannot tell readers from writers. The answering thread, which lets the reader go, leaves the file's handle here; when
  * nothing has to be copied before a write (it has its copy, or is new), the main thread sees to it that the kernel asks
- * no more. Must not keep anybody waiting.
+ * no more. Must not keep anybody waiting, nor a descriptor of the reader's: that would keep its mount busy, and closing
+ * the last one of a deleted file takes long.
  *
  * A file with a link of ours stays a question even if it is copied: compressors refuse files with several names, and
  * their open is where the link is taken away (gate_copy.c).
  */
 #include "agent/gate_impl.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
 
@@ -35,27 +37,29 @@ static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now)
 {
     uint32_t tail = atomic_load(&q->read_tail), waiting = tail - atomic_load(&q->read_head);
-    if (st->st_nlink != 1 || waiting >= q->read_max || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
+    if (st->st_nlink != 1 || waiting >= READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
         return;
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0)
+    struct read_file *f = &q->read[tail % READ_RING]; /* free: the main thread is done with it when it moves the head */
+    if (pc_fh_of_fd(fd, &f->fh) < 0)
         return;
-    q->read_fd[tail % READ_RING] = copy;
+    f->st_dev = st->st_dev;
     atomic_store(&q->read_tail, tail + 1);
-    if (waiting + 1 == (q->read_max + 1) / 2) /* fewer wait for the next turn, TICK_MS away at most */
+    if (waiting + 1 == READ_RING / 2) /* fewer wait for the next turn, TICK_MS away at most */
         pc_gate_wake(q->main_event);
 }
 
-static void see_to(struct pc_guard *g, int fd)
+static void see_to(struct pc_guard *g, const struct read_file *f)
 {
     struct stat st;
-    struct pc_fh fh;
     struct pc_known known;
-    if (fstat(fd, &st) < 0 || st.st_nlink != 1 || pc_fh_of_fd(fd, &fh) < 0)
+    const struct pc_volume *v = pc_volume_by_dev(g, f->st_dev);
+    if (!v || v->mode != PC_MODE_ON_OPEN)
         return;
-    const struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
-    int r = v && v->mode == PC_MODE_ON_OPEN ? pc_store_lookup(g->store, v->id, &fh, &known) : PC_E_STATE;
-    if (r == PC_E_NOTFOUND || (r == 0 && known.how != PC_HOW_LINK))
+    int r = pc_store_lookup(g->store, v->id, &f->fh, &known);
+    if (r != PC_E_NOTFOUND && (r < 0 || pc_how_is_live(known.how)))
+        return;
+    _close_ int fd = pc_fh_open(v->tree_fd, &f->fh, O_RDONLY | O_NONBLOCK | O_NOATIME); /* no mount of anybody else's */
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 1)
         pc_gate_ask_no_more(g->gate, fd, &st);
 }
 
@@ -64,9 +68,8 @@ void pc_gate_see_to_read(struct pc_guard *g)
     struct pc_gate *q = g->gate;
     uint32_t head = atomic_load(&q->read_head), tail = atomic_load(&q->read_tail);
     for (; head != tail; head++) {
-        int fd = q->read_fd[head % READ_RING];
+        struct read_file f = q->read[head % READ_RING];
         atomic_store(&q->read_head, head + 1);
-        see_to(g, fd);
-        close(fd);
+        see_to(g, &f);
     }
 }

@@ -51,9 +51,10 @@ struct pc_volume {
     uint64_t fsid;
     char point[PATH_MAX], type[32], vault[PATH_MAX];
     enum pc_mode mode;
-    bool gate_down;          /* permission events of the gate are on because of evidence */
+    /* permission events of the gate are on: for evidence, a file at first glance, a crowd, or while an act is judged */
+    bool gate_down;
     uint64_t durable_until_ns; /* mono: until then copies are on the disk before their opener goes on (gate_sync.c) */
-    uint64_t gate_until_ns;  /* mono: goes up again then, unless more evidence comes */
+    uint64_t gate_until_ns;  /* mono: goes up again then, unless there is a new reason */
     bool read_only;
     uint64_t degraded_ns;    /* mono: when preservation last did not work, as told in the event log; 0: works */
 };

@@ -427,6 +427,25 @@ def unmounted_and_mounted(bench):
     attack(bench, guard, paths, before)
 
 
+@rig.scenario("ext4", seconds=60)
+def unmounted_right_after_reading(bench):
+    """As a backup does: what was read is let go at once, the guard keeps nothing of the reader's mount."""
+    guard = bench.start_guard()
+    for turn in range(4):
+        eventually("it is guarded", guarded(bench, guard))
+        for n in range(31):
+            files.write(os.path.join(bench.tree, "%d-%d" % (turn, n)), b"line %d\n" % n * 100)
+        guard.wait_quiet()
+        for n in range(31):
+            with open(os.path.join(bench.tree, "%d-%d" % (turn, n)), "rb") as source:
+                source.read()
+        done = subprocess.run(["umount", bench.mount], stderr=subprocess.PIPE, check=False, timeout=20)
+        check(done.returncode == 0, "turn %d: umount: %s", turn, done.stderr.decode())
+        eventually("the guard notices", gone(bench, guard))
+        eventually("the loop device is free", lambda: not loops(bench))
+        subprocess.run(["mount", "-o", "loop", os.path.join(bench.dir, "image"), bench.mount], check=True, timeout=20)
+
+
 def loops(bench):
     """Loop devices that still use the image: none once it is really unmounted."""
     return subprocess.run(["losetup", "-j", os.path.join(bench.dir, "image")], stdout=subprocess.PIPE, check=True,
