@@ -29,8 +29,9 @@
 #define CROWD_NS (2 * PC_NS_PER_S)
 /* For so long a thread counts as found clean. */
 #define CLEAN_MS 20
-/* What the guard has open besides: a dozen and a half of its own, volumes, clients, files being copied. */
-#define DESCRIPTORS_ELSE 48
+/* What the guard has open besides: two dozen of its own, clients, files being copied; and for each file system. */
+#define DESCRIPTORS_OWN 44
+#define DESCRIPTORS_VOLUME 4
 
 /* ---- shared helpers ---- */
 
@@ -121,14 +122,18 @@ static uint32_t at_most(uint64_t value, uint32_t most)
 
 /*
  * When there is no descriptor left for an event, the kernel refuses the open that it tells of. So what is kept for
- * opens leaves room for everything else (DESCRIPTORS_ELSE); more opens than may wait are let through, and counted.
+ * opens leaves room for everything else; more opens than may wait are let through, and counted. Set aside is what each
+ * folder's file system needs, and some for folders named later; of a limit of a few dozen at most three quarters.
  */
-static void share_descriptors(struct pc_gate *q, uint32_t waiting_opens)
+static void share_descriptors(struct pc_gate *q, const struct pc_guard *g)
 {
-    struct rlimit limit = {.rlim_cur = DESCRIPTORS_ELSE};
+    struct rlimit limit = {.rlim_cur = DESCRIPTORS_OWN};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t room = limit.rlim_cur > DESCRIPTORS_ELSE ? limit.rlim_cur - DESCRIPTORS_ELSE : 0;
-    q->held_max = at_most(room / 2, waiting_opens);
+    uint64_t most = limit.rlim_cur, later = most / (DESCRIPTORS_VOLUME * 16);
+    uint32_t volumes = at_most(later > g->folders ? later : g->folders, PC_VOLUMES_MAX);
+    uint64_t aside = DESCRIPTORS_OWN + volumes * DESCRIPTORS_VOLUME + pc_perfproc_descriptors(g->perfproc);
+    uint64_t room = most - (aside < most / 4 * 3 ? aside : most / 4 * 3);
+    q->held_max = at_most(room / 2, g->settings.waiting_opens);
     q->batch = at_most(room / 4, BATCH_MAX);
     q->askers = at_most(room / 16, ASKED_SLOTS); /* two descriptors each */
 }
@@ -139,7 +144,7 @@ int pc_gate_start(struct pc_guard *g)
     if (!q)
         return -ENOMEM;
     g->gate = q;
-    share_descriptors(q, g->settings.waiting_opens);
+    share_descriptors(q, g);
     q->held = calloc(q->held_max, sizeof *q->held);
     q->job = calloc(q->held_max, sizeof *q->job);
     q->copier = calloc(g->settings.copiers, sizeof *q->copier);

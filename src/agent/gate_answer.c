@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "kern/deadman.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <unistd.h>
@@ -54,8 +55,11 @@ static void allow_now(int group, int fd)
 
 static bool only_reads(struct pc_gate *q, const struct pc_fan_open *o, bool asks, struct pc_open_why *why)
 {
-    if (pc_proc_open_why(&q->asker[(uint32_t)o->tid % q->askers], o->tid, why) < 0)
+    int r = pc_proc_open_why(&q->asker[(uint32_t)o->tid % q->askers], o->tid, why);
+    if (r == -ENOENT || r == -ESRCH)
         return true; /* gone */
+    if (r < 0) /* not known (no descriptor left, not allowed): then it may write */
+        *why = (struct pc_open_why){.kind = PC_OPEN_WRITE};
     return why->kind == PC_OPEN_READ && !(asks && why->wants_single_link);
 }
 

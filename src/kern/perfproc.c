@@ -133,6 +133,11 @@ int pc_perfproc_births_fd(const struct pc_perfproc *p)
     return p->births;
 }
 
+uint32_t pc_perfproc_descriptors(const struct pc_perfproc *p)
+{
+    return p ? (uint32_t)p->rings + 1 : 0;
+}
+
 /* ---- one buffer ---- */
 
 static void copy_out(const struct pc_perfproc *p, const struct ring *r, uint64_t at, void *to, size_t len)

@@ -19,6 +19,8 @@ void pc_perfproc_close(struct pc_perfproc *p); /* NULL is fine */
  * and reading it by epoll or poll is what makes it unreadable again.
  */
 int pc_perfproc_births_fd(const struct pc_perfproc *p);
+/* How many descriptors it holds; of NULL none. */
+uint32_t pc_perfproc_descriptors(const struct pc_perfproc *p);
 /*
  * Calls fn for everything that happened before this call, in the order in which it
  * happened, on whatever processor. PC_PROC_LOST: a buffer was full; scan /proc. Returns how many.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -102,6 +103,20 @@ def supervisor_stopped(bench):
     said = after_signals(bench, signal.SIGSTOP, "supervisor")
     kill(bench.guards[0].process.pid, signal.SIGCONT)
     return said
+
+
+@rig.scenario("xfs", seconds=60)
+def no_folder_any_more(bench):
+    """Settings that name no folder are for a person to see to: a worker that ends so is not started again for ever."""
+    guard = rig.Guard(bench, [], "[guard]\nprotect = %s\n" % bench.tree)
+    bench.guards.append(guard)
+    guard.wait_ready()
+    worker = guard.worker()
+    guard.configure("")
+    kill(worker, signal.SIGKILL)
+    status = guard.process.wait(20)
+    check(status == 3, "the supervisor ended with status %d", status)
+    check("no folder is to be guarded" in guard.log_text(), "it does not say why")
 
 
 @rig.scenario("xfs", seconds=60)
@@ -234,6 +249,34 @@ def few_descriptors(bench):
         before = bench.look()
         attack(bench, guard, paths, before)
     check(guard.worker() == old, "the guard died for want of descriptors")
+
+
+def descriptors(pid):
+    return {int(number) for number in os.listdir("/proc/%d/fd" % pid)}
+
+
+def same_twice(look):
+    first = look()
+    time.sleep(0.3)
+    return first if look() == first else None
+
+
+@rig.scenario("ext4")
+def no_descriptor_for_a_look(bench):
+    """When the guard cannot find out what an open is for, it counts as one to write: never let through unpreserved unsaid."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"ledger"), b"line by line, and year by year\n" * 300)
+    guard = bench.start_guard("[action]\ngate = no\n")
+    guard.wait_quiet()
+    worker = guard.worker()
+    used = eventually("it opens and closes nothing", lambda: same_twice(lambda: descriptors(worker)))
+    first_free = min(set(range(len(used) + 1)) - used)
+    before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (first_free + 1, before[1]))  # one for the event, none for a look
+    try:
+        files.write(path, os.urandom(4096))
+    finally:
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
+    eventually("the guard says it", lambda: "opened for writing before they can be preserved" in guard.log_text())
 
 
 def fill_up(bench, leave):
