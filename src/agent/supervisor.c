@@ -29,6 +29,7 @@
 #define BACKOFF_MAX_MS 900
 /* A guard that lived this long before it died is started again at once. */
 #define LIVED_NS (10 * PC_NS_PER_S)
+#define EXIT_NOTHING 3
 #define EXIT_CONFIG 78
 
 struct child {
@@ -122,6 +123,13 @@ static int watch(struct child *c, int signal_fd, bool *end)
     }
 }
 
+/* Asked to end, or what the next start would meet again: the settings are bad, or name no folder any more. */
+static bool is_final(int status)
+{
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return code == 0 || code == EXIT_NOTHING || code == EXIT_CONFIG;
+}
+
 static void say_died(const struct child *c, int status)
 {
     if (WIFSIGNALED(status))
@@ -152,8 +160,7 @@ int pc_supervise(int argc, char **argv, const char *state_dir)
         if (r < 0)
             return r;
         int status = watch(&c, signal_fd, &end);
-        bool clean = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EXIT_CONFIG);
-        if (end || clean)
+        if (end || is_final(status))
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         /* One that never got going is a matter for a person, not for a loop; later ends are restarted for ever. */
         if (restarts == 0 && WIFEXITED(status) && pc_mono_ns() - c.started_ns < PC_NS_PER_S)
