@@ -68,6 +68,12 @@ void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino)
     pthread_mutex_unlock(&q->lock);
 }
 
+void pc_gate_uncopied(struct pc_guard *g, const struct pc_volume *v, const struct held *h)
+{
+    if (h->kind == PC_OPEN_WRITE || h->kind == PC_OPEN_TRUNCATE)
+        (void)pc_store_written_unkept(g->store, v->id, &h->fh); /* not known, or the index fails: told by status */
+}
+
 /*
  * on-open: must the file be preserved first, and how? gzip and xz read with O_NOFOLLOW and refuse a file with several
  * names: for them the content is copied and our link in the vault given up.
@@ -87,13 +93,14 @@ bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const str
     if (h->kind == PC_OPEN_READ && !job->drop_link)
         return false;
     bool append = h->kind == PC_OPEN_APPEND && (uint64_t)st->st_size > g->settings.append_limit_bytes;
-    if (append && known.how == PC_HOW_LENGTH)
+    if (append && known.how == PC_HOW_LENGTH && pc_store_watched(g->store, v->id, known.version))
         return false; /* what is more than that length was appended, too */
     job->how = append ? PC_HOW_LENGTH : PC_HOW_COPY;
     if (append || (uint64_t)st->st_size <= g->settings.copy_limit_bytes)
         return true;
     if (h->kind == PC_OPEN_READ)
         return false; /* too large to copy for it: it sees two names, as any program does */
+    pc_gate_uncopied(g, v, h);
     char path[PATH_MAX];
     pc_dir dir = pc_dirs_find(g->dirs, v->id, &known.parent);
     pc_folder_uncovered(g, dir ? pc_dirs_folder(g->dirs, dir) : UINT32_MAX,

@@ -155,7 +155,11 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
     struct pc_volume *v = pc_volume_by_dev(g, st.st_dev);
     if (v && v->gate_down && !pc_gate_known_clean(g->gate, h->tid, now) && !may_pass(g, v, h, now))
         return STAYS;
-    if (!v || v->mode != PC_MODE_ON_OPEN || h->tries >= COPY_TRIES || !pc_gate_needs_copy(g, v, h, &st, job))
+    if (!v || v->mode != PC_MODE_ON_OPEN)
+        return PASSES;
+    if (h->tries >= COPY_TRIES)
+        pc_gate_uncopied(g, v, h);
+    if (h->tries >= COPY_TRIES || !pc_gate_needs_copy(g, v, h, &st, job))
         return PASSES;
     job->vol = v->id;
     job->durable = now < v->durable_until_ns;

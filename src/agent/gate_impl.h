@@ -179,6 +179,8 @@ bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
 void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st);
 /* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
 void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino);
+/* This open is let go although its file has no copy, which could not be made. Main thread. */
+void pc_gate_uncopied(struct pc_guard *g, const struct pc_volume *v, const struct held *h);
 /* Whether this open has to wait for a copy of its file (on-open), and then job->how, job->drop_link. Main thread. */
 bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st,
                         struct copy_job *job);

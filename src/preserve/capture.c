@@ -149,6 +149,8 @@ static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct 
     _record_free_ struct pc_record rec;
     pc_record_init(&rec);
     int r = pc_capture_record(&rec, PC_HOW_META, fd, &row->fh, &row->parent, row->name, creator);
+    if (r == 0)
+        r = pc_length_settle(s, v, row, rec.meta.ctime_ns);
     if (r < 0)
         return r;
     struct pc_ver ver = {.vol = v->id, .actor = creator};

@@ -13,4 +13,9 @@ bool pc_capture_changed(int fd, const struct pc_meta *before);
  */
 int pc_capture_fill(const struct pc_volume *v, int in, int out, uint64_t size, uint64_t copy_limit, bool pack,
                     struct pc_record *rec);
+/*
+ * Before a further version: when of the current one only the length was kept, and the file (its ctime now) was changed
+ * while nobody watched, perhaps not by an append, its content counts as lost. Better none than another.
+ */
+int pc_length_settle(struct pc_store *s, const struct pc_volume *v, struct pc_row *row, int64_t ctime_ns);
 #endif

@@ -89,6 +89,33 @@ void pc_store_copy_failed(struct pc_store *s, int vol, int err)
         (void)pc_volume_note(v, err, "copying a file before it is changed");
 }
 
+static int length_lost(struct pc_store *s, struct pc_row *row)
+{
+    int r = pc_ver_length_lost(s, row->version);
+    if (r == 0)
+        row->how = PC_HOW_LINK;
+    return r;
+}
+
+int pc_length_settle(struct pc_store *s, const struct pc_volume *v, struct pc_row *row, int64_t ctime_ns)
+{
+    bool is_length = row->version && row->how == PC_HOW_LENGTH && !row->object;
+    return is_length && row->version <= v->versions_before && row->ctime_ns != ctime_ns ? length_lost(s, row) : 0;
+}
+
+bool pc_store_watched(struct pc_store *s, int vol, uint64_t version)
+{
+    const struct pc_volume *v = pc_volume_get(s, vol);
+    return v && version > v->versions_before;
+}
+
+int pc_store_written_unkept(struct pc_store *s, int vol, const struct pc_fh *fh)
+{
+    struct pc_row row;
+    int r = pc_row_by_fh(s, vol, fh, &row);
+    return r == 0 && row.version && row.how == PC_HOW_LENGTH && !row.object ? length_lost(s, &row) : r;
+}
+
 /* Completes the copied object's record; rec is initialised and comes back filled. */
 static int finish_copy(struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy,
                        struct pc_record *rec, uint64_t *alloc)
@@ -107,10 +134,12 @@ static int finish_copy(struct pc_volume *v, const struct pc_row *row, const stru
 }
 
 /* An append: the version's metadata is that of its file now, but for what the append may have changed already. */
-static int length_meta(struct pc_store *s, struct pc_volume *v, const struct pc_row *row,
+static int length_meta(struct pc_store *s, struct pc_volume *v, struct pc_row *row,
                        const struct pc_vault_copy *copy, struct pc_meta *meta)
 {
-    int r = row->version && row->how ? pc_ver_meta(s, row->version, meta) : PC_E_NOTFOUND;
+    int r = pc_length_settle(s, v, row, copy->ctime_ns);
+    if (r == 0)
+        r = row->version && row->how ? pc_ver_meta(s, row->version, meta) : PC_E_NOTFOUND;
     if (r == PC_E_NOTFOUND || r == PC_E_CORRUPT) {
         _close_ int fd = pc_fh_open(v->tree_fd, &row->fh, O_PATH);
         r = fd < 0 ? fd : pc_meta_read(fd, meta);
@@ -142,6 +171,8 @@ static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *ro
     pc_record_init(&rec);
     struct pc_ver ver = {.vol = v->id, .object = copy->object, .how = copy->how};
     int r = finish_copy(v, row, copy, &rec, &ver.alloc_bytes);
+    if (r == 0)
+        r = pc_length_settle(s, v, row, copy->ctime_ns);
     if (r < 0)
         return r;
     bool same = row->version && row->size == copy->size && row->mtime_ns == copy->mtime_ns;

@@ -61,6 +61,8 @@
     X(VER_RETIRED_BY, "UPDATE version SET retired_by=?2 WHERE id=?1 AND retired_by=0")                                 \
     X(VER_LOST, "UPDATE version SET object=0,alloc=0 WHERE id=?1")                                                     \
     X(VER_TWINS, "UPDATE version SET object=?2,how=?3,packed=0 WHERE file=?1 AND how=3 AND size=?4 AND mtime=?5")      \
+    X(VER_MAX, "SELECT coalesce(max(id),0) FROM version")                                                              \
+    X(VER_CUT, "UPDATE version SET how=3 WHERE id=?1")                                                                 \
     X(VER_SHARE, "UPDATE version SET object=?2,packed=0 WHERE id=?1")                                                  \
     X(VER_ALLOC, "UPDATE version SET alloc=?2 WHERE id=?1")                                                            \
     X(VER_DROP, "DELETE FROM version WHERE id=?1")                                                                     \

@@ -24,6 +24,7 @@ struct pc_volume {
     bool can_clone;
     uint64_t copy_limit_bytes;
     struct pc_store_stats n; /* running totals; saved with every flush, counted anew after a crash */
+    uint64_t versions_before; /* newest version when the volume was added: what came before, nobody watched */
     int64_t tend_after;      /* retention has looked at everything retired up to here */
     uint64_t aged_bytes;     /* superseded so long ago that the budget is for them; counted anew at ... */
     uint64_t aged_due_ns;    /* ... mono */
@@ -117,6 +118,10 @@ int pc_ver_set_alloc(struct pc_store *s, uint64_t version, uint64_t alloc_bytes)
  * make new versions), get content of their own. */
 int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how,
                        uint64_t alloc_bytes);
+/* From now on it is a version whose content can no longer be had; v: of which only the length was kept (LENGTH). */
+int pc_ver_length_lost(struct pc_store *s, uint64_t version);
+/* The number of the newest version of all. */
+int pc_ver_newest(struct pc_store *s, uint64_t *out);
 /* A LENGTH version gets an object whose beginning is its content. */
 int pc_ver_share_object(struct pc_store *s, uint64_t version, uint64_t object);
 /* For rebuilding: the time of its record; and that `keep` stays current, `older` being from before it. */

@@ -246,6 +246,8 @@ static int open_volume(struct pc_store *s, struct pc_volume *v, const struct pc_
     int r = pc_vault_open(s, v);
     if (r == 0)
         r = volume_row(s, v);
+    if (r == 0)
+        r = pc_ver_newest(s, &v->versions_before);
     /* A block-level copy of a volume that is already guarded carries the same identity. */
     return r == 0 && pc_volume_get(s, v->id) ? -EBUSY : r;
 }

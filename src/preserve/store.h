@@ -151,6 +151,13 @@ int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t m
 bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes);
 /* A copy failed: for the volume's stats (copier threads may not touch them). */
 void pc_store_copy_failed(struct pc_store *s, int vol, int err);
+/* Whether this version was made since the volume was added: all that happened to its file since then was watched. */
+bool pc_store_watched(struct pc_store *s, int vol, uint64_t version);
+/*
+ * The file was opened for writing and could not be copied: when of its current version only the length was kept, that
+ * is lost, since what is written now is not told from an append afterwards. 0 or an error.
+ */
+int pc_store_written_unkept(struct pc_store *s, int vol, const struct pc_fh *fh);
 int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent,
                           const char *name, const struct pc_vault_copy *copy, uint64_t *version);
 

@@ -172,6 +172,24 @@ int pc_ver_lost(struct pc_store *s, uint64_t version)
     return r;
 }
 
+int pc_ver_length_lost(struct pc_store *s, uint64_t version)
+{
+    return WRITE(s, PC_SQL_VER_CUT, version); /* a link without an object: as one that was written to */
+}
+
+int pc_ver_newest(struct pc_store *s, uint64_t *out)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_MAX, &r);
+    if (!st)
+        return r;
+    r = pc_index_row(&s->ix, st);
+    if (r > 0)
+        *out = pc_column_u64(st, 0);
+    sqlite3_reset(st);
+    return r < 0 ? r : 0;
+}
+
 int pc_ver_set_alloc(struct pc_store *s, uint64_t version, uint64_t alloc_bytes)
 {
     struct pc_ver v;

@@ -346,6 +346,22 @@ def rewritten_after_an_append(bench):
 
 
 @rig.scenario("ext4")
+def overwritten_unwatched_after_an_append(bench):
+    """Only the length was kept, and while no guard ran the file was overwritten: nothing is brought back in its name."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"log"), b"what was logged, line by line\n" * (2 << 15))
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    with open(path, "ab"):
+        pass
+    guard.stop()
+    files.write(path, os.urandom(3 << 20))
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    status, text = guard.command("restore", os.fsdecode(path))
+    check(status != 0 and "was not kept" in text, "restore: status %d: %s", status, text[-600:])
+
+
+@rig.scenario("ext4")
 def over_the_copy_limit(bench):
     """Too large to be copied while its opener waits: counted and named, not claimed."""
     big = os.path.join(os.fsencode(bench.tree), b"big")

@@ -139,6 +139,56 @@ static void append_needs_the_length_only(void **state)
     content_is(f, v2, "line 1\nline 2\n");
 }
 
+static uint64_t keep_length(struct fixture *f, const char *name)
+{
+    struct pc_vault_copy c;
+    uint64_t v = 0;
+    _close_ int fd = openat(f->root, name, O_RDWR | O_APPEND);
+    struct pc_fh fh = fh_of(f, name), dir = fh_of_dir(f, name);
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_LENGTH, &c), 0);
+    assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, name, &c, &v), 0);
+    return v;
+}
+
+static void length_alone_is_not_trusted_unwatched(void **state)
+{
+    struct fixture *f = *state;
+    put_file(f, "log", "line 1\n");
+    capture(f, "log");
+    uint64_t v = keep_length(f, "log");
+    assert_true(pc_store_watched(f->s, f->vol, v));
+    put_file(f, "log", "line 1\nline 2\n"); /* what an append leaves */
+    capture(f, "log");
+    content_is(f, v, "line 1\n");
+    v = keep_length(f, "log");
+    fixture_close(f);
+    fixture_open(f);
+    assert_false(pc_store_watched(f->s, f->vol, v));
+    capture(f, "log");
+    content_is(f, v, "line 1\nline 2\n"); /* not changed meanwhile */
+    v = keep_length(f, "log");
+    fixture_close(f);
+    usleep(20000);
+    put_file(f, "log", "something else that is longer\n");
+    fixture_open(f);
+    capture(f, "log");
+    assert_int_equal(pc_store_open_version(f->s, v), PC_E_NOTFOUND); /* never the wrong content */
+}
+
+static void length_alone_is_lost_to_a_write(void **state)
+{
+    struct fixture *f = *state;
+    put_file(f, "log", "line 1\n");
+    capture(f, "log");
+    uint64_t v = keep_length(f, "log");
+    struct pc_fh fh = fh_of(f, "log");
+    assert_int_equal(pc_store_written_unkept(f->s, f->vol, &fh), 0);
+    put_file(f, "log", "something else\n");
+    assert_int_equal(pc_store_open_version(f->s, v), PC_E_NOTFOUND);
+    capture(f, "log");
+    assert_int_equal(pc_store_open_version(f->s, v), PC_E_NOTFOUND);
+}
+
 static void deleted_file_is_kept(void **state)
 {
     struct fixture *f = *state;
@@ -601,7 +651,7 @@ static int all_tests(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only),
+        T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only), T(length_alone_is_not_trusted_unwatched), T(length_alone_is_lost_to_a_write),
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
         T(change_has_an_author), T(process_numbers_are_used_once),
         T(what_a_process_did_in_an_earlier_run),
