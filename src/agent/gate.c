@@ -138,6 +138,16 @@ static void share_descriptors(struct pc_gate *q, const struct pc_guard *g)
     q->askers = at_most(room / 16, ASKED_SLOTS); /* two descriptors each */
 }
 
+/* Whoever holds it runs before everything else while the answering thread waits for it: it may be the least of all. */
+static void init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t a;
+    pthread_mutexattr_init(&a);
+    (void)pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
+    pthread_mutex_init(lock, &a);
+    pthread_mutexattr_destroy(&a);
+}
+
 int pc_gate_start(struct pc_guard *g)
 {
     struct pc_gate *q = calloc(1, sizeof *q);
@@ -154,7 +164,7 @@ int pc_gate_start(struct pc_guard *g)
     q->thread_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!q->held || !q->job || !q->copier || q->main_event < 0 || q->thread_event < 0)
         return -ENOMEM;
-    pthread_mutex_init(&q->lock, NULL);
+    init_lock(&q->lock);
     pthread_cond_init(&q->work, NULL);
     pthread_cond_init(&q->sync_work, NULL);
     pc_gate_register_own(q);

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define TURN_MS 200
+/* Batches of one group in a row: the others, the deadlines and the dead man's switch want their turn, however many ask. */
+#define TURNS_MAX 16
 /* A copy may keep its own opener waiting this long; nobody else waits for it. */
 #define COPY_DEADLINE_NS (10 * PC_NS_PER_S)
 
@@ -122,7 +124,7 @@ static void answer_opens(struct pc_gate *q, int group)
 {
     struct pc_fan_open opens[BATCH_MAX];
     bool left = false;
-    for (;;) {
+    for (int turn = 0; turn < TURNS_MAX; turn++) {
         int n = pc_fan_read_opens(group, opens, (int)q->batch);
         if (n <= 0)
             break;
@@ -140,7 +142,7 @@ static void deny_at_vault(struct pc_gate *q)
 {
     struct pc_fan_open opens[BATCH_MAX];
     int n;
-    while ((n = pc_fan_read_opens(q->vault_group, opens, (int)q->batch)) > 0) {
+    for (int turn = 0; turn < TURNS_MAX && (n = pc_fan_read_opens(q->vault_group, opens, (int)q->batch)) > 0; turn++) {
         for (int i = 0; i < n; i++) {
             bool own = is_own(q, opens[i].tid);
             (void)pc_fan_answer(q->vault_group, opens[i].fd, own);

@@ -10,11 +10,11 @@
  * A ring of the last births; a birth that was pushed out of it counts no longer. Counted anew now and then (judge.h),
  * not at each birth: a count looks at the whole ring.
  */
-#define PC_CROWD_PROCESSES 24u
+#define PC_CROWD_PROCESSES 12u
 #define PC_CROWD_NS 60000000000ULL
 #define PC_CROWD_RING 1024u
 /* Births after which a count is worth its time. */
-#define PC_CROWD_COUNT_AT 16u
+#define PC_CROWD_COUNT_AT 8u
 #define PC_CROWDS_MAX 16u
 
 struct pc_birth {
