@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define TURN_MS 200
-/* Batches of one group in a row: the others, the deadlines and the dead man's switch want their turn, however many ask. */
+/* Batches of one group in a row: others, deadlines and the dead man's switch want their turn, however many ask. */
 #define TURNS_MAX 16
 /* A copy may keep its own opener waiting this long; nobody else waits for it. */
 #define COPY_DEADLINE_NS (10 * PC_NS_PER_S)
