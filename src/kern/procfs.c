@@ -20,8 +20,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #define PF_KTHREAD 0x00200000
+/* How often a thread that waits in an open is looked at until it sleeps, and the pause between the later looks. */
+#define ASLEEP_TRIES 8
+#define ASLEEP_PAUSE_NS 30000
 
 static uint64_t boot_real_ns(void)
 {
@@ -229,7 +233,7 @@ void pc_asker_close(struct pc_asker *a)
  * The text of /proc/tid/syscall, NUL-terminated. A descriptor stays with its thread: of one that is gone it reads
  * nothing.
  */
-static int read_syscall(struct pc_asker *a, pid_t tid, char *text, size_t cap)
+static int read_once(struct pc_asker *a, pid_t tid, char *text, size_t cap)
 {
     ssize_t n = a->tid == tid ? pread(a->syscall_fd, text, cap - 1, 0) : -1;
     if (n <= 0) {
@@ -244,6 +248,22 @@ static int read_syscall(struct pc_asker *a, pid_t tid, char *text, size_t cap)
         return -errno;
     text[n] = 0;
     return 0;
+}
+
+/*
+ * The same when it sleeps. Its question may be here before it does: then the kernel says "running" and nothing else,
+ * and a reader would count as a writer, an append as any write. A pause lets it go to sleep also on our own processor.
+ */
+static int read_syscall(struct pc_asker *a, pid_t tid, char *text, size_t cap)
+{
+    const struct timespec pause = {.tv_nsec = ASLEEP_PAUSE_NS};
+    int r = read_once(a, tid, text, cap);
+    for (int n = 1; r == 0 && n < ASLEEP_TRIES && strncmp(text, "running", 7) == 0; n++) {
+        if (n >= ASLEEP_TRIES / 2)
+            (void)nanosleep(&pause, NULL);
+        r = read_once(a, tid, text, cap);
+    }
+    return r;
 }
 
 int pc_proc_open_why(struct pc_asker *asker, pid_t tid, struct pc_open_why *out)
