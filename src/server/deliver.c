@@ -7,6 +7,7 @@
 #include "server/server.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 
 #define WAITING_MAX 4096
 #define LAG_MAX 3 /* heartbeats that a host may be behind with `seen` */
+#define CATCH_UP_NS 200000000u
 #define MARK_S 3  /* an order that was sent and has no ack after so long is called delivered */
 
 struct mark {
@@ -23,13 +25,19 @@ struct mark {
     int64_t at;
     char sha256[PC_SHA256_HEX + 1];
 };
+struct waiting {
+    char sha256[PC_SHA256_HEX + 1];
+    bool order, rings; /* what is logged, but not in a published checkpoint: the order; a continue or start of it */
+};
 struct pc_delivery {
     struct pc_server *server;
     struct pc_parcels parcels;
     struct mark *marks; /* newest first */
-    uint32_t waiting;   /* orders that are logged, but not in a published checkpoint */
-    bool overflow;      /* too many of them: look at every host instead */
-    char (*wait)[PC_SHA256_HEX + 1];
+    uint32_t waiting;
+    bool overflow; /* too many are waiting: look at every host instead */
+    struct waiting *wait;
+    bool behind; /* links may be behind (pc_link) */
+    bool looked; /* open orders were looked at since */
     struct pc_frame *checkpoint; /* the last one made */
     uint64_t checkpoint_generation, checkpoint_from;
 };
@@ -98,7 +106,8 @@ static int mark_one(void *ctx, const struct pc_store_order_host *h)
 {
     struct marking *m = ctx;
     struct mark_job *j = m->job;
-    if (strcmp(h->state, "queued") != 0 || !pc_hub_find(m->server->hub, h->host_id))
+    const struct pc_link *l = strcmp(h->state, "queued") == 0 ? pc_hub_find(m->server->hub, h->host_id) : NULL;
+    if (!l || l->behind)
         return 0;
     if (j->n == j->cap) {
         uint32_t cap = j->cap ? j->cap * 2 : 64;
@@ -140,6 +149,66 @@ static void mark_later(struct pc_delivery *d, const char *sha256)
     d->marks = m;
 }
 
+/* --- what hosts have missed
+ * ---------------------------------------------------------------------------------------------- */
+
+static void set_behind(struct pc_link *l, void *ctx)
+{
+    (void)ctx;
+    l->behind = true;
+}
+
+void pc_delivery_missed(struct pc_server *s, const char *why)
+{
+    struct pc_delivery *d = s->delivery;
+    if (!d->behind)
+        pc_server_log("deliver", "%s: hosts get what they missed as soon as the database answers", why);
+    pc_hub_each(s->hub, set_behind, NULL);
+    d->behind = true;
+    d->looked = false;
+}
+
+/* This host alone. */
+static void missed_by(struct pc_link *l)
+{
+    l->behind = true;
+    l->server->delivery->behind = true;
+}
+
+struct catching_up {
+    uint64_t until; /* pc_mono_ns */
+    bool away, left;
+};
+
+static void catch_up_one(struct pc_link *l, void *ctx)
+{
+    struct catching_up *c = ctx;
+    if (!l->behind)
+        return;
+    if (c->away || pc_mono_ns() > c->until) {
+        c->left = true;
+        return;
+    }
+    l->behind = false;
+    if (pc_deliver_pending(l) < 0) {
+        l->behind = true;
+        c->away = c->left = true;
+    }
+}
+
+/* A part of every second: thousands of hosts may be behind, and the loop has other work. */
+static void catch_up(struct pc_delivery *d)
+{
+    struct catching_up c = {.until = pc_mono_ns() + CATCH_UP_NS};
+    if (!d->looked && pc_progress_load(d->server->progress) < 0)
+        return;
+    d->looked = true;
+    d->behind = false;
+    pc_hub_each(d->server->hub, catch_up_one, &c);
+    if (c.left)
+        d->behind = true; /* and where one of them failed */
+}
+
 void pc_delivery_tick(struct pc_delivery *d, int64_t now)
 {
     for (struct mark **at = &d->marks; *at;) {
@@ -152,12 +221,14 @@ void pc_delivery_tick(struct pc_delivery *d, int64_t now)
         mark_order(d->server, m->sha256);
         free(m);
     }
+    if (d->behind)
+        catch_up(d);
 }
 
 /* --- checkpoints
  * ------------------------------------------------------------------------------------------------------------- */
 
-static struct pc_frame *make_checkpoint(struct pc_logview *log, uint64_t from)
+static int make_checkpoint(struct pc_logview *log, uint64_t from, struct pc_frame **out)
 {
     struct pc_buf text _buf_free_;
     pc_buf_init(&text, PC_FRAME_MAX_DOWN - PC_FRAME_HEAD);
@@ -166,37 +237,43 @@ static struct pc_frame *make_checkpoint(struct pc_logview *log, uint64_t from)
     pc_buf_add(&text, ",", 1);
     int ret = pc_logview_add_consistency(log, from, &text);
     pc_buf_add(&text, "}", 1);
-    return ret < 0 || text.failed ? NULL : pc_frame_new(PC_FRAME_CHECKPOINT, text.data, text.len);
+    if (ret < 0 || text.failed)
+        return ret < 0 ? ret : PC_E_LIMIT;
+    *out = pc_frame_new(PC_FRAME_CHECKPOINT, text.data, text.len);
+    return *out ? 0 : -ENOMEM;
 }
 
-static void send_checkpoint(struct pc_link *l)
+static int send_checkpoint(struct pc_link *l)
 {
     struct pc_server *s = l->server;
     struct pc_delivery *d = s->delivery;
     uint64_t generation = pc_logview_generation(s->log);
     if (!pc_logview_text(s->log))
-        return;
+        return 0;
     if (!d->checkpoint || d->checkpoint_generation != generation || d->checkpoint_from != l->sent_size) {
-        struct pc_frame *f = make_checkpoint(s->log, l->sent_size);
-        if (!f)
-            return;
+        struct pc_frame *f;
+        int ret = make_checkpoint(s->log, l->sent_size, &f);
+        if (ret < 0)
+            return ret;
         pc_frame_unref(d->checkpoint);
         d->checkpoint = f;
         d->checkpoint_generation = generation;
         d->checkpoint_from = l->sent_size;
     }
-    if (pc_conn_send(l->conn, d->checkpoint) == 0)
+    int ret = pc_conn_send(l->conn, d->checkpoint);
+    if (ret == 0)
         l->sent_size = pc_logview_size(s->log);
+    return ret;
 }
 
 /*
  * Proofs start at the tree that the host has seen, and several frames may be on their way. So no frame but a checkpoint
- * moves a host on: the host is brought to the published tree first, and what follows is proven in that very tree.
+ * moves a host on: the host is brought to the published tree first, and what follows is proven in that very tree. On
+ * failure nothing may follow: to the host it would be a log that was rewritten.
  */
-static void bring_up_to_date(struct pc_link *l)
+static int bring_up_to_date(struct pc_link *l)
 {
-    if (l->sent_size != pc_logview_size(l->server->log))
-        send_checkpoint(l);
+    return l->sent_size == pc_logview_size(l->server->log) ? 0 : send_checkpoint(l);
 }
 
 void pc_deliver_checkpoint(struct pc_link *l)
@@ -208,7 +285,8 @@ void pc_deliver_checkpoint(struct pc_link *l)
         pc_conn_close(l->conn, PC_END_LOCAL, "it does not confirm checkpoints");
         return;
     }
-    send_checkpoint(l);
+    if (send_checkpoint(l) < 0)
+        return; /* at the next heartbeat */
     l->sent_before = l->sent_size;
 }
 
@@ -222,21 +300,41 @@ static int send_bundle(struct pc_delivery *d, struct pc_parcel *p, int64_t posit
     int ret = pc_parcel_bundle(p, d->server->log, position, &f);
     if (ret < 0)
         return ret;
-    bring_up_to_date(l);
-    ret = pc_conn_send(l->conn, f);
+    ret = bring_up_to_date(l);
+    if (ret == 0)
+        ret = pc_conn_send(l->conn, f);
     pc_frame_unref(f);
     return ret;
 }
 
-static void wait_for_publication(struct pc_delivery *d, const char *sha256)
+/* NULL: there is no room. */
+static struct waiting *wait_for_publication(struct pc_delivery *d, const char *sha256)
 {
     for (uint32_t i = 0; i < d->waiting; i++)
-        if (strcmp(d->wait[i], sha256) == 0)
-            return;
-    if (d->waiting == WAITING_MAX)
+        if (strcmp(d->wait[i].sha256, sha256) == 0)
+            return &d->wait[i];
+    if (d->waiting == WAITING_MAX) {
         d->overflow = true;
-    else
-        snprintf(d->wait[d->waiting++], sizeof d->wait[0], "%s", sha256);
+        return NULL;
+    }
+    struct waiting *w = &d->wait[d->waiting++];
+    *w = (struct waiting){0};
+    snprintf(w->sha256, sizeof w->sha256, "%s", sha256);
+    return w;
+}
+
+static void order_waits(struct pc_delivery *d, const char *sha256)
+{
+    struct waiting *w = wait_for_publication(d, sha256);
+    if (w)
+        w->order = true;
+}
+
+void pc_delivery_rings_wait(struct pc_delivery *d, const char *order_sha256)
+{
+    struct waiting *w = wait_for_publication(d, order_sha256);
+    if (w)
+        w->rings = true;
 }
 
 void pc_deliver_order(struct pc_server *s, const char *order_sha256, uint64_t after)
@@ -248,68 +346,68 @@ void pc_deliver_order(struct pc_server *s, const char *order_sha256, uint64_t af
     int ret = pc_parcel_get(&d->parcels, s->store, order_sha256, &p);
     if (ret < 0) {
         pc_server_log("deliver", "order %.16s: %s", order_sha256, pc_strerror(ret));
+        if (pc_store_away(ret))
+            pc_delivery_missed(s, "an order cannot be read");
         return;
     }
     if (p->index >= pc_logview_size(s->log)) {
-        wait_for_publication(d, order_sha256);
+        order_waits(d, order_sha256);
         return;
     }
     const struct pc_host_ref *hosts = pc_parcel_hosts(p);
     for (uint32_t i = 0; i < p->order.hosts; i++) {
         struct pc_link *l = pc_hub_find(s->hub, hosts[i].id);
-        if (l && l->serial > after)
-            send_bundle(d, p, i, l); /* a peer that cannot take it was dropped, and gets it when it is back */
+        /* One that is behind gets it with what it missed: hosts take orders by rising numbers only. One that cannot
+         * take it was dropped, and gets it when it is back. */
+        if (l && l->serial > after && !l->behind && pc_store_away(send_bundle(d, p, i, l)))
+            missed_by(l);
     }
     mark_later(d, order_sha256);
 }
 
-struct pending {
-    struct pc_link *l;
-    uint32_t n;
-};
-
 static int pending_one(void *ctx, const struct pc_store_order *o)
 {
-    struct pending *w = ctx;
-    struct pc_delivery *d = w->l->server->delivery;
+    struct pc_link *l = ctx;
+    struct pc_delivery *d = l->server->delivery;
     struct pc_parcel *p;
-    int ret = pc_parcel_get(&d->parcels, w->l->server->store, o->sha256, &p);
+    int ret = pc_parcel_get(&d->parcels, l->server->store, o->sha256, &p);
     if (ret == 0)
-        ret = send_bundle(d, p, p->tree ? pc_parcel_position(p, &w->l->ref) : 0, w->l);
+        ret = send_bundle(d, p, p->tree ? pc_parcel_position(p, &l->ref) : 0, l);
+    if (pc_store_away(ret))
+        return ret; /* nothing may overtake it */
     if (ret == PC_E_RANGE)
-        wait_for_publication(d, o->sha256);
+        order_waits(d, o->sha256);
     else if (ret == 0)
         mark_later(d, o->sha256);
-    w->n++;
-    return pc_conn_closed(w->l->conn) ||
-           pc_conn_queued(w->l->conn) > (8u << 20); /* the rest when it has taken these and comes again */
+    else if (!pc_conn_closed(l->conn))
+        pc_server_log("deliver", "order %.16s to %s: %s", o->sha256, l->ref.name, pc_strerror(ret));
+    return pc_conn_closed(l->conn) ||
+           pc_conn_queued(l->conn) > (8u << 20); /* the rest when it has taken these and comes again */
 }
 
-void pc_deliver_pending(struct pc_link *l)
+int pc_deliver_pending(struct pc_link *l)
 {
-    struct pending w = {.l = l};
     struct pc_server *s = l->server;
-    struct pc_conn *c = l->conn;
     pc_deliver_policy(l);
-    if (pc_conn_closed(c))
-        return;
-    int ret = s->store->ops->pending(s->store, l->ref.id, pc_server_now(), pending_one, &w);
-    if (ret < 0)
-        pc_conn_close(c, PC_END_LOCAL, "the database cannot be read");
-    else if (!pc_conn_closed(c))
-        pc_progress_pending(l);
+    if (pc_conn_closed(l->conn))
+        return 0;
+    int ret = s->store->ops->pending(s->store, l->ref.id, pc_server_now(), pending_one, l);
+    if (ret == 0 && !pc_conn_closed(l->conn))
+        ret = pc_progress_pending(l);
+    return ret;
 }
 
 static void all_pending(struct pc_link *l, void *ctx)
 {
-    pc_deliver_pending(l);
+    if (pc_deliver_pending(l) < 0)
+        missed_by(l);
 }
 
 void pc_delivery_published(struct pc_delivery *d)
 {
     uint32_t n = d->waiting;
     bool all = d->overflow;
-    _free_ char(*list)[PC_SHA256_HEX + 1] = n ? malloc(n * sizeof *list) : NULL;
+    _free_ struct waiting *list = n ? malloc(n * sizeof *list) : NULL;
     if (n && !list)
         return; /* at the next one */
     if (n)
@@ -318,8 +416,12 @@ void pc_delivery_published(struct pc_delivery *d)
     d->overflow = false;
     if (all)
         pc_hub_each(d->server->hub, all_pending, NULL);
-    for (uint32_t i = 0; i < n; i++)
-        pc_deliver_order(d->server, list[i], 0);
+    for (uint32_t i = 0; i < n; i++) {
+        if (list[i].order)
+            pc_deliver_order(d->server, list[i].sha256, 0);
+        if (list[i].rings)
+            pc_rings_told(d->server, list[i].sha256);
+    }
 }
 
 /* --- stops
@@ -376,11 +478,12 @@ void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_typ
                        uint64_t index)
 {
     struct pc_buf text _buf_free_;
-    bring_up_to_date(l);
     pc_buf_init(&text, PC_FRAME_MAX_DOWN - PC_FRAME_HEAD);
     pc_buf_add(&text, prefix, len);
     pc_buf_add(&text, ",", 1);
-    int ret = pc_add_entry(s->store, index, &text);
+    int ret = bring_up_to_date(l);
+    if (ret == 0)
+        ret = pc_add_entry(s->store, index, &text);
     pc_buf_add(&text, ",", 1);
     if (ret == 0)
         ret = pc_logview_add_inclusion(s->log, index, &text);
@@ -389,7 +492,9 @@ void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_typ
         ret = pc_logview_add_consistency(s->log, pc_logview_size(s->log), &text);
     pc_buf_add(&text, "}", 1);
     if (ret == 0 && !text.failed)
-        pc_conn_send_body(l->conn, type, text.data, text.len);
+        ret = pc_conn_send_body(l->conn, type, text.data, text.len);
+    if (pc_store_away(ret))
+        missed_by(l);
 }
 
 /* --- owners' documents ------------------------------------------------------------------------------------------ */

@@ -251,8 +251,8 @@ static void on_hello(struct pc_hub *h, struct pc_conn *c, const uint8_t *body, s
     pc_conn_set_user_of(c, l);
     pc_conn_admit(c);
     pc_watch_say(h->server, "host", "{\"host\":\"%s\",\"online\":true}", l->ref.name);
-    if (welcome(l) == 0 && !pc_conn_closed(c))
-        pc_deliver_pending(l);
+    if (welcome(l) == 0 && !pc_conn_closed(c) && pc_deliver_pending(l) < 0)
+        pc_conn_close(c, PC_END_LOCAL, "the database cannot be read");
 }
 
 /* --- the set's calls

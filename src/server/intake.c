@@ -35,7 +35,7 @@ struct order_job {
     char why[256];
     char state[16];
     uint32_t approvals, needed;
-    bool ready; /* became ready in this job */
+    bool ready; /* became ready in this job; with a failed result: may have become */
 };
 
 static void free_order_job(struct order_job *j)
@@ -184,12 +184,16 @@ static int order_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     struct pc_approvers approvers;
     struct pc_envelope all = {0};
     uint64_t highest;
-    bool known;
+    bool known, tried = j->ready; /* in a group whose commit got no answer, and may be in the database all the same */
     j->ready = false;
     j->refused = PC_CHECK_OK;
     int ret = known_order(j, s, &known);
-    if (ret < 0 || (known && strcmp(j->state, "waiting") != 0))
+    if (ret < 0)
         return ret;
+    if (known && strcmp(j->state, "waiting") != 0) {
+        j->ready = tried;
+        return 0;
+    }
     ret = read_sequence(s, PC_KEY_SEQUENCE_LOGGED, &highest);
     if (ret == 0)
         ret = all_approvals(j, s, &all);
@@ -221,6 +225,8 @@ static void order_done(struct pc_job *job, int result)
     struct order_job *j = (struct order_job *)job;
     if (j->stop)
         pc_stop_forget(j->server, j->b.e.sha256);
+    if (result < 0 && j->ready)
+        pc_delivery_missed(j->server, "an order was written, and no answer came");
     if (j->refused != PC_CHECK_OK) {
         pc_api_error(j->request, 422, pc_check_word(j->refused), "%s", j->why);
     } else if (result < 0) {

@@ -122,26 +122,30 @@ static void note_live(struct pc_progress *p, const char *sha256)
     snprintf(p->live[p->n_live++], sizeof p->live[0], "%s", sha256);
 }
 
-void pc_progress_pending(struct pc_link *l)
+int pc_progress_pending(struct pc_link *l)
 {
     struct pc_progress *p = l->server->progress;
-    for (uint32_t i = 0; i < p->n_live; i++)
-        pc_rings_pending(l, p->live[i]);
+    int ret = 0;
+    for (uint32_t i = 0; i < p->n_live && ret == 0; i++)
+        ret = pc_rings_pending(l, p->live[i]);
+    return ret;
 }
 
 /* A standing order goes on until its time is over, however its last run ended. */
-static void look_at(struct pc_server *s, const char *sha256)
+static int look_at(struct pc_server *s, const char *sha256)
 {
     struct pc_store_order row;
     struct count c = {0};
-    if (s->store->ops->order_get(s->store, sha256, &row, NULL, NULL) < 0 || strcmp(row.state, "waiting") == 0)
-        return;
+    int ret = s->store->ops->order_get(s->store, sha256, &row, NULL, NULL);
+    if (ret < 0 || strcmp(row.state, "waiting") == 0)
+        return pc_store_away(ret) ? ret : 0;
     if (pc_rings_order_over(row.state)) {
         forget_live(s->progress, sha256);
-        return;
+        return 0;
     }
-    if (s->store->ops->order_states(s->store, sha256, count_state, &c) < 0)
-        return;
+    ret = s->store->ops->order_states(s->store, sha256, count_state, &c);
+    if (ret < 0)
+        return ret;
     bool standing = strcmp(row.class_, "B") == 0;
     if (c.over == c.all && !standing)
         pc_rings_set_state(s, &row, "done");
@@ -149,24 +153,37 @@ static void look_at(struct pc_server *s, const char *sha256)
         pc_rings_set_state(s, &row, "running");
     if (pc_rings_look(s, &row))
         note_live(s->progress, sha256);
+    return 0;
 }
 
 /* --- when
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static void on_timer(evutil_socket_t fd, short events, void *arg)
+/* What cannot be looked at now is looked at again. */
+static int look_at_dirty(struct pc_progress *p)
 {
-    struct pc_progress *p = arg;
     uint32_t n = p->dirty;
-    p->armed = false;
+    int ret = 0;
     _free_ char(*list)[PC_SHA256_HEX + 1] = n ? malloc(n * sizeof *list) : NULL;
     if (n && !list)
-        return;
+        return -ENOMEM;
     if (n)
         memcpy(list, p->sha, n * sizeof *list);
     p->dirty = 0;
-    for (uint32_t i = 0; i < n; i++)
-        look_at(p->server, list[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        if (ret == 0)
+            ret = look_at(p->server, list[i]);
+        if (ret < 0)
+            pc_progress_dirty(p->server, list[i]);
+    }
+    return ret;
+}
+
+static void on_timer(evutil_socket_t fd, short events, void *arg)
+{
+    struct pc_progress *p = arg;
+    p->armed = false;
+    look_at_dirty(p);
 }
 
 void pc_progress_dirty(struct pc_server *s, const char *order_sha256)
@@ -197,19 +214,26 @@ static int open_order(void *ctx, const struct pc_store_order *o)
     return 0;
 }
 
-void pc_progress_tick(struct pc_progress *p, int64_t now)
+static int find_open(struct pc_progress *p, int64_t now)
 {
-    if (now < p->expiry_at && !p->overflow)
-        return;
+    int ret = p->server->store->ops->orders(p->server->store, INT64_MAX, OPEN_SHOWN, open_order, p);
+    if (ret < 0)
+        return ret;
     p->expiry_at = now + EXPIRY_S;
     p->overflow = false;
-    p->server->store->ops->orders(p->server->store, INT64_MAX, OPEN_SHOWN, open_order, p);
+    return 0;
 }
 
-void pc_progress_load(struct pc_progress *p)
+void pc_progress_tick(struct pc_progress *p, int64_t now)
 {
-    pc_progress_tick(p, pc_server_now());
-    on_timer(-1, 0, p);
+    if (now >= p->expiry_at || p->overflow)
+        (void)find_open(p, now); /* when it fails: at the next tick */
+}
+
+int pc_progress_load(struct pc_progress *p)
+{
+    int ret = find_open(p, pc_server_now());
+    return ret < 0 ? ret : look_at_dirty(p);
 }
 
 int pc_progress_new(struct pc_server *s, struct pc_progress **out)

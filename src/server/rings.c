@@ -236,12 +236,15 @@ static void send_kept(struct pc_server *s, struct pc_parcel *p, const char *key,
 {
     _free_ void *memory = NULL;
     struct send w = {.server = s, .parcel = p, .frame = frame, .ring = ring};
-    if (kept(s->store, key, &memory, &w.text, &w.index) < 0)
+    int ret = kept(s->store, key, &memory, &w.text, &w.index);
+    if (pc_store_away(ret))
+        pc_delivery_missed(s, "a continue or start cannot be read");
+    if (ret < 0)
         return;
     if (w.index < pc_logview_size(s->log))
         send_all(&w);
     else
-        pc_progress_dirty(s, p->sha256); /* not published yet: look again */
+        pc_delivery_rings_wait(s->delivery, p->sha256);
 }
 
 static void signal_done(struct pc_job *job, int result)
@@ -415,6 +418,8 @@ static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     } else if (ret != PC_E_NOTFOUND) {
         return ret;
     }
+    if (j->prefix && before >= j->run)
+        return 0; /* tried before, in a group whose commit got no answer: it is there, and must not run twice */
     j->run = before + 1;
     free(j->prefix);
     if (asprintf(&j->prefix, "{\"order_sha256\":\"%s\",\"run\":%" PRIu64, j->sha256, j->run) < 0) {
@@ -466,47 +471,70 @@ void pc_server_take_start(struct pc_server *s, struct pc_http_request *r)
 /* --- hosts that come back
  * ------------------------------------------------------------------------------------------------------ */
 
-static void send_one(struct pc_link *l, const char *key, enum pc_frame_type frame)
+static int send_one(struct pc_link *l, const char *sha256, const char *key, enum pc_frame_type frame)
 {
     _free_ void *memory = NULL;
     const char *text;
     uint64_t index;
-    if (kept(l->server->store, key, &memory, &text, &index) == 0 && index < pc_logview_size(l->server->log))
+    int ret = kept(l->server->store, key, &memory, &text, &index);
+    if (ret < 0)
+        return pc_store_away(ret) ? ret : 0; /* none yet */
+    if (index < pc_logview_size(l->server->log))
         pc_deliver_signal(l->server, l, frame, text, strlen(text), index);
+    else
+        pc_delivery_rings_wait(l->server->delivery, sha256);
+    return 0;
 }
 
-void pc_rings_pending(struct pc_link *l, const char *sha256)
+/* Has this host a part in the order that is not over? 1, 0. */
+static int has_part(struct pc_link *l, const char *sha256, struct pc_parcel **p, struct pc_store_order_host *part)
+{
+    struct pc_server *s = l->server;
+    int ret = s->store->ops->order_host_get(s->store, sha256, l->ref.id, part);
+    if (ret == 0)
+        ret = pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, sha256, p);
+    if (ret < 0)
+        return pc_store_away(ret) ? ret : 0;
+    return (!pc_rings_part_over(part->state) || (*p)->order.standing) && (*p)->order.expires > pc_server_now();
+}
+
+int pc_rings_pending(struct pc_link *l, const char *sha256)
 {
     struct pc_server *s = l->server;
     struct pc_store_order_host part;
     struct pc_parcel *p;
     uint64_t run;
     char key[120];
-    if (s->store->ops->order_host_get(s->store, sha256, l->ref.id, &part) < 0 ||
-        pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, sha256, &p) < 0 ||
-        (pc_rings_part_over(part.state) && !p->order.standing) || p->order.expires <= pc_server_now() ||
-        current_run(s->store, &p->order, &run) < 0)
-        return;
+    int ret = has_part(l, sha256, &p, &part);
+    if (ret <= 0)
+        return ret;
+    ret = current_run(s->store, &p->order, &run);
+    if (ret < 0)
+        return pc_store_away(ret) ? ret : 0;
     if (p->order.standing) {
         run_key(sha256, key);
-        send_one(l, key, PC_FRAME_START);
+        ret = send_one(l, sha256, key, PC_FRAME_START);
     }
-    if (part.ring > 0) {
+    if (part.ring > 0 && ret == 0) {
         ring_key(sha256, run, part.ring, key);
-        send_one(l, key, PC_FRAME_CONTINUE);
+        ret = send_one(l, sha256, key, PC_FRAME_CONTINUE);
     }
-}
-
-static void told_one(struct pc_link *l, void *ctx)
-{
-    pc_rings_pending(l, ctx);
+    return ret;
 }
 
 void pc_rings_told(struct pc_server *s, const char *order_sha256)
 {
+    struct pc_parcel *p;
     char sha[PC_SHA256_HEX + 1];
     if (!pc_hex_valid(order_sha256, PC_SHA256_HEX))
         return;
     snprintf(sha, sizeof sha, "%s", order_sha256);
-    pc_hub_each(s->hub, told_one, sha);
+    int ret = pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, sha, &p);
+    for (uint32_t i = 0; ret == 0 && i < p->order.hosts; i++) {
+        struct pc_link *l = pc_hub_find(s->hub, pc_parcel_hosts(p)[i].id);
+        if (l && !l->behind)
+            ret = pc_rings_pending(l, sha);
+    }
+    if (pc_store_away(ret))
+        pc_delivery_missed(s, "a continue or start cannot be read");
 }

@@ -6,8 +6,9 @@
 /* Is the next ring of the order open by now, or the order to be halted? true: the order has rings or runs, a host that
  * connects may need one of them. */
 bool pc_rings_look(struct pc_server *s, const struct pc_store_order *row);
-/* Sends a host what it may have missed of such an order: its run, and its ring if that is open. */
-void pc_rings_pending(struct pc_link *l, const char *sha256);
+/* Sends a host what it may have missed of such an order: its run, and its ring if that is open. -errno: they
+ * cannot be read. */
+int pc_rings_pending(struct pc_link *l, const char *sha256);
 /* States that nothing follows. */
 bool pc_rings_order_over(const char *state);
 bool pc_rings_part_over(const char *state);

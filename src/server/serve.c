@@ -174,8 +174,12 @@ static void on_notify(evutil_socket_t fd, short events, void *arg)
 {
     struct pc_server *s = arg;
     pc_logview_refresh(s->log, pc_server_now());
-    if (s->ears->ops->notify_read(s->ears, on_text, s) < 0)
-        s->notify_fd = -2; /* listen_to_others makes it anew */
+    if (s->ears->ops->notify_read(s->ears, on_text, s) == 0)
+        return;
+    event_free(s->notify); /* at once: its descriptor is closed, and the number may soon be another's */
+    s->notify = NULL;
+    s->deaf = true;
+    s->notify_fd = -2; /* listen_to_others makes it anew */
 }
 
 static void listen_to_others(struct pc_server *s)
@@ -188,6 +192,9 @@ static void listen_to_others(struct pc_server *s)
     s->notify = fd < 0 ? NULL : event_new(s->base, fd, EV_READ | EV_PERSIST, on_notify, s);
     if (s->notify)
         event_add(s->notify, NULL);
+    if (s->notify && s->deaf)
+        pc_delivery_missed(s, "other servers were not heard for a while");
+    s->deaf = !s->notify && fd != PC_E_UNSUPPORTED;
     s->notify_fd = fd;
 }
 
@@ -378,7 +385,9 @@ static int prepare(struct pc_server *s, struct sockets *fd, char *why, size_t wh
     if (ret == 0)
         ret = make_parts(s);
     if (ret == 0)
-        pc_progress_load(s->progress);
+        listen_to_others(s); /* before looking at what there is, so that nothing falls between */
+    if (ret == 0)
+        ret = pc_progress_load(s->progress);
     if (ret == 0)
         ret = serve_on(s, fd, why, why_len);
     s->tick = ret == 0 ? event_new(s->base, -1, EV_PERSIST, on_tick, s) : NULL;

@@ -49,6 +49,7 @@ struct pc_server {
     struct pc_http *http;
     struct event *tick, *notify;
     int notify_fd;
+    bool deaf; /* other servers cannot be heard now */
     bool stopping;
     struct {
         char sha256[PC_SHA256_HEX + 1];
@@ -83,6 +84,7 @@ struct pc_link {
     struct pc_link *held_next, *held_prev;  /* in the list of those */
     uint8_t lag; /* heartbeats for which it has not confirmed what it was sent */
     bool dirty;  /* last_seen and others are not in the store yet */
+    bool behind; /* something for it could not be read, or was not heard of: it gets nothing more before that */
 };
 int pc_hub_new(struct pc_server *s, SSL_CTX *ctx, int listen_fd, struct pc_hub **out);
 void pc_hub_free(struct pc_hub *h);
@@ -126,8 +128,14 @@ void pc_deliver_order(struct pc_server *s, const char *order_sha256, uint64_t af
 /* A stop, before it is logged. hosts: its hosts (n). Returns how many were sent to. */
 uint32_t pc_deliver_stop(struct pc_server *s, const struct pc_order *o, const struct pc_envelope *e,
                          const struct pc_host_ref *hosts, uint32_t n);
-/* A host has connected: all that it must know or do. */
-void pc_deliver_pending(struct pc_link *l);
+/* A host has connected, or missed something: all that it must know or do. -errno: the database cannot be read, and
+ * something is missing. */
+int pc_deliver_pending(struct pc_link *l);
+/* Something that hosts must get was not read, or not heard of: every host that is connected gets what is pending anew,
+ * in the order of its numbers, as soon as the database answers. why: for the log. */
+void pc_delivery_missed(struct pc_server *s, const char *why);
+/* A continue or start of this order is logged, but not in a published checkpoint: hosts get it then. */
+void pc_delivery_rings_wait(struct pc_delivery *d, const char *order_sha256);
 void pc_deliver_policy(struct pc_link *l);
 void pc_deliver_checkpoint(struct pc_link *l);
 /* A logged continue or start of an order: `prefix` is the frame's JSON without its log part, '{' included and open;
@@ -140,14 +148,14 @@ void pc_delivery_tick(struct pc_delivery *d, int64_t now);
 /* --- progress.c
  * ---------------------------------------------------------------------------------------------------------- */
 int pc_progress_new(struct pc_server *s, struct pc_progress **out);
-/* Looks at all open orders at once: before hosts connect, so that they miss nothing. */
-void pc_progress_load(struct pc_progress *p);
+/* Looks at all open orders at once: before hosts connect, so that they miss nothing. -errno: they cannot be read. */
+int pc_progress_load(struct pc_progress *p);
 void pc_progress_free(struct pc_progress *p);
 /* Something about the order changed: look at it soon. */
 void pc_progress_dirty(struct pc_server *s, const char *order_sha256);
-/* Continues and starts that a host which has connected must have. */
-void pc_progress_pending(struct pc_link *l);
-/* Another process logged a continue or start of this order. */
+/* Continues and starts that a host which has connected must have. -errno: they cannot be read. */
+int pc_progress_pending(struct pc_link *l);
+/* A continue or start of this order was logged, by another process or by this one before it was published. */
 void pc_rings_told(struct pc_server *s, const char *order_sha256);
 void pc_progress_tick(struct pc_progress *p, int64_t now);
 

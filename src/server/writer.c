@@ -268,20 +268,11 @@ static int append(struct pc_writer *w, struct pc_buf *note)
 /* --- groups
  * ------------------------------------------------------------------------------------------------------------ */
 
-/* What is wrong with the database or the moment is everybody's. */
-static bool everybodys(int err)
-{
-    static const int all[] = {-EIO, -ENOSPC, -EAGAIN, -EBUSY, -ENOMEM, -EROFS, -EDQUOT};
-    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++)
-        if (err == all[i])
-            return true;
-    return false;
-}
-
-/* Anything else is this job's own, and the group goes on without it. */
+/* What is wrong with the database or the moment is everybody's. Anything else is this job's own, and the group goes on
+ * without it. */
 static int spoil(struct pc_job *job)
 {
-    if (everybodys(job->result))
+    if (pc_store_away(job->result))
         return job->result;
     job->spoilt = true;
     return PC_E_CHANGED; /* roll back and do the others again */
@@ -298,7 +289,7 @@ static int run_side_by_side(struct pc_writer *w, size_t n)
 {
     struct pc_job **jobs = w->side_by_side;
     int ret = jobs[0]->run_many(jobs, n, w->store, &w->batch);
-    if (ret >= 0 || everybodys(ret))
+    if (ret >= 0 || pc_store_away(ret))
         return ret < 0 ? ret : 0;
     w->one_by_one = true;
     return PC_E_CHANGED;

@@ -475,14 +475,12 @@ static int postgres_notify(struct pc_db *db, const char *text)
 static int postgres_listen_fd(struct pc_db *db)
 {
     struct postgres *p = self(db);
-    if (!p->listening) {
-        int r = in_transaction(p) ? PC_E_STATE : ensure_connected(p);
-        if (r == 0)
-            r = script(p, "LISTEN portcullis");
-        if (r < 0)
-            return r;
-        p->listening = true;
-    }
+    int r = in_transaction(p) ? PC_E_STATE : ensure_connected(p); /* which listens again, if it did */
+    if (r == 0 && !p->listening)
+        r = script(p, "LISTEN portcullis");
+    if (r < 0)
+        return r;
+    p->listening = true;
     return PQsocket(p->conn);
 }
 

@@ -198,7 +198,7 @@ static int sqlite_backup(struct pc_db *db, const char *path)
 static int sqlite_listen_fd(struct pc_db *db)
 {
     (void)db;
-    return -1;
+    return PC_E_UNSUPPORTED;
 }
 
 static int sqlite_heard(struct pc_db *db, int (*each)(void *ctx, const char *text), void *ctx)

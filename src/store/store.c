@@ -2,6 +2,7 @@
  * Owns an open store: its database connection, transactions, running statements. The operations are in basics.c,
  * hosts.c, orders.c and log.c, written once for all databases.
  */
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "store/ops.h"
@@ -307,6 +308,15 @@ static int open_database(const char *where, struct pc_db **out, char *why, size_
         return pc_postgres_open(where, out, why, why_len);
     snprintf(why, why_len, "a database is sqlite:PATH or postgresql://HOST/NAME");
     return PC_E_SYNTAX;
+}
+
+bool pc_store_away(int err)
+{
+    static const int passing[] = {-EIO, -ENOSPC, -EAGAIN, -EBUSY, -ENOMEM, -EROFS, -EDQUOT};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(passing); i++)
+        if (err == passing[i])
+            return true;
+    return false;
 }
 
 int pc_store_connect(const char *where, struct pc_store **out, char *why, size_t why_len)

@@ -180,7 +180,7 @@ struct pc_store_ops {
     int (*cosign)(struct pc_store *s, uint64_t size, const char *text);
 
     /*
-     * Several processes: tell the others (at commit), hear the others. SQLite: nothing to do, fd -1.
+     * Several processes: tell the others (at commit), hear the others. SQLite: nothing to do, fd PC_E_UNSUPPORTED.
      * fd: readable when there is something to read; ask again after -EIO. One's own texts come back too.
      */
     int (*notify)(struct pc_store *s, const char *text);
@@ -190,6 +190,9 @@ struct pc_store_ops {
 struct pc_store {
     const struct pc_store_ops *ops;
 };
+/* Is this failure the database's or the moment's (connection lost, disk full, busy), and not one of what was asked for?
+ * The same may work later. */
+bool pc_store_away(int err);
 /* "sqlite:/path/server.db" or "postgresql://...". *out owned; ops->close. why: what failed, for people. */
 int pc_store_connect(const char *where, struct pc_store **out, char *why, size_t why_len);
 #endif

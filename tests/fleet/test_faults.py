@@ -99,6 +99,15 @@ class Orders:
         return outcomes
 
 
+    def all_ok(self, wanted):
+        """And nothing else: who was refused is named, with the host's reason."""
+        outcomes = self.judge()
+        if outcomes != {"ok": wanted}:
+            for _, path, _ in self.made:
+                print([(h["host"], h["outcome"] or h["state"], h["why"]) for h in self.fleet.order_status(path)["hosts"]], file=sys.stderr)
+        check(outcomes == {"ok": wanted}, "none lost, none run twice%s" % ("" if outcomes == {"ok": wanted} else " NOT: %s" % dict(outcomes)))
+
+
 # --- the log, by another implementation
 
 def fetch(fleet, path):
@@ -287,7 +296,7 @@ def postgres(o):
         orders, restarts, enough = Orders(fleet), [], threading.Event()
 
         def restart():
-            while not enough.wait(1):
+            while not enough.wait(o.pause):
                 # Not through pipes: the new PostgreSQL keeps them open.
                 restarts.append(subprocess.run(control.split() + ["restart", "-m", "fast", "-w"], cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                                stderr=subprocess.DEVNULL, timeout=60, check=False).returncode)
@@ -303,7 +312,7 @@ def postgres(o):
             for pid in children(host.program.process.pid, "link"):
                 os.kill(pid, signal.SIGKILL)
         orders.wait_final(90)
-        check(orders.judge() == {"ok": 2 * o.orders}, "none lost, none run twice")
+        orders.all_ok(2 * o.orders)
         log_is_whole(fleet, orders)
 
 
@@ -365,10 +374,11 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("fault", choices=("kills", "disk", "postgres", "clock"))
     p.add_argument("--orders", type=int)
+    p.add_argument("--pause", type=float, default=0.05, help="between restarts of PostgreSQL, s")
     p.add_argument("--long", action="store_true")
     p.add_argument("--seed", type=int, default=int(time.time()))
     o = p.parse_args()
-    o.orders = o.orders or {"kills": 1000 if o.long else 40, "postgres": 12}.get(o.fault, 0)
+    o.orders = o.orders or {"kills": 1000 if o.long else 40, "postgres": 25}.get(o.fault, 0)
     why = machines.why_not()
     if why:
         print("skipped: " + why)

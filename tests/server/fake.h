@@ -28,6 +28,8 @@ void fake_tick(void);
 unsigned fake_links(void); /* connections that are open */
 /* What the server sent over it: how many frames of a type. */
 unsigned fake_sent(const struct pc_conn *c, enum pc_frame_type type);
+/* Called for each of them, with its JSON. NULL: nobody listens. */
+void fake_listen(void (*heard)(const struct pc_conn *c, enum pc_frame_type type, const char *body, size_t len));
 const char *fake_ref(unsigned h); /* NAME#HOSTID */
 
 /* One request; its status when everything has settled. Aborts unless it was answered exactly once, in JSON where it says so. role: "look", "operate" or NULL. */

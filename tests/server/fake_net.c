@@ -73,6 +73,13 @@ void pc_conn_admit(struct pc_conn *c)
 {
     c->admitted = true;
 }
+static void (*listener)(const struct pc_conn *c, enum pc_frame_type type, const char *body, size_t len);
+
+void fake_listen(void (*heard)(const struct pc_conn *c, enum pc_frame_type type, const char *body, size_t len))
+{
+    listener = heard;
+}
+
 int pc_conn_send(struct pc_conn *c, struct pc_frame *f)
 {
     enum pc_frame_type type;
@@ -87,6 +94,8 @@ int pc_conn_send(struct pc_conn *c, struct pc_frame *f)
         abort();
     json_decref(j);
     c->sent[type]++;
+    if (listener)
+        listener(c, type, (const char *)f->data + PC_FRAME_HEAD, body);
     return 0;
 }
 int pc_conn_send_body(struct pc_conn *c, enum pc_frame_type type, const void *body, size_t len)

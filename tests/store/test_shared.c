@@ -132,7 +132,7 @@ static void notifications(void **state)
         assert_int_equal(OP(other, notify_read, hear, heard), 0);
         assert_string_equal(heard, "order 'aa';host bb;");
     } else {
-        assert_int_equal(fd, -1);
+        assert_int_equal(fd, PC_E_UNSUPPORTED);
         assert_int_equal(OP(other, notify_read, hear, heard), 0);
         assert_string_equal(heard, "");
     }
@@ -294,6 +294,22 @@ static void a_lost_connection_comes_back(void **state)
     assert_int_equal(poll(&p, 1, 10000), 1);
     assert_int_equal(OP(s, notify_read, hear, heard), 0);
     assert_string_equal(heard, "hello;");
+    OP(other, close);
+    /* And if listening is all that it does, as the connection of a server that hears the others. */
+    cut_connections();
+    int r = 0;
+    for (int i = 0; i < 5 && r == 0; i++) { /* first comes why it is cut, then the end */
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        r = OP(s, notify_read, hear, heard);
+    }
+    assert_int_equal(r, -EIO);
+    p.fd = OP(s, notify_fd);
+    assert_true(p.fd >= 0);
+    other = rig_again();
+    assert_int_equal(OP(other, notify, "again"), 0);
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(OP(s, notify_read, hear, heard), 0);
+    assert_string_equal(heard, "hello;again;");
     OP(other, close);
     /* Outside a transaction it comes back by itself, after one that failed. */
     cut_connections();
