@@ -6,14 +6,14 @@
 
 /*
  * The owner's folder, what an owner knows without asking the server: --owner DIR, else $PORTCULLIS_OWNER, else
- * $XDG_CONFIG_HOME/portcullis, else
- * ~/.config/portcullis.
+ * $XDG_CONFIG_HOME/portcullis, else ~/.config/portcullis.
  *
  *     owner.conf    [server] url = https://HOST:PORT, ca = FILE, token = FILE; files relative to the folder
  *     hosts         hosts whose identity the owner knows from elsewhere, "NAME#HOSTID" one a line; "#" in column 1
- * comments trust.json    the trust file in force; trust.N.json: version N, that was in force before checkpoint    the
- * newest signed note of the log that was verified sequence      highest sequence number that this owner gave to an
- * order, decimal
+ *                   begins a comment
+ *     trust.json    the trust file in force; trust.N.json: version N, that was in force before
+ *     checkpoint    the newest signed note of the log that was verified
+ *     sequence      highest sequence number that this owner gave to an order, decimal
  *
  * All functions print what is wrong and return an exit status, or 0. Nothing is created but by the functions that say
  * so.

@@ -2,10 +2,14 @@
 #define PC_HOST_RUNNER_H
 /*
  * The runner's own contract, shared by its files: one thread, one loop (runner.c), one state. Which file does what:
- *   peer.c      frames from and to the link            intake.c    what a frame may change: orders, trust, revocations,
- * checkpoints schedule.c  when an order starts, soaks, ends      tell.c      signed documents: ack, result, ring;
- * events for the server tasks.c     from an action's name to a program     act_*.c     the actions       timers.c stops
- * that undo themselves
+ *
+ *     peer.c      frames from and to the link
+ *     intake.c    what a frame may change: orders, trust, revocations, checkpoints
+ *     schedule.c  when an order starts, soaks, ends
+ *     tell.c      signed documents: ack, result, ring; events for the server
+ *     tasks.c     from an action's name to a program
+ *     act_*.c     the actions
+ *     timers.c    stops that undo themselves
  */
 #include "agent/control.h"
 #include "agent/events.h"

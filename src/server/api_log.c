@@ -96,8 +96,7 @@ void pc_api_entries(struct pc_server *s, struct pc_http_request *r, const char *
     pc_api_json(r, 200, list);
 }
 
-/* --- cosignatures
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- cosignatures ------------------------------------------------------------------------------------------------- */
 
 struct cosign_job {
     struct pc_job job;
@@ -155,8 +154,7 @@ void pc_api_cosign(struct pc_server *s, struct pc_http_request *r, const char *r
     pc_api_json(r, 200, json_pack("{s:b}", "published", ret == 1));
 }
 
-/* --- owners' documents and files
- * ------------------------------------------------------------------------------------------- */
+/* --- owners' documents and files ---------------------------------------------------------------------------------- */
 
 static void envelope(struct pc_http_request *r, const char *json)
 {

@@ -67,8 +67,7 @@ void pc_api_orders(struct pc_server *s, struct pc_http_request *r, const char *r
     pc_api_json(r, 200, list);
 }
 
-/* --- one order
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- one order ---------------------------------------------------------------------------------------------------- */
 
 static int list_host(void *ctx, const struct pc_store_order_host *h)
 {

@@ -76,8 +76,7 @@ struct pc_parcels *pc_delivery_parcels(struct pc_delivery *d)
     return &d->parcels;
 }
 
-/* --- marking as delivered
- * -------------------------------------------------------------------------------------------------- */
+/* --- marking as delivered ----------------------------------------------------------------------------------------- */
 
 struct mark_job {
     struct pc_job job;
@@ -149,8 +148,7 @@ static void mark_later(struct pc_delivery *d, const char *sha256)
     d->marks = m;
 }
 
-/* --- what hosts have missed
- * ---------------------------------------------------------------------------------------------- */
+/* --- what hosts have missed --------------------------------------------------------------------------------------- */
 
 static void set_behind(struct pc_link *l, void *ctx)
 {
@@ -225,8 +223,7 @@ void pc_delivery_tick(struct pc_delivery *d, int64_t now)
         catch_up(d);
 }
 
-/* --- checkpoints
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
 static int make_checkpoint(struct pc_logview *log, uint64_t from, struct pc_frame **out)
 {
@@ -290,8 +287,7 @@ void pc_deliver_checkpoint(struct pc_link *l)
     l->sent_before = l->sent_size;
 }
 
-/* --- orders
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- orders ------------------------------------------------------------------------------------------------------- */
 
 /* position: of the host in the order. */
 static int send_bundle(struct pc_delivery *d, struct pc_parcel *p, int64_t position, struct pc_link *l)
@@ -424,9 +420,7 @@ void pc_delivery_published(struct pc_delivery *d)
     }
 }
 
-/* --- stops
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* --- stops -------------------------------------------------------------------------------------------------------- */
 
 /* {"order":{...}[,"place":{...}]} */
 static struct pc_frame *stop_frame(const struct pc_buf *head, const struct pc_host_tree *tree, uint32_t index)
@@ -471,8 +465,7 @@ uint32_t pc_deliver_stop(struct pc_server *s, const struct pc_order *o, const st
     return sent;
 }
 
-/* --- continues, starts
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- continues, starts -------------------------------------------------------------------------------------------- */
 
 void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_type type, const char *prefix, size_t len,
                        uint64_t index)

@@ -64,8 +64,7 @@ const struct pc_conn_counters *pc_hub_counters(const struct pc_hub *h)
     return pc_conn_set_counters(h->set);
 }
 
-/* --- what the store knows
- * ---------------------------------------------------------------------------------------------- */
+/* --- what the store knows ----------------------------------------------------------------------------------------- */
 
 struct seen_job {
     struct pc_job job;
@@ -146,8 +145,7 @@ void pc_hub_tick(struct pc_hub *h, int64_t now)
         submit_seen(h->server, f.job);
 }
 
-/* --- hello
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- hello -------------------------------------------------------------------------------------------------------- */
 
 struct hello {
     uint32_t protocol;
@@ -255,8 +253,7 @@ static void on_hello(struct pc_hub *h, struct pc_conn *c, const uint8_t *body, s
         pc_conn_close(c, PC_END_LOCAL, "the database cannot be read");
 }
 
-/* --- the set's calls
- * --------------------------------------------------------------------------------------------------- */
+/* --- the set's calls ---------------------------------------------------------------------------------------------- */
 
 static void on_frame(struct pc_conn *c, enum pc_frame_type type, const uint8_t *body, size_t len)
 {

@@ -19,8 +19,7 @@
 
 #define ORDER_BODY_MAX (4u << 20)
 
-/* --- an order
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- an order ----------------------------------------------------------------------------------------------------- */
 
 struct order_job {
     struct pc_job job;
@@ -245,8 +244,7 @@ static void order_done(struct pc_job *job, int result)
     free_order_job(j);
 }
 
-/* --- the request
- * --------------------------------------------------------------------------------------------------------- */
+/* --- the request -------------------------------------------------------------------------------------------------- */
 
 static int parse_hosts(const json_t *list, struct pc_host_ref **out, uint32_t *n)
 {
@@ -412,8 +410,7 @@ int pc_server_order_hosts(struct pc_store *s, const char *order_sha256, struct p
     return 0;
 }
 
-/* --- trust, revocations, statements
- * ----------------------------------------------------------------------------------------- */
+/* --- trust, revocations, statements ------------------------------------------------------------------------------- */
 
 struct owners_job {
     struct pc_job job;

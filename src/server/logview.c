@@ -36,8 +36,7 @@ struct pc_logview {
     } cache[CACHE_CELLS];
 };
 
-/* --- checkpoints
- * ------------------------------------------------------------------------------------------------------- */
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
 static void drop(struct checkpoint *c)
 {
@@ -187,8 +186,7 @@ const char *pc_logview_offered(const struct pc_logview *v, uint64_t *size)
     return c->note;
 }
 
-/* --- cosignatures
- * ------------------------------------------------------------------------------------------------------ */
+/* --- cosignatures ------------------------------------------------------------------------------------------------- */
 
 static bool has_line(const struct pc_note *note, const struct pc_note_sig *sig)
 {
@@ -251,8 +249,7 @@ int pc_logview_cosign(struct pc_logview *v, const char *note, size_t len, int64_
     return 1;
 }
 
-/* --- proofs
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- proofs ------------------------------------------------------------------------------------------------------- */
 
 /* Reads a node of the tree (a pc_merkle_read; ctx is the view). */
 static int logview_node(void *view, unsigned level, uint64_t index, uint8_t out[PC_HASH_LEN])

@@ -57,8 +57,7 @@ const char *pc_looks_action(struct pc_server *s, const char *id)
     return l ? l->action : NULL;
 }
 
-/* --- asking
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 struct asking {
     struct pc_frame *frame;
@@ -208,8 +207,7 @@ void pc_looks_ask(struct pc_server *s, struct pc_http_request *r)
     pc_api_json(r, 200, json_pack("{s:s,s:i}", "look", id, "reached", (int)k->reached));
 }
 
-/* --- answers
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static int list_answer(void *ctx, const char *host_id, struct pc_store_blob envelope)
 {

@@ -61,8 +61,7 @@ int pc_add_place(const struct pc_host_tree *tree, uint32_t index, struct pc_buf 
     return pc_buf_add(out, "]}", 2);
 }
 
-/* --- loading
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- loading ------------------------------------------------------------------------------------------------------ */
 
 static void free_parcel(struct pc_parcel *p)
 {
@@ -187,8 +186,7 @@ int64_t pc_parcel_position(const struct pc_parcel *p, const struct pc_host_ref *
     return -1;
 }
 
-/* --- bundles
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- bundles ------------------------------------------------------------------------------------------------------ */
 
 static int make_bundle(const struct pc_parcel *p, struct pc_logview *log, int64_t position, struct pc_frame **out)
 {

@@ -39,8 +39,7 @@ void pc_server_policy_unref(struct pc_server_policy *p)
     free(c);
 }
 
-/* --- loading
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- loading ------------------------------------------------------------------------------------------------------ */
 
 static int text_of(struct pc_store *s, const char *key, char **out)
 {
@@ -122,8 +121,7 @@ int pc_server_policy_load(struct pc_store *s, struct pc_server_policy **out, cha
     return 0;
 }
 
-/* --- orders
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- orders ------------------------------------------------------------------------------------------------------- */
 
 struct facts {
     const struct pc_server_policy *p;
@@ -189,8 +187,7 @@ enum pc_check pc_server_policy_check_order(const struct pc_server_policy *p, con
     return PC_CHECK_OK;
 }
 
-/* --- what the owners say anew
- * ------------------------------------------------------------------------------------------ */
+/* --- what the owners say anew ------------------------------------------------------------------------------------- */
 
 /* What the newest document was: a server that reads this sees that something changed. */
 static int mark(struct pc_store *s, const struct pc_envelope *e)

@@ -30,8 +30,7 @@ struct pc_progress {
     char live[LIVE_MAX][PC_SHA256_HEX + 1];
 };
 
-/* --- states
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- states ------------------------------------------------------------------------------------------------------- */
 
 bool pc_rings_order_over(const char *state)
 {
@@ -100,8 +99,7 @@ static int count_state(void *ctx, const char *state, uint32_t n)
     return 0;
 }
 
-/* --- orders that a host which comes back may have missed something of
- * ------------------------------------------------------- */
+/* --- orders that a host which comes back may have missed something of --------------------------------------------- */
 
 static void forget_live(struct pc_progress *p, const char *sha256)
 {
@@ -156,8 +154,7 @@ static int look_at(struct pc_server *s, const char *sha256)
     return 0;
 }
 
-/* --- when
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- when --------------------------------------------------------------------------------------------------------- */
 
 /* What cannot be looked at now is looked at again. */
 static int look_at_dirty(struct pc_progress *p)

@@ -70,8 +70,7 @@ static int current_run(struct pc_store *s, const struct pc_order *o, uint64_t *r
     return 0;
 }
 
-/* --- a ring's reports
- * ------------------------------------------------------------------------------------------------------ */
+/* --- a ring's reports --------------------------------------------------------------------------------------------- */
 
 struct tally {
     struct pc_server *server;
@@ -150,8 +149,7 @@ static void free_tally(struct tally *t)
     pc_buf_free(&t->frame);
 }
 
-/* --- continues
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- continues ---------------------------------------------------------------------------------------------------- */
 
 struct signal_job {
     struct pc_job job;
@@ -296,9 +294,7 @@ static void log_continue(struct tally *t)
     submit(j);
 }
 
-/* --- halts
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- halts -------------------------------------------------------------------------------------------------------- */
 
 struct halt_job {
     struct pc_job job;
@@ -400,8 +396,7 @@ bool pc_rings_look(struct pc_server *s, const struct pc_store_order *row)
     return true;
 }
 
-/* --- starts of standing orders
- * ------------------------------------------------------------------------------------------------ */
+/* --- starts of standing orders ------------------------------------------------------------------------------------ */
 
 static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
@@ -468,8 +463,7 @@ void pc_server_take_start(struct pc_server *s, struct pc_http_request *r)
     submit(j);
 }
 
-/* --- hosts that come back
- * ------------------------------------------------------------------------------------------------------ */
+/* --- hosts that come back ----------------------------------------------------------------------------------------- */
 
 static int send_one(struct pc_link *l, const char *sha256, const char *key, enum pc_frame_type frame)
 {

@@ -58,8 +58,7 @@ void pc_server_log(const char *area, const char *fmt, ...)
     fprintf(stderr, "%s portcullis-server: %s: %s\n", when, area, text);
 }
 
-/* --- what the owners said
- * ------------------------------------------------------------------------------------------------ */
+/* --- what the owners said ----------------------------------------------------------------------------------------- */
 
 static void tell_logview(struct pc_server *s)
 {
@@ -124,8 +123,7 @@ static void look_for_policy(struct pc_server *s)
     free(mark);
 }
 
-/* --- other processes
- * ------------------------------------------------------------------------------------------------------- */
+/* --- other processes ---------------------------------------------------------------------------------------------- */
 
 /* "SHA256 PROCESS": an order is in the log. Who logged it has delivered it. */
 static void ready_told(struct pc_server *s, const char *what)
@@ -198,8 +196,7 @@ static void listen_to_others(struct pc_server *s)
     s->notify_fd = fd;
 }
 
-/* --- timers, signals
- * ------------------------------------------------------------------------------------------------------- */
+/* --- timers, signals ---------------------------------------------------------------------------------------------- */
 
 static void on_head(void *ctx, uint64_t size, const char *text)
 {
@@ -279,8 +276,7 @@ static void on_signal(evutil_socket_t signal, short events, void *arg)
     event_base_loopbreak(s->base);
 }
 
-/* --- start and end
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- start and end ------------------------------------------------------------------------------------------------ */
 
 static int open_store(struct pc_server *s, char *why, size_t why_len)
 {
@@ -449,8 +445,7 @@ static void run_loop(struct pc_server *s)
             event_free(ev[i]);
 }
 
-/* --- the command
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- the command -------------------------------------------------------------------------------------------------- */
 
 /* Whom to become. Found out first: nothing is bound for a server that could not read its own keys afterwards. */
 static int find_user(const struct pc_server_state *state, const char *user, struct pc_identity *out, char *why,

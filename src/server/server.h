@@ -3,12 +3,14 @@
 /*
  * What the parts of the running server share. All of it belongs to the loop's thread. Who does what:
  *
- *     serve.c     start, timers, signals, end        intake.c    owners' documents: orders, trust, revocations,
- * statements hub.c       links: who is connected            deliver.c   bundles and stops to hosts reports.c   what
- * hosts send                    inspect.c   checks it, on the threads of pool.c progress.c  states of orders, rings
- * looks.c     questions to hosts watch.c     server-sent events                 writer.c    group commit (its own
- * thread) logview.c   checkpoints and proofs             policy.c    what the owners said api*.c      the HTTP API
- * logged.c    entries of owners' documents
+ *     serve.c     start, timers, signals, end       intake.c    owners' documents: orders, trust, revocations
+ *     hub.c       links: who is connected           deliver.c   bundles and stops to hosts; what they missed
+ *     reports.c   what hosts send                   inspect.c   checks it, on the threads of pool.c
+ *     progress.c  states of orders                  rings.c     rings, runs of standing orders
+ *     looks.c     questions to hosts                watch.c     server-sent events
+ *     writer.c    group commit (its own thread)     logview.c   checkpoints and proofs
+ *     policy.c    what the owners said              logged.c    entries of owners' documents
+ *     stops.c     the fast way of a stop            api*.c      the HTTP API
  */
 #include "base/buf.h"
 #include "net/conn.h"
@@ -66,8 +68,7 @@ void pc_server_log(const char *area, const char *fmt, ...) __attribute__((format
 /* The owners' documents changed: makes a new snapshot, tells logview, pushes to hosts. */
 void pc_server_policy_changed(struct pc_server *s);
 
-/* --- hub.c: the hosts that are connected
- * ------------------------------------------------------------------------------- */
+/* --- hub.c: the hosts that are connected -------------------------------------------------------------------------- */
 struct pc_link {
     struct pc_link *next; /* of the same bucket */
     struct pc_conn *conn;
@@ -99,15 +100,12 @@ uint64_t pc_hub_links(const struct pc_hub *h);
 const struct pc_conn_counters *pc_hub_counters(const struct pc_hub *h);
 void pc_hub_tick(struct pc_hub *h, int64_t now);
 
-/* --- reports.c
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- reports.c ---------------------------------------------------------------------------------------------------- */
 /* A frame of a host that said hello. false: it may not send this; close it. */
 bool pc_server_report_frame(struct pc_link *l, enum pc_frame_type type, const uint8_t *body, size_t len);
 extern uint64_t pc_server_reports_taken, pc_server_reports_forged, pc_server_reports_unstored;
 
-/*
- * --- inspect.c: hosts' documents, checked by worker threads ----------------------------------------------------------
- */
+/* --- inspect.c: hosts' documents, checked by worker threads ------------------------------------------------------- */
 int pc_inspection_new(struct pc_server *s, struct pc_inspection **out);
 /* Waits for what the workers have; it is with the writer then. NULL is fine. */
 void pc_inspection_drain(struct pc_inspection *in);
@@ -117,8 +115,7 @@ void pc_inspect_forget(struct pc_link *l);
 /* For metrics: documents with the workers, links on hold, workers. */
 void pc_inspection_facts(const struct pc_inspection *in, uint32_t *checking, uint32_t *held, unsigned *threads);
 
-/* --- deliver.c
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- deliver.c ---------------------------------------------------------------------------------------------------- */
 int pc_delivery_new(struct pc_server *s, struct pc_delivery **out);
 void pc_delivery_free(struct pc_delivery *d);
 struct pc_parcels *pc_delivery_parcels(struct pc_delivery *d);
@@ -145,8 +142,7 @@ void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_typ
 void pc_delivery_published(struct pc_delivery *d);
 void pc_delivery_tick(struct pc_delivery *d, int64_t now);
 
-/* --- progress.c
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- progress.c --------------------------------------------------------------------------------------------------- */
 int pc_progress_new(struct pc_server *s, struct pc_progress **out);
 /* Looks at all open orders at once: before hosts connect, so that they miss nothing. -errno: they cannot be read. */
 int pc_progress_load(struct pc_progress *p);
@@ -159,8 +155,7 @@ int pc_progress_pending(struct pc_link *l);
 void pc_rings_told(struct pc_server *s, const char *order_sha256);
 void pc_progress_tick(struct pc_progress *p, int64_t now);
 
-/* --- intake.c
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- intake.c ----------------------------------------------------------------------------------------------------- */
 /* Each answers r, now or later. */
 void pc_server_take_order(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_trust(struct pc_server *s, struct pc_http_request *r);
@@ -175,8 +170,7 @@ uint64_t pc_stop_links(struct pc_server *s, const char *sha256);
 /* The hosts of an order in ring order: the list of the document, or what was handed in with it. malloc'd. */
 int pc_server_order_hosts(struct pc_store *s, const char *order_sha256, struct pc_host_ref **out, uint32_t *n);
 
-/* --- looks.c
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- looks.c ------------------------------------------------------------------------------------------------------ */
 int pc_looks_new(struct pc_server *s, struct pc_looks **out);
 void pc_looks_free(struct pc_looks *l);
 void pc_looks_ask(struct pc_server *s, struct pc_http_request *r);
@@ -185,8 +179,7 @@ void pc_looks_notified(struct pc_server *s, const char *text);
 /* What was asked by this look; NULL: nothing known. */
 const char *pc_looks_action(struct pc_server *s, const char *id);
 
-/* --- watch.c
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- watch.c ------------------------------------------------------------------------------------------------------ */
 int pc_watch_new(struct pc_server *s, struct pc_watch **out);
 void pc_watch_free(struct pc_watch *w);
 void pc_watch_add(struct pc_server *s, struct pc_http_request *r);
@@ -194,8 +187,7 @@ void pc_watch_add(struct pc_server *s, struct pc_http_request *r);
 void pc_watch_say(struct pc_server *s, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void pc_watch_tick(struct pc_watch *w);
 
-/* --- api.c
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- api.c -------------------------------------------------------------------------------------------------------- */
 void pc_api_request(void *server, struct pc_http_request *r);
 void pc_api_metrics(struct pc_server *s, struct pc_http_request *r);
 /* Does the store answer, and were the last writes committed? why: one line. */

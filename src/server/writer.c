@@ -112,8 +112,7 @@ static struct pc_job *pop(struct queue *q)
     return job;
 }
 
-/* --- the log's part of a group
- * ----------------------------------------------------------------------------------------- */
+/* --- the log's part of a group ------------------------------------------------------------------------------------ */
 
 int64_t pc_log_time(const struct pc_log_batch *log)
 {
@@ -265,8 +264,7 @@ static int append(struct pc_writer *w, struct pc_buf *note)
     return ret;
 }
 
-/* --- groups
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- groups ------------------------------------------------------------------------------------------------------- */
 
 /* What is wrong with the database or the moment is everybody's. Anything else is this job's own, and the group goes on
  * without it. */
@@ -428,8 +426,7 @@ static void *writing(void *arg)
     return NULL;
 }
 
-/* --- the loop's side
- * --------------------------------------------------------------------------------------------------- */
+/* --- the loop's side ---------------------------------------------------------------------------------------------- */
 
 static void deliver(struct pc_writer *w)
 {

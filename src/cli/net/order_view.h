@@ -9,12 +9,14 @@
  *
  *     approved_by   names of the owners whose approval verifies against trust.json; null: there is no trust.json to ask
  *     hosts[]       "proven": the host's own signed result says so; then outcome, exit, signal, output ... are the
- * signed ones, and where the server said something else, "server_says" is what it said. "ack": the host's signed word
- * on taking the order, or null. "report": its signed ring report, {"ring", "run", "outcome", "incidents", "soaked"}, or
- * null. "problem": in words, when something is wrong with what the server shows of this host reported[]    of each ring
- * whose hosts reported: {"ring", "reports", "failures", "incidents"}, by those signed reports; what halts an order halt
- * {"failures", "incidents"}: more than so many in a ring halt it, as the owners signed problems      how many hosts
- * have one
+ *                   signed ones, and where the server said something else, "server_says" is what it said.
+ *                   "ack": the host's signed word on taking the order, or null.
+ *                   "report": its signed ring report, {"ring", "run", "outcome", "incidents", "soaked"}, or null.
+ *                   "problem": in words, when something is wrong with what the server shows of this host
+ *     reported[]    of each ring whose hosts reported: {"ring", "reports", "failures", "incidents"}, by those signed
+ *                   reports; what halts an order
+ *     halt          {"failures", "incidents"}: more than so many in a ring halt it, as the owners signed
+ *     problems      how many hosts have one
  */
 struct pc_order_question {
     const char *id;          /* of the order, or its SHA-256 */
