@@ -107,7 +107,7 @@ enum pc_act pc_act_block(struct pc_task *t)
         snprintf(t->text, sizeof t->text, "this is %s, which no order can block", path);
         return PC_ACT_REFUSED;
     }
-    if (pc_task_timer(t, "block", json_pack("{s:s}", "sha256", hex), false) < 0)
+    if (pc_task_timer(t, "block", json_pack("{s:s}", "sha256", hex)) < 0)
         return PC_ACT_FAILED;
     int e = renew(t->r, why, sizeof why);
     if (e < 0)

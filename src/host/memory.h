@@ -111,7 +111,9 @@ struct pc_kept_timer {
     char *data;          /* JSON text of the action, owned by whoever made the struct */
 };
 int pc_memory_timer_add(struct pc_memory_file *m, struct pc_kept_timer *t); /* sets number */
-/* set: boot, until_boot and data of this number; data: only that (JSON text). */
+/* Puts one back under the number that it had; one that is there stays as it is. */
+int pc_memory_timer_restore(struct pc_memory_file *m, const struct pc_kept_timer *t);
+/* set: boot, until_boot, until and data of this number; data: only that (JSON text), PC_E_NOTFOUND: it is not there. */
 int pc_memory_timer_set(struct pc_memory_file *m, const struct pc_kept_timer *t);
 int pc_memory_timer_data(struct pc_memory_file *m, uint64_t number, const char *data);
 /* removes all others of the kind */

@@ -101,13 +101,23 @@ int pc_memory_timer_add(struct pc_memory_file *m, struct pc_kept_timer *t)
 
 int pc_memory_timer_set(struct pc_memory_file *m, const struct pc_kept_timer *t)
 {
-    return pc_memory_do(m, "UPDATE timer SET boot=?,until_boot=?,data=? WHERE number=?", "sisi", t->boot,
-                        (int64_t)t->until_boot, t->data, (int64_t)t->number);
+    return pc_memory_do(m, "UPDATE timer SET boot=?,until_boot=?,until=?,data=? WHERE number=?", "siisi", t->boot,
+                        (int64_t)t->until_boot, t->until, t->data, (int64_t)t->number);
 }
 
 int pc_memory_timer_data(struct pc_memory_file *m, uint64_t number, const char *data)
 {
-    return pc_memory_do(m, "UPDATE timer SET data=? WHERE number=?", "si", data, (int64_t)number);
+    int r = pc_memory_do(m, "UPDATE timer SET data=? WHERE number=?", "si", data, (int64_t)number);
+    return r == 0 && sqlite3_changes(m->db) == 0 ? PC_E_NOTFOUND : r;
+}
+
+int pc_memory_timer_restore(struct pc_memory_file *m, const struct pc_kept_timer *t)
+{
+    return pc_memory_do(m,
+                        "INSERT OR IGNORE INTO timer(number,kind,order_sha256,boot,until_boot,until,made,data) "
+                        "VALUES(?,?,?,?,?,?,?,?)",
+                        "isssiiis", (int64_t)t->number, t->kind, t->order_sha256, t->boot, (int64_t)t->until_boot,
+                        t->until, t->made, t->data);
 }
 
 int pc_memory_timer_only(struct pc_memory_file *m, const char *kind, uint64_t number)

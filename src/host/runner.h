@@ -208,15 +208,20 @@ enum pc_act pc_act_unblock(struct pc_task *t);
 
 /* timers.c */
 /*
- * For prepare: the same for the params' `seconds`. On an error t->text says what it was. data is taken; NULL counts as
- * no memory.
+ * For prepare: writes down the timer of the params' `seconds`; its number is t->timer. On an error t->text says what it
+ * was. data is taken; NULL counts as no memory.
  */
-int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only);
-int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data); /* what undoing it needs to know */
+int pc_task_timer(struct pc_task *t, const char *kind, json_t *data);
+/* What undoing it needs to know. PC_E_NOTFOUND: there is no such timer any more. */
+int pc_timer_keep(struct pc_runner *r, uint64_t number, const json_t *data);
 int pc_timer_drop(struct pc_runner *r, uint64_t number); /* forgets it: its stop did not take hold */
+/* Ends this one now, and undoes it, at once or as soon as that can be. */
+void pc_timer_end(struct pc_runner *r, uint64_t number, const char *why);
+/* For one that took hold when its timer had ended already: undone at once or as soon as that can be. */
+void pc_timer_undo_late(struct pc_task *t, const char *kind);
 int pc_timers_recover(struct pc_runner *r); /* at the start: applies again what is still to hold */
 void pc_timers_step(struct pc_runner *r);   /* undoes what is over */
-/* early; number ended */
+/* early; number ended, or an error: what could not be undone is tried again every second */
 int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const json_t *data, const void *arg),
                   const void *arg);
 

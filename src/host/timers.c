@@ -13,9 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* only: takes the place of all others of its kind. */
 static int timer_start(struct pc_runner *r, const char *kind, const char *order_sha256, uint64_t seconds,
-                       const json_t *data, bool only, uint64_t *number)
+                       const json_t *data, uint64_t *number)
 {
     _free_ char *text = json_dumps(data, JSON_COMPACT);
     struct pc_kept_timer t = {
@@ -25,22 +24,16 @@ static int timer_start(struct pc_runner *r, const char *kind, const char *order_
     snprintf(t.kind, sizeof t.kind, "%s", kind);
     snprintf(t.order_sha256, sizeof t.order_sha256, "%s", order_sha256);
     snprintf(t.boot, sizeof t.boot, "%s", r->boot);
-    int e = pc_memory_begin(r->file);
-    if (e < 0)
-        return e;
-    e = pc_memory_timer_add(r->file, &t);
-    if (e == 0 && only)
-        e = pc_memory_timer_only(r->file, kind, t.number);
-    e = pc_memory_end(r->file, e);
+    int e = pc_memory_timer_add(r->file, &t);
     if (e == 0)
         *number = t.number;
     return e;
 }
 
-int pc_task_timer(struct pc_task *t, const char *kind, json_t *data, bool only)
+int pc_task_timer(struct pc_task *t, const char *kind, json_t *data)
 {
     uint64_t seconds = (uint64_t)json_integer_value(json_object_get(t->params, "seconds"));
-    int e = data ? timer_start(t->r, kind, t->order_sha256, seconds, data, only, &t->timer) : -ENOMEM;
+    int e = data ? timer_start(t->r, kind, t->order_sha256, seconds, data, &t->timer) : -ENOMEM;
     json_decref(data);
     if (e < 0)
         snprintf(t->text, sizeof t->text, "the timer that ends it could not be written down: %s", pc_strerror(e));
@@ -58,23 +51,28 @@ int pc_timer_drop(struct pc_runner *r, uint64_t number)
     return pc_memory_timer_done(r->file, number);
 }
 
-/* A walk's rows, copied out, because what is done with them changes the table. */
-#define TIMERS_MAX 256
+/* A walk's rows, copied out, because what is done with them changes the table. All of them: each has its time. */
 struct list {
-    uint32_t n;
-    struct pc_kept_timer timer[TIMERS_MAX];
+    uint32_t n, cap;
+    struct pc_kept_timer *timer;
 };
 
 static int collect(void *ctx, const struct pc_kept_timer *t)
 {
     struct list *l = ctx;
-    if (l->n == TIMERS_MAX)
-        return 0;
+    if (l->n == l->cap) {
+        uint32_t cap = l->cap ? l->cap * 2 : 16;
+        struct pc_kept_timer *grown = realloc(l->timer, cap * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        l->timer = grown;
+        l->cap = cap;
+    }
     struct pc_kept_timer *copy = &l->timer[l->n];
     *copy = *t;
     copy->data = strdup(t->data);
     l->n += copy->data != NULL;
-    return 0;
+    return copy->data ? 0 : -ENOMEM;
 }
 
 static struct list *all_timers(struct pc_runner *r)
@@ -89,10 +87,12 @@ static void free_list(struct list *l)
 {
     for (uint32_t i = 0; l && i < l->n; i++)
         free(l->timer[i].data);
+    if (l)
+        free(l->timer);
     free(l);
 }
 
-static void undo(struct pc_runner *r, const struct pc_kept_timer *t, const char *why)
+static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const char *why)
 {
     const struct pc_stop *stop = pc_stop_find(t->kind);
     json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
@@ -103,6 +103,35 @@ static void undo(struct pc_runner *r, const struct pc_kept_timer *t, const char 
     pc_tell_event(r, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "undone", "%s of order %.12s: %s%s%s", t->kind,
                   t->order_sha256, why, e < 0 ? ": could not be undone, will be tried again: " : "",
                   e < 0 ? pc_strerror(e) : "");
+    return e;
+}
+
+/* Its time is over now, and so it is undone at every tick until that worked. */
+static int end_now(struct pc_runner *r, struct pc_kept_timer *t, const char *why)
+{
+    t->until_boot = 0;
+    t->until = t->made; /* nor does it begin again after a reboot */
+    (void)pc_memory_timer_set(r->file, t); /* if not: undone once more when its time is over */
+    return undo(r, t, why);
+}
+
+void pc_timer_end(struct pc_runner *r, uint64_t number, const char *why)
+{
+    struct list *l = all_timers(r);
+    for (uint32_t i = 0; l && i < l->n; i++)
+        if (l->timer[i].number == number)
+            (void)end_now(r, &l->timer[i], why);
+    free_list(l);
+}
+
+void pc_timer_undo_late(struct pc_task *t, const char *kind)
+{
+    struct pc_kept_timer gone = {.number = t->timer, .data = (char[]){"{}"}};
+    snprintf(gone.kind, sizeof gone.kind, "%s", kind);
+    snprintf(gone.order_sha256, sizeof gone.order_sha256, "%s", t->order_sha256);
+    snprintf(gone.boot, sizeof gone.boot, "%s", t->r->boot);
+    (void)pc_memory_timer_restore(t->r->file, &gone);
+    (void)undo(t->r, &gone, "it held after its end");
 }
 
 void pc_timers_step(struct pc_runner *r)
@@ -154,15 +183,16 @@ int pc_timers_end(struct pc_runner *r, const char *kind, bool (*match)(const jso
                   const void *arg)
 {
     struct list *l = all_timers(r);
-    int n = 0;
+    int n = 0, e = l ? 0 : -ENOMEM;
     for (uint32_t i = 0; l && i < l->n; i++) {
         json_t *data = json_loads(l->timer[i].data, JSON_REJECT_DUPLICATES, NULL);
         if (strcmp(l->timer[i].kind, kind) == 0 && (!match || match(data, arg))) {
-            undo(r, &l->timer[i], "ended by an order");
+            int x = end_now(r, &l->timer[i], "ended by an order");
+            e = e ? e : x;
             n++;
         }
         json_decref(data);
     }
     free_list(l);
-    return l ? n : -ENOMEM;
+    return e < 0 ? e : n;
 }

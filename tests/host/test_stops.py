@@ -94,6 +94,50 @@ class Freeze(Stop):
         eventually(self.moves)
         self.assertIn("undone", runner.log_text())
 
+    def hunted(self, runner):
+        """A freeze by the program's hash is at work: it has stopped one, and reads another's file of 64 GiB. Returns the stopped one, the order, the job."""
+        program, large = self.path("program"), self.path("large")
+        shutil.copy(shutil.which("sleep"), program)
+        shutil.copy(shutil.which("sleep"), large)
+        os.truncate(large, 64 << 30)  # sparse
+        processes = [subprocess.Popen([path, "600"]) for path in (program, large)]
+        for p in processes:
+            self.addCleanup(p.wait)
+            self.addCleanup(p.kill)
+        with open(program, "rb") as f:
+            params = {"exe_sha256": sha256(f.read()), "seconds": 600}
+        document = self.fleet.order([runner.ref], "actor.freeze", params, class_="S")
+        digest, ack = runner.deliver(document, self.fleet.owners[2:], logged=False)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        eventually(lambda: state_of(processes[0].pid) == "T")
+        return processes[0].pid, digest, children(runner.process.pid)[0]
+
+    def test_nobody_stays_stopped_when_the_job_is_killed(self):
+        runner = self.host()
+        pid, digest, job = self.hunted(runner)
+        os.kill(job, 9)
+        self.assertEqual(runner.result(digest)["outcome"], "failed")
+        eventually(lambda: state_of(pid) == "S")
+
+    def test_nobody_stays_stopped_when_the_runner_is_killed(self):
+        runner = self.host()
+        pid, digest, _ = self.hunted(runner)
+        runner.kill()
+        runner.start()
+        self.assertEqual(runner.result(digest)["outcome"], "unknown")
+        self.end_timers(runner)
+        eventually(lambda: state_of(pid) == "S")
+        self.assertEqual([name for name in os.listdir(runner.folder) if name.startswith("freeze")], [])
+
+    def test_nobody_is_stopped_after_the_time_is_over(self):
+        runner = self.host()
+        pid, digest, _ = self.hunted(runner)
+        rig.run("sqlite3", "-cmd", ".timeout 5000", os.path.join(runner.folder, "fleet.db"), "update timer set until_boot = 1")
+        eventually(lambda: "undone" in runner.log_text())
+        self.assertEqual(runner.result(digest)["outcome"], "failed")  # the large one's time is over by then
+        eventually(lambda: state_of(pid) == "S")
+        self.assertEqual(rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select count(*) from timer").strip(), "0")
+
     def test_init_and_portcullis_are_spared(self):
         runner = self.host()
         document = self.fleet.order([runner.ref], "actor.freeze", {"pid": 1, "start": 0, "seconds": 60}, class_="S")
@@ -159,6 +203,99 @@ class Isolate(Stop):
         self.assertEqual(self.act(runner, "host.unisolate", {})["outcome"], "ok")
         self.assertEqual(self.reached(), [1, 3, 4])
         self.assertEqual(rig.run("nsenter", "--net=/run/netns/" + self.space, "nft", "list", "tables"), "")
+
+    def name_server(self, hosts, seconds=2):
+        """The server is known by name now; names are in a hosts file of ours, else at a name server that says nothing, for so long at each question."""
+        for name, text in (("hosts", hosts), ("resolv.conf", "nameserver 10.77.1.1\noptions timeout:%d attempts:1\n" % seconds)):
+            with open(self.path(name), "w") as f:
+                f.write(text)
+            rig.run("mount", "--bind", self.path(name), "/etc/" + name)
+            self.addCleanup(subprocess.run, ["umount", "-l", "/etc/" + name])
+        mute = "import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.bind(('10.77.1.1', 53))\nprint('up', flush=True)\ntime.sleep(600)"
+        p = subprocess.Popen(["nsenter", "--net=/run/netns/" + self.world, sys.executable, "-c", mute], stdout=subprocess.PIPE)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.kill)
+        p.stdout.readline()
+
+    def named_host(self, url="https://api.fleet.test:7443"):
+        runner = self.host(start=False, wrap=["nsenter", "--net=/run/netns/" + self.space])
+        facts = os.path.join(runner.folder, "link.json")
+        with open(facts) as f:
+            text = f.read().replace("127.0.0.1:7444", "link.fleet.test:7444").replace("https://127.0.0.1:7443", url)
+        with open(facts, "w") as f:
+            f.write(text)
+        return runner.start()
+
+    def begin(self, runner, action, params):
+        """Accepted, and its work has begun."""
+        document = self.fleet.order([runner.ref], action, params, class_="S")
+        digest, ack = runner.deliver(document, self.fleet.owners[2:], logged=False)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        eventually(lambda: "start: order %s" % digest[:12] in runner.log_text())
+        return digest
+
+    def kinds(self, runner):
+        return rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select kind from timer").split()
+
+    HOSTS = "127.0.0.1 localhost\n10.77.1.1 link.fleet.test\n10.77.1.1 api.fleet.test\n"
+
+    def test_a_server_known_by_name_stays_reachable_when_isolated_again(self):
+        self.name_server(self.HOSTS)
+        runner = self.named_host("https://api.fleet.test")  # the port that everybody knows
+        result = self.stop(runner, "host.isolate", {"allow": [], "seconds": 600})
+        self.assertEqual((result["outcome"], result["data"]["server"]), ("ok", ["10.77.1.1"]))
+        with open(os.path.join(runner.folder, "link.addresses")) as f:
+            self.assertEqual(f.read(), "link.fleet.test:7444:10.77.1.1\napi.fleet.test:443:10.77.1.1\n")
+        with open(self.path("hosts"), "w") as f:  # nobody answers for names any more, least of all to an isolated host
+            f.write("127.0.0.1 localhost\n")
+        result = self.stop(runner, "host.isolate", {"allow": ["10.77.1.4/32"], "seconds": 600})
+        self.assertEqual((result["outcome"], result["data"]["server"]), ("ok", ["10.77.1.1"]))
+        self.assertEqual(self.reached(), [1, 4])
+        with open(os.path.join(runner.folder, "link.addresses")) as f:
+            self.assertEqual(f.read(), "link.fleet.test:7444:10.77.1.1\napi.fleet.test:443:10.77.1.1\n")
+        self.assertEqual(self.kinds(runner), ["isolate"])
+
+    def test_a_dead_name_server_keeps_nobody_from_isolating(self):
+        self.name_server("127.0.0.1 localhost\n", seconds=30)
+        runner = self.named_host()
+        result = self.stop(runner, "host.isolate", {"allow": ["10.77.1.3/32"], "seconds": 600})
+        self.assertEqual((result["outcome"], self.reached()), ("ok", [3]))
+
+    def test_one_that_fails_leaves_the_one_before_in_force(self):
+        self.name_server(self.HOSTS)
+        runner = self.named_host()
+        self.stop(runner, "host.isolate", {"allow": ["10.77.1.3/32"], "seconds": 600})
+        with open(self.path("hosts"), "w") as f:
+            f.write("127.0.0.1 localhost\n")
+        digest = self.begin(runner, "host.isolate", {"allow": [], "seconds": 600})
+        job = children(runner.process.pid)
+        os.kill(job[0], 9)
+        self.assertEqual(runner.result(digest)["outcome"], "failed")
+        self.assertEqual(self.reached(), [1, 3])
+        self.assertEqual(self.kinds(runner), ["isolate"])
+        self.end_timers(runner)
+        eventually(lambda: self.reached() == [1, 3, 4])
+
+    def test_one_that_is_lifted_before_it_holds_does_not_hold_for_ever(self):
+        self.name_server("127.0.0.1 localhost\n")
+        runner = self.named_host()
+        digest = self.begin(runner, "host.isolate", {"allow": [], "seconds": 600})
+        self.assertEqual(self.act(runner, "host.unisolate", {})["outcome"], "ok")
+        self.assertEqual(runner.result(digest)["outcome"], "failed")
+        eventually(lambda: self.kinds(runner) == [])
+        self.assertEqual(self.reached(), [1, 3, 4])
+
+    def test_a_host_that_cannot_be_isolated_does_not_say_it_is(self):
+        self.name_server(self.HOSTS)
+        library = os.path.realpath(next(p for p in ("/usr/lib/x86_64-linux-gnu/libnftables.so.1", "/usr/lib/aarch64-linux-gnu/libnftables.so.1",
+                                                    "/usr/lib64/libnftables.so.1") if os.path.exists(p)))
+        rig.run("mount", "--bind", "/dev/null", library)
+        self.addCleanup(subprocess.run, ["umount", "-l", library])
+        runner = self.named_host()
+        self.assertEqual(self.stop(runner, "host.isolate", {"allow": [], "seconds": 600})["outcome"], "failed")
+        self.assertEqual((self.kinds(runner), self.reached()), ([], [1, 3, 4]))
+        self.assertFalse(os.path.exists(os.path.join(runner.folder, "link.addresses")))  # the link would hold on to them for ever
 
 
 class Block(Stop):
