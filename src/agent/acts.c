@@ -183,7 +183,7 @@ static void deleted(struct pc_guard *g, struct deed *d)
 {
     struct stat st;
     bool left = pc_acts_stat_live(d->v, &d->fh, &st) == 0 &&
-                st.st_nlink > (d->known && pc_how_is_live(d->known->how) ? 1 : 0);
+                st.st_nlink > (d->known && d->known->linked ? 1 : 0);
     if (!d->known)
         return; /* made and removed before it was ever preserved: nobody's loss */
     pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
@@ -246,7 +246,7 @@ static void replaced(struct pc_guard *g, const struct deed *mover, pc_dir dir, c
     if (pc_acts_stat_live(mover->v, &mover->fh, &st) == 0)
         d.size_after = (uint64_t)st.st_size;
     pc_acts_judge(g, &d);
-    bool alive = pc_acts_stat_live(mover->v, &old.fh, &st) == 0 && st.st_nlink > (pc_how_is_live(old.how) ? 1 : 0);
+    bool alive = pc_acts_stat_live(mover->v, &old.fh, &st) == 0 && st.st_nlink > (old.linked ? 1 : 0);
     if (!alive)
         gone(g, &d);
 }

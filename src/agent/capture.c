@@ -407,16 +407,21 @@ int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct
     return 0;
 }
 
-/* The live file by handle: looked at before it is opened, since opening a fifo or device has effects. */
-static int open_live(struct pc_volume *v, const struct pc_fh *fh)
+/*
+ * The live file by handle: looked at before it is opened, since opening a fifo or device has effects. One that only the
+ * vault's link keeps was deleted: preserved again, it would be a file that is there, and never make room.
+ */
+static int open_live(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh)
 {
     _close_ int fd = pc_fh_open(v->tree_fd, fh, O_PATH);
     struct stat st;
+    struct pc_known known;
     if (fd < 0)
         return fd;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (st.st_nlink == 0)
+    bool linked = st.st_nlink == 1 && pc_store_lookup(g->store, v->id, fh, &known) == 0 && known.linked;
+    if (st.st_nlink == 0 || linked)
         return -ENOENT;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
         return pc_fh_open(v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
@@ -470,7 +475,7 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
         return true;
     }
     struct pc_volume *v = pc_volume_by_id(g, e->vol);
-    _close_ int fd = v ? open_live(v, &e->fh) : -ENODEV;
+    _close_ int fd = v ? open_live(g, v, &e->fh) : -ENODEV;
     /* Its folder may have been dropped while it waited. */
     bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);

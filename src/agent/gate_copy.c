@@ -75,6 +75,21 @@ void pc_gate_uncopied(struct pc_guard *g, const struct pc_volume *v, const struc
 }
 
 /*
+ * Nothing of it has to be copied. Before it is asked about no more, and for who takes no file with several names, our
+ * link goes; the next capture makes another one, and then it is asked about again.
+ */
+static void free_to_write(struct pc_guard *g, const struct pc_volume *v, const struct held *h, const struct stat *st,
+                          const struct pc_known *known)
+{
+    bool writes = h->kind != PC_OPEN_READ;
+    if (known && known->linked && st->st_nlink == 2 && (writes || h->single_link) &&
+        pc_store_unlink_link(g->store, v->id, &h->fh) < 0)
+        return; /* it stays a question, and has two names */
+    if (writes || !known || !known->linked)
+        spare(g->gate, st);
+}
+
+/*
  * on-open: must the file be preserved first, and how? gzip and xz read with O_NOFOLLOW and refuse a file with several
  * names: for them the content is copied and our link in the vault given up.
  */
@@ -84,7 +99,7 @@ bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const str
     struct pc_known known;
     int r = pc_store_lookup(g->store, v->id, &h->fh, &known);
     if (r == PC_E_NOTFOUND || (r == 0 && !pc_how_is_live(known.how)))
-        spare(g->gate, st);
+        free_to_write(g, v, h, st, r == 0 ? &known : NULL);
     if (r < 0 || !pc_how_is_live(known.how))
         return false;
     if (st->st_size == 0)

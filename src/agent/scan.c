@@ -136,7 +136,7 @@ static void found_file(struct pc_guard *g, struct pc_volume *v, int fd, const st
 {
     struct pc_known known;
     bool is_known = pc_store_lookup(g->store, v->id, fh, &known) == 0;
-    if (st->st_nlink > (is_known && pc_how_is_live(known.how) ? 2 : 1)) /* a link of the vault's own is none */
+    if (st->st_nlink > (is_known && known.linked ? 2 : 1)) /* a link of the vault's own is none */
         pc_links_note(g, v->id, pc_dirs_fh(g->dirs, dir), name, fh);
     if (is_known) {
         if (unchanged(&known, st, pc_dirs_fh(g->dirs, dir), name)) {

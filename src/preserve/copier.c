@@ -221,7 +221,7 @@ int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh)
     if (r == 0 && m.nlink < 2)
         return PC_E_REFUSED; /* ours is the last name: removing it would delete the file */
     /* A version that rests on this link would lose its content with it. */
-    if (r == 0 && row.how == PC_HOW_LINK)
+    if (r == 0 && pc_how_is_live(row.how))
         return PC_E_STATE;
     if (r == 0)
         r = pc_object_remove(v, PC_AREA_LINKS, row.link);

@@ -75,6 +75,7 @@ static int known_from(struct pc_store *s, sqlite3_stmt *st, struct pc_known *out
                              .ctime_ns = row.ctime_ns,
                              .creator = row.creator,
                              .gone = row.gone,
+                             .linked = row.link != 0,
                              .fh = row.fh,
                              .parent = row.parent};
     memcpy(out->name, row.name, sizeof out->name);

@@ -73,6 +73,7 @@ struct pc_known {
     int64_t mtime_ns, ctime_ns; /* of the live file when captured: equal now means unchanged since */
     uint64_t creator;  /* actor that created the file while we watched, else 0 */
     bool gone;         /* deleted; the last version is kept */
+    bool linked;       /* one of the inode's names is the vault's own, whatever the current version rests on */
     struct pc_fh fh, parent;
     char name[256];    /* raw bytes, NUL-terminated */
 };

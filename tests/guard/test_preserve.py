@@ -367,6 +367,55 @@ def overwritten_unwatched_after_an_append(bench):
 
 
 @rig.scenario("ext4")
+def deleted_with_a_copy_and_a_link(bench):
+    """Kept by a copy or by its length, and by a link besides: its own last name gone, the file is gone, whatever ours says."""
+    tree = os.fsencode(bench.tree)
+    paths = [files.write(tree + b"/%s" % name, b"what was logged, line by line\n" * (2 << 15))
+             for name in (b"copied", b"length", b"under-copied", b"under-length")]
+    before = bench.look()
+    guard = bench.start_guard("[action]\ngate = no\n")
+    guard.wait_quiet()
+    for path, mode in zip(paths, ("r+b", "ab") * 2):
+        open(path, mode).close()
+    guard.wait_quiet()
+    hows = [guard.json("history", os.fsdecode(path))[0]["how"] for path in paths]
+    check(hows == ["copy", "length"] * 2, "kept by %s", hows)
+    covered = guard.folder()["covered"]
+    for path in paths[:2]:
+        os.unlink(path)
+    for path in paths[2:]:
+        os.rename(files.write(path + b".new", b"the new file\n"), path)
+    guard.wait_quiet()
+    check(guard.folder()["covered"] == covered - 2, "%d files were covered, now %d", covered, guard.folder()["covered"])
+    superseded = guard.json("status")["volumes"][0]["superseded_bytes"]
+    check(superseded >= 4 * 30 * (2 << 15), "what is deleted is not what makes room first: only %d bytes are", superseded)
+    for path in paths:
+        status, text = guard.command("restore", os.fsdecode(path))
+        check(status == 0, "restore: status %d: %s", status, text[-600:])
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
+def compressed_with_a_copy(bench):
+    """gzip takes no file with two names: our link goes before it opens, also when the file has its copy already."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"copied"), b"a needle, and much hay\n" * 50)
+    before = bench.look()
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    open(path, "r+b").close()
+    guard.wait_quiet()
+    versions = guard.json("history", os.fsdecode(path))
+    check(versions[0]["how"] == "copy", "it has no copy: %s; %s", versions, guard.status()["events"])
+    done = subprocess.run(["gzip", os.fsdecode(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=30)
+    check(done.returncode == 0, "gzip: %s", done.stdout)
+    guard.wait_quiet()
+    os.unlink(path + b".gz")
+    status, text = guard.command("restore", os.fsdecode(path))
+    check(status == 0, "restore: status %d: %s", status, text[-600:])
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
 def over_the_copy_limit(bench):
     """Too large to be copied while its opener waits: counted and named, not claimed."""
     big = os.path.join(os.fsencode(bench.tree), b"big")
