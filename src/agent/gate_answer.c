@@ -57,7 +57,8 @@ static void allow_now(int group, int fd)
 
 static bool only_reads(struct pc_gate *q, const struct pc_fan_open *o, bool asks, struct pc_open_why *why)
 {
-    int r = pc_proc_open_why(&q->asker[(uint32_t)o->tid % q->askers], o->tid, why);
+    /* 0: it is outside our pid namespace, and cannot be looked at */
+    int r = o->tid ? pc_proc_open_why(&q->asker[(uint32_t)o->tid % q->askers], o->tid, why) : -EPERM;
     if (r == -ENOENT || r == -ESRCH)
         return true; /* gone */
     if (r < 0) /* not known (no descriptor left, not allowed): then it may write */

@@ -132,6 +132,9 @@ enum decision { STAYS, PASSES, PARKED, NEEDS_COPY };
 
 static void identify(struct pc_guard *g, struct held *h)
 {
+    h->state = HELD_WAITING;
+    if (!h->tid) /* outside our pid namespace: one of many with that number, so nobody to be held for what another did */
+        return;
     pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
     h->pid = known_pid > 0 ? known_pid : h->tid;
     if (!pc_judge_actor_of(g->judge, h->pid)) { /* it waits, so it lives: the best moment to learn whose child it is */
@@ -139,7 +142,6 @@ static void identify(struct pc_guard *g, struct held *h)
         pc_guard_know(g, h->pid);
     }
     h->actor = pc_judge_actor_of(g->judge, h->pid);
-    h->state = HELD_WAITING;
 }
 
 /* Works on a copy of the slot: looking things up must not keep the answering thread waiting for the lock. */

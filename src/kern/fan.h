@@ -96,7 +96,7 @@ int pc_fan_exec_mark(int group, const char *path);
 
 struct pc_fan_open {
     int fd;    /* owned by the reader: close after answering */
-    pid_t tid; /* the waiting thread */
+    pid_t tid; /* the waiting thread; 0 when outside our pid namespace */
 };
 /* Reads up to n waiting opens. Count, 0 when none, -errno. */
 int pc_fan_read_opens(int group, struct pc_fan_open *out, int n);

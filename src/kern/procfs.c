@@ -23,6 +23,8 @@
 #include <time.h>
 
 #define PF_KTHREAD 0x00200000
+/* The first pid namespace's inode: PROC_PID_INIT_INO of Linux's include/linux/proc_ns.h, the same since 3.8. */
+#define PID_INIT_INO 0xEFFFFFFCU
 /* How often a thread that waits in an open is looked at until it sleeps, and the pause between the later looks. */
 #define ASLEEP_TRIES 8
 #define ASLEEP_PAUSE_NS 30000
@@ -157,6 +159,12 @@ pid_t pc_proc_tgid(pid_t tid)
     if (!line || sscanf(line, "\nTgid: %d", &tgid) != 1)
         return PC_E_SYNTAX;
     return tgid;
+}
+
+bool pc_proc_sees_all(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == PID_INIT_INO;
 }
 
 static void why_from_flags(uint64_t flags, struct pc_open_why *out)

@@ -73,7 +73,7 @@ def forget_ancestry():
 class Guard(host.Guard):
     """A guard with settings of its own, and with a worker that may be replaced under us."""
 
-    def __init__(self, bench, protect, settings=None, limit=None, state=None):
+    def __init__(self, bench, protect, settings=None, limit=None, state=None, within=()):
         self.bench, self.state, self.env = bench, state or os.path.join(bench.dir, "state"), bench.environment()
         self.config = os.path.join(bench.dir, "portcullis.conf")
         os.makedirs(self.state, mode=0o700, exist_ok=True)
@@ -83,6 +83,7 @@ class Guard(host.Guard):
             words += ["--protect", folder]
         if limit:
             words = ["prlimit", "--nofile=%d:%d" % (limit, limit)] + words
+        words = list(within) + words
         self.log_path = os.path.join(bench.dir, "guard.log")
         self.start_at = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         self.log = open(self.log_path, "ab")
@@ -189,8 +190,9 @@ class Actor:
 class Bench(host.Host):
     """A host for one scenario."""
 
-    def start_guard(self, settings=None, protect=None, limit=None, ready=True):
-        guard = Guard(self, protect or [self.tree], settings, limit)
+    def start_guard(self, settings=None, protect=None, limit=None, ready=True, within=()):
+        """within: the command that starts the guard's, where it is to run elsewhere than here."""
+        guard = Guard(self, protect or [self.tree], settings, limit, within=within)
         self.guards.append(guard)
         if ready:
             guard.wait_ready()

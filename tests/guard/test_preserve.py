@@ -416,6 +416,26 @@ def compressed_with_a_copy(bench):
 
 
 @rig.scenario("ext4")
+def written_by_who_cannot_be_seen(bench):
+    """The guard runs in a container, the writer outside: the kernel gives it no number here. It waits for a copy all the same."""
+    paths = files.make(os.path.join(os.fsencode(bench.tree), b"x"))
+    before = bench.look()
+    guard = bench.start_guard("[action]\ngate = no\n", within=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
+    guard.wait_quiet()
+    check("pid namespace" in guard.warnings(), "status does not say it: %s", guard.warnings())
+    for _ in range(2):  # a verdict over nobody known must keep nobody waiting for ever
+        actor = rig.Actor(bench, "write", paths)
+        actor.go()
+        actor.finish()
+        guard.wait_quiet()
+    check(judge_damage(before, bench.look()) >= 10, "too few files were destroyed")
+    bring_back(bench, guard, before)
+    restore_rest(bench, guard, before)
+    bench.check_same(before, "rollback and restore", ("links",))
+    guard.process.kill()  # unshare passes no other signal on
+
+
+@rig.scenario("ext4")
 def over_the_copy_limit(bench):
     """Too large to be copied while its opener waits: counted and named, not claimed."""
     big = os.path.join(os.fsencode(bench.tree), b"big")
