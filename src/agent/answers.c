@@ -97,8 +97,9 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
         json_array_append_new(
             w, json_string("no process connector and no perf events: ancestry of short-lived processes may be missed"));
     if (!pc_proc_sees_all())
-        json_array_append_new(w, json_string("this guard runs in a pid namespace: programs outside it can be neither told "
-                                             "apart nor stopped; what they do is preserved, and judged as one program's"));
+        json_array_append_new(
+            w, json_string("this guard runs in a pid namespace: programs outside it can be neither told apart nor "
+                           "stopped; what they do is preserved, and judged as one program's"));
     if (g->freezer.dir_fd < 0)
         json_array_append_new(w, json_string("no cgroup v2 freezer: processes are stopped by SIGSTOP"));
     if (g->supervisor_fd < 0)
