@@ -133,7 +133,7 @@ enum decision { STAYS, PASSES, PARKED, NEEDS_COPY };
 static void identify(struct pc_guard *g, struct held *h)
 {
     h->state = HELD_WAITING;
-    if (!h->tid) /* outside our pid namespace: one of many with that number, so nobody to be held for what another did */
+    if (!h->tid) /* outside our pid namespace, as many others: nobody to be held for what another one did */
         return;
     pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
     h->pid = known_pid > 0 ? known_pid : h->tid;
