@@ -55,7 +55,9 @@ void pc_api_failed(struct pc_http_request *r, int err)
     else if (err == -ENOSPC)
         pc_api_error(r, 507, "disk-full", "the server's disk is full; nothing was stored");
     else
-        pc_api_error(r, 500, "store", "the server's database failed: %s; nothing was stored", pc_strerror(err));
+        pc_api_error(r, 500, "store", "the server's database failed: %s%s", pc_strerror(err),
+                     pc_http_is_post(r) ? "; what you sent may be stored all the same: look before you send it again"
+                                        : "");
 }
 
 json_t *pc_api_body(struct pc_http_request *r, size_t max)
@@ -101,6 +103,7 @@ static void openapi(struct pc_server *s, struct pc_http_request *r, const char *
 ADAPT(metrics, pc_api_metrics)
 ADAPT(enroll, pc_server_take_enroll)
 ADAPT(post_order, pc_server_take_order)
+ADAPT(post_stop, pc_server_take_stop)
 ADAPT(post_trust, pc_server_take_trust)
 ADAPT(post_revoke, pc_server_take_revoke)
 ADAPT(post_statement, pc_server_take_statement)
@@ -113,11 +116,14 @@ static void show_look(struct pc_server *s, struct pc_http_request *r, const char
     pc_looks_show(s, r, rest);
 }
 
+typedef void handler(struct pc_server *s, struct pc_http_request *r, const char *rest);
+
 static const struct route {
     const char *path;
     bool post, prefix; /* prefix: what follows the path goes to the handler */
     enum role role;
-    void (*handler)(struct pc_server *s, struct pc_http_request *r, const char *rest);
+    handler *handler;
+    handler *unasked; /* when the token cannot be looked up; NULL: then it is not possible */
 } routes[] = {
     {"/healthz", false, false, OPEN, healthz},
     {"/openapi.json", false, false, OPEN, openapi},
@@ -134,7 +140,7 @@ static const struct route {
     {"/v1/sequence", false, false, LOOK, pc_api_sequence},
     {"/v1/orders", false, false, LOOK, pc_api_orders},
     {"/v1/orders/", false, true, LOOK, pc_api_order},
-    {"/v1/orders", true, false, OPERATE, post_order},
+    {"/v1/orders", true, false, OPERATE, post_order, post_stop},
     {"/v1/reports/", false, true, LOOK, pc_api_report},
     {"/v1/looks", true, false, LOOK, post_look},
     {"/v1/looks/", false, true, LOOK, show_look},
@@ -146,30 +152,41 @@ static const struct route {
     {"/v1/events", false, false, LOOK, watch},
 };
 
-/* -1: no token, or none that is good. */
+/* A role. PC_E_NOTFOUND: no token, or none that is good; else: it cannot be looked up. */
 static int role_of(struct pc_server *s, const struct pc_http_request *r)
 {
     const char *header = pc_http_header(r, "Authorization");
     char sha[PC_SHA256_HEX + 1], kind[16];
     if (!header || strncmp(header, "Bearer ", 7) != 0)
-        return -1;
+        return PC_E_NOTFOUND;
     pc_server_token_hash(header + 7, sha);
-    if (s->store->ops->token_check(s->store, sha, pc_server_now(), kind) < 0)
-        return -1;
-    return strcmp(kind, "operate") == 0 ? OPERATE : strcmp(kind, "look") == 0 ? LOOK : -1;
+    int ret = s->store->ops->token_check(s->store, sha, pc_server_now(), kind);
+    if (ret < 0)
+        return ret;
+    return strcmp(kind, "operate") == 0 ? OPERATE : strcmp(kind, "look") == 0 ? LOOK : PC_E_NOTFOUND;
 }
 
-static bool allowed(struct pc_server *s, struct pc_http_request *r, enum role needed)
+void pc_api_unasked(struct pc_http_request *r)
+{
+    pc_api_error(r, 503, "store",
+                 "the database cannot be asked whether this token is good; try again (a stop that its quorum signed "
+                 "is sent all the same)");
+}
+
+static void serve(struct pc_server *s, struct pc_http_request *r, const struct route *route, const char *rest)
 {
     static const char no_token[] = "{\"error\":\"token\",\"text\":\"a token of the API is needed\"}";
-    if (needed == OPEN)
-        return true;
-    int role = role_of(s, r);
-    if (role < 0)
+    int role = route->role == OPEN ? OPEN : role_of(s, r);
+    if (role == PC_E_NOTFOUND)
         pc_http_answer(r, 401, "application/json", "WWW-Authenticate: Bearer", no_token, sizeof no_token - 1);
-    else if (role < (int)needed)
+    else if (role < 0 && route->unasked)
+        route->unasked(s, r, rest);
+    else if (role < 0)
+        pc_api_unasked(r);
+    else if (role < (int)route->role)
         pc_api_error(r, 403, "role", "this token may look, but not operate");
-    return role >= (int)needed;
+    else
+        route->handler(s, r, rest);
 }
 
 static bool matches(const struct route *route, const char *path)
@@ -189,8 +206,7 @@ void pc_api_request(void *server, struct pc_http_request *r)
         other_method = true;
         if (routes[i].post != pc_http_is_post(r))
             continue;
-        if (allowed(s, r, routes[i].role))
-            routes[i].handler(s, r, path + strlen(routes[i].path));
+        serve(s, r, &routes[i], path + strlen(routes[i].path));
         return;
     }
     if (other_method)

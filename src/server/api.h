@@ -12,6 +12,8 @@ void pc_api_error(struct pc_http_request *r, int status, const char *word, const
     __attribute__((format(printf, 4, 5)));
 /* The error of a store or writer. */
 void pc_api_failed(struct pc_http_request *r, int err);
+/* The token cannot be looked up. */
+void pc_api_unasked(struct pc_http_request *r);
 /* The body as a JSON object, at most max bytes; NULL: it was answered with 400. */
 json_t *pc_api_body(struct pc_http_request *r, size_t max);
 /* `rest`: what follows the route's prefix in the path. */

@@ -72,20 +72,23 @@ void pc_api_hosts(struct pc_server *s, struct pc_http_request *r, const char *re
     pc_api_json(r, 200, l.list);
 }
 
-/* The newest answer to a question, as the host signed it, and its document for those who only want to read. */
-static json_t *latest(struct pc_server *s, const char *host_id, const char *action)
+/* Sets under key the newest answer to a question, as the host signed it, and its document for those who only want to
+ * read; null: it gave none. */
+static int add_latest(struct pc_server *s, json_t *host, const char *key, const char *host_id, const char *action)
 {
     _free_ void *envelope = NULL;
     size_t len;
-    if (s->store->ops->latest(s->store, host_id, action, NULL, &envelope, &len) < 0)
-        return json_null();
+    int ret = s->store->ops->latest(s->store, host_id, action, NULL, &envelope, &len);
+    if (ret < 0)
+        return ret == PC_E_NOTFOUND ? json_object_set_new(host, key, json_null()) : ret;
     json_t *e = json_loadb(envelope, len, 0, NULL);
     _free_ char *document = NULL;
     size_t document_len;
     json_t *d = NULL;
     if (e && pc_json_base64(json_object_get(e, "document"), 1u << 20, &document, &document_len) == 0)
         d = json_loadb(document, document_len, 0, NULL);
-    return json_pack("{s:o,s:o}", "document", d ? d : json_null(), "envelope", e ? e : json_null());
+    json_t *both = json_pack("{s:o,s:o}", "document", d ? d : json_null(), "envelope", e ? e : json_null());
+    return json_object_set_new(host, key, both) < 0 ? -ENOMEM : 0;
 }
 
 static int list_event(void *ctx, int64_t time, const char *kind, const char *text)
@@ -106,14 +109,20 @@ void pc_api_host(struct pc_server *s, struct pc_http_request *r, const char *res
         return;
     }
     json_t *j = host_json(s, &h), *events = json_array();
-    if (!j || !events || s->store->ops->events(s->store, h.id, EVENTS_SHOWN, list_event, events) < 0 ||
-        json_object_set_new(j, "events", events) < 0) {
-        json_decref(j);
-        pc_api_failed(r, -EIO);
+    ret = j && events ? s->store->ops->events(s->store, h.id, EVENTS_SHOWN, list_event, events) : -ENOMEM;
+    if (ret == 0 && json_object_set(j, "events", events) < 0)
+        ret = -ENOMEM;
+    if (ret == 0)
+        ret = add_latest(s, j, "inventory", h.id, "inventory");
+    if (ret == 0)
+        ret = add_latest(s, j, "metrics", h.id, "metrics");
+    if (ret == 0)
+        ret = add_latest(s, j, "incidents", h.id, "guard.incidents");
+    json_decref(events);
+    if (ret == 0) {
+        pc_api_json(r, 200, j);
         return;
     }
-    json_object_set_new(j, "inventory", latest(s, h.id, "inventory"));
-    json_object_set_new(j, "metrics", latest(s, h.id, "metrics"));
-    json_object_set_new(j, "incidents", latest(s, h.id, "guard.incidents"));
-    pc_api_json(r, 200, j);
+    json_decref(j);
+    pc_api_failed(r, ret);
 }

@@ -18,6 +18,7 @@
 #define WAITING_MAX 4096
 #define LAG_MAX 3 /* heartbeats that a host may be behind with `seen` */
 #define CATCH_UP_NS 200000000u
+#define QUEUED_MAX (8u << 20) /* bytes for one host: what is pending beyond them follows when it has taken these */
 #define MARK_S 3  /* an order that was sent and has no ack after so long is called delivered */
 
 struct mark {
@@ -154,6 +155,7 @@ static void set_behind(struct pc_link *l, void *ctx)
 {
     (void)ctx;
     l->behind = true;
+    l->had.cut = false;
 }
 
 void pc_delivery_missed(struct pc_server *s, const char *why)
@@ -169,8 +171,24 @@ void pc_delivery_missed(struct pc_server *s, const char *why)
 /* This host alone. */
 static void missed_by(struct pc_link *l)
 {
-    l->behind = true;
+    set_behind(l, NULL);
     l->server->delivery->behind = true;
+}
+
+/* It has enough to take: the rest goes on behind this order. */
+static void cut_off(struct pc_link *l, const struct pc_store_order *o)
+{
+    missed_by(l);
+    l->had.cut = true;
+    l->had.sequence = o->sequence;
+    memcpy(l->had.sha256, o->sha256, sizeof l->had.sha256);
+}
+
+/* pending lists orders by these two. */
+static bool had_it(const struct pc_link *l, const struct pc_store_order *o)
+{
+    return l->had.cut && (o->sequence < l->had.sequence ||
+                          (o->sequence == l->had.sequence && strcmp(o->sha256, l->had.sha256) <= 0));
 }
 
 struct catching_up {
@@ -183,14 +201,18 @@ static void catch_up_one(struct pc_link *l, void *ctx)
     struct catching_up *c = ctx;
     if (!l->behind)
         return;
-    if (c->away || pc_mono_ns() > c->until) {
+    if (c->away || pc_mono_ns() > c->until || pc_conn_queued(l->conn) > QUEUED_MAX / 2) {
         c->left = true;
         return;
     }
     l->behind = false;
-    if (pc_deliver_pending(l) < 0) {
+    int ret = pc_deliver_pending(l);
+    if (pc_store_away(ret)) {
         l->behind = true;
         c->away = c->left = true;
+    } else if (ret < 0) {
+        pc_server_log("deliver", "what %s must get cannot be read: %s", l->ref.name, pc_strerror(ret));
+        pc_conn_close(l->conn, PC_END_LOCAL, "the database cannot be read");
     }
 }
 
@@ -353,9 +375,10 @@ void pc_deliver_order(struct pc_server *s, const char *order_sha256, uint64_t af
     const struct pc_host_ref *hosts = pc_parcel_hosts(p);
     for (uint32_t i = 0; i < p->order.hosts; i++) {
         struct pc_link *l = pc_hub_find(s->hub, hosts[i].id);
-        /* One that is behind gets it with what it missed: hosts take orders by rising numbers only. One that cannot
-         * take it was dropped, and gets it when it is back. */
-        if (l && l->serial > after && !l->behind && pc_store_away(send_bundle(d, p, i, l)))
+        /* One that is behind gets it with what it missed: hosts take orders by rising numbers only (but for stops). One
+         * that cannot take it was dropped, and gets it when it is back. */
+        if (l && l->serial > after && (!l->behind || p->order.class_ == PC_CLASS_S) &&
+            pc_store_away(send_bundle(d, p, i, l)))
             missed_by(l);
     }
     mark_later(d, order_sha256);
@@ -366,6 +389,8 @@ static int pending_one(void *ctx, const struct pc_store_order *o)
     struct pc_link *l = ctx;
     struct pc_delivery *d = l->server->delivery;
     struct pc_parcel *p;
+    if (had_it(l, o))
+        return 0;
     int ret = pc_parcel_get(&d->parcels, l->server->store, o->sha256, &p);
     if (ret == 0)
         ret = send_bundle(d, p, p->tree ? pc_parcel_position(p, &l->ref) : 0, l);
@@ -377,26 +402,24 @@ static int pending_one(void *ctx, const struct pc_store_order *o)
         mark_later(d, o->sha256);
     else if (!pc_conn_closed(l->conn))
         pc_server_log("deliver", "order %.16s to %s: %s", o->sha256, l->ref.name, pc_strerror(ret));
-    return pc_conn_closed(l->conn) ||
-           pc_conn_queued(l->conn) > (8u << 20); /* the rest when it has taken these and comes again */
+    if (!pc_conn_closed(l->conn) && pc_conn_queued(l->conn) <= QUEUED_MAX)
+        return 0;
+    cut_off(l, o);
+    return 1;
 }
 
 int pc_deliver_pending(struct pc_link *l)
 {
     struct pc_server *s = l->server;
-    pc_deliver_policy(l);
+    if (!l->had.cut)
+        pc_deliver_policy(l);
     if (pc_conn_closed(l->conn))
         return 0;
     int ret = s->store->ops->pending(s->store, l->ref.id, pc_server_now(), pending_one, l);
-    if (ret == 0 && !pc_conn_closed(l->conn))
-        ret = pc_progress_pending(l);
-    return ret;
-}
-
-static void all_pending(struct pc_link *l, void *ctx)
-{
-    if (pc_deliver_pending(l) < 0)
-        missed_by(l);
+    if (ret < 0 || l->behind || pc_conn_closed(l->conn))
+        return ret;
+    l->had.cut = false;
+    return pc_progress_pending(l);
 }
 
 void pc_delivery_published(struct pc_delivery *d)
@@ -411,7 +434,7 @@ void pc_delivery_published(struct pc_delivery *d)
     d->waiting = 0;
     d->overflow = false;
     if (all)
-        pc_hub_each(d->server->hub, all_pending, NULL);
+        pc_delivery_missed(d->server, "more orders waited for witnesses than can be remembered");
     for (uint32_t i = 0; i < n; i++) {
         if (list[i].order)
             pc_deliver_order(d->server, list[i].sha256, 0);

@@ -27,6 +27,7 @@ struct order_job {
     struct pc_http_request *request;
     struct pc_server_policy *policy;
     struct pc_order_body b;
+    bool known;     /* whoever hands it in has a good token */
     bool stop;      /* a stop that its quorum signed, and so was sent at once */
     uint64_t links; /* it was sent over all links up to this one */
     /* what run found */
@@ -228,6 +229,11 @@ static void order_done(struct pc_job *job, int result)
         pc_delivery_missed(j->server, "an order was written, and no answer came");
     if (j->refused != PC_CHECK_OK) {
         pc_api_error(j->request, 422, pc_check_word(j->refused), "%s", j->why);
+    } else if (result < 0 && j->stop) {
+        pc_api_error(j->request, 500, "store",
+                     "the stop was sent to the hosts that are connected here, but the database failed: %s; hand it in "
+                     "again for the others, and for the log",
+                     pc_strerror(result));
     } else if (result < 0) {
         pc_api_failed(j->request, result);
     } else {
@@ -329,6 +335,12 @@ static void order_announced(void *ctx)
     submit_order(ctx);
 }
 
+static void refuse_unasked(struct order_job *j)
+{
+    pc_api_unasked(j->request);
+    free_order_job(j);
+}
+
 /*
  * A stop waits for nothing: it leaves at once over the links that are here, then other processes hear of it, then the
  * log gets it, ahead of whatever else is to be written.
@@ -340,11 +352,13 @@ static void take_stop(struct order_job *j)
     j->job.urgent = true;
     j->links = pc_hub_links(j->server->hub);
     j->stop = pc_stop_send(j->server, &j->b);
-    if (!j->stop || pc_stop_announce(j->server, j->b.e.sha256, text, len, order_announced, j) < 0)
+    if (!j->stop && !j->known)
+        refuse_unasked(j);
+    else if (!j->stop || pc_stop_announce(j->server, j->b.e.sha256, text, len, order_announced, j) < 0)
         submit_order(j);
 }
 
-void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
+static void take_order(struct pc_server *s, struct pc_http_request *r, bool known)
 {
     if (!s->policy->has_trust) {
         pc_api_error(r, 409, "no-trust", "the server has no trust file yet: portcullis-server trust --state DIR FILE");
@@ -360,6 +374,7 @@ void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
     }
     *j = (struct order_job){.server = s,
                             .request = r,
+                            .known = known,
                             .policy = pc_server_policy_ref(s->policy),
                             .job = {.run = order_run, .done = order_done}};
     enum pc_check check = pc_order_body_read(body, &j->b, j->why, sizeof j->why);
@@ -371,8 +386,20 @@ void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
     }
     if (j->b.order.class_ == PC_CLASS_S)
         take_stop(j);
-    else
+    else if (known)
         submit_order(j);
+    else
+        refuse_unasked(j);
+}
+
+void pc_server_take_order(struct pc_server *s, struct pc_http_request *r)
+{
+    take_order(s, r, true);
+}
+
+void pc_server_take_stop(struct pc_server *s, struct pc_http_request *r)
+{
+    take_order(s, r, false);
 }
 
 struct host_list {
@@ -428,7 +455,9 @@ static int owners_run(struct pc_job *job, struct pc_store *s, struct pc_log_batc
     int ret = j->put(s, &j->e, j->why, sizeof j->why);
     if (ret == 0)
         ret = pc_logged_owners(log, j->server->state->settings.tenant, j->entry, &j->e);
-    return ret < 0 ? ret : pc_log_tell(log, "policy", j->entry);
+    if (ret == 0)
+        ret = pc_log_tell(log, "policy", j->entry);
+    return ret < 0 ? ret : 0;
 }
 
 static void owners_done(struct pc_job *job, int result)

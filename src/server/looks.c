@@ -71,19 +71,21 @@ static void ask_one(struct pc_link *l, void *ctx)
         a->reached++;
 }
 
-static void ask_named(struct pc_server *s, const json_t *hosts, struct asking *a)
+static int ask_named(struct pc_server *s, const json_t *hosts, struct asking *a)
 {
     size_t i;
     const json_t *name;
     struct pc_store_host row;
     json_array_foreach(hosts, i, name)
     {
-        if (s->store->ops->host_by_name(s->store, json_string_value(name), &row) < 0)
-            continue;
-        struct pc_link *l = pc_hub_find(s->hub, row.id);
+        int ret = s->store->ops->host_by_name(s->store, json_string_value(name), &row);
+        if (pc_store_away(ret))
+            return ret;
+        struct pc_link *l = ret == 0 ? pc_hub_find(s->hub, row.id) : NULL;
         if (l)
             ask_one(l, a);
     }
+    return 0;
 }
 
 static struct pc_frame *look_frame(const char *id, const char *action, const json_t *params)
@@ -93,18 +95,21 @@ static struct pc_frame *look_frame(const char *id, const char *action, const jso
     return text ? pc_frame_new(PC_FRAME_LOOK, text, strlen(text)) : NULL;
 }
 
-/* To the hosts that are linked to this process. Returns how many. */
-static uint32_t ask(struct pc_server *s, const char *id, const char *action, const json_t *hosts, const json_t *params)
+/* To the hosts that are linked to this process; *reached: how many. -errno: not to all of them. */
+static int ask(struct pc_server *s, const char *id, const char *action, const json_t *hosts, const json_t *params,
+               uint32_t *reached)
 {
     struct asking a = {.frame = look_frame(id, action, params)};
+    int ret = 0;
     if (!a.frame)
-        return 0;
+        return -ENOMEM;
     if (json_array_size(hosts) == 1 && strcmp(json_string_value(json_array_get(hosts, 0)), "*") == 0)
         pc_hub_each(s->hub, ask_one, &a);
     else
-        ask_named(s, hosts, &a);
+        ret = ask_named(s, hosts, &a);
     pc_frame_unref(a.frame);
-    return a.reached;
+    *reached = a.reached;
+    return ret;
 }
 
 static struct look *remember(struct pc_looks *l, const char *id, const char *action)
@@ -180,7 +185,8 @@ void pc_looks_notified(struct pc_server *s, const char *text)
     if (!id || !action || find(s->looks, id) || wrong(hosts, pc_action_find(action), params, why, sizeof why))
         return; /* our own, or not one of ours */
     struct look *k = remember(s->looks, id, action);
-    k->reached = ask(s, id, action, hosts, params);
+    if (ask(s, id, action, hosts, params, &k->reached) < 0)
+        pc_server_log("looks", "%s, of which another server told: the hosts here cannot be looked up", id);
 }
 
 void pc_looks_ask(struct pc_server *s, struct pc_http_request *r)
@@ -200,11 +206,15 @@ void pc_looks_ask(struct pc_server *s, struct pc_http_request *r)
     }
     pc_hex(raw, sizeof raw, id);
     struct look *k = remember(s->looks, id, name);
-    k->reached = ask(s, id, name, hosts, params);
     k->asked = (uint32_t)json_array_size(hosts);
-    tell_others(s, id, body);
+    int ret = ask(s, id, name, hosts, params, &k->reached);
+    if (ret == 0)
+        tell_others(s, id, body);
     json_decref(body);
-    pc_api_json(r, 200, json_pack("{s:s,s:i}", "look", id, "reached", (int)k->reached));
+    if (ret < 0)
+        pc_api_failed(r, ret);
+    else
+        pc_api_json(r, 200, json_pack("{s:s,s:i}", "look", id, "reached", (int)k->reached));
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */

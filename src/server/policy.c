@@ -90,6 +90,8 @@ static int load_statement(struct pc_server_policy *p)
     _json_ json_t *doc = ret == 0 ? json_loadb(e.document, e.len, 0, NULL) : NULL;
     if (doc)
         p->statement_version = (uint64_t)json_integer_value(json_object_get(doc, "version"));
+    if (ret == 0)
+        memcpy(p->statement_sha256, e.sha256, sizeof p->statement_sha256);
     pc_envelope_clear(&e);
     return ret;
 }
@@ -221,7 +223,7 @@ int pc_server_policy_put_trust(struct pc_store *s, const struct pc_envelope *e, 
         return ret;
     if (p->has_trust && strcmp(p->trust.sha256, e->sha256) == 0) {
         pc_server_policy_unref(p);
-        return 0; /* it is there */
+        return 1;
     }
     /* The first one has nothing to be checked against: hosts pin theirs from the owner's hands. */
     ret = p->has_trust ? pc_trust_may_replace(&p->trust, &p->revoked, e, &next, &word)
@@ -265,8 +267,8 @@ int pc_server_policy_put_revocation(struct pc_store *s, const struct pc_envelope
         return ret;
     struct pc_revoked after = p->revoked;
     ret = p->has_trust ? pc_revocation_apply(&p->trust, &after, e, &word) : PC_E_STATE;
-    if (ret == 0 && after.n > p->revoked.n)
-        ret = add_revocation(s, p, e, after.fingerprint[after.n - 1]);
+    if (ret == 0)
+        ret = after.n > p->revoked.n ? add_revocation(s, p, e, after.fingerprint[after.n - 1]) : 1;
     else if (ret < 0 && ret != -ENOMEM)
         ret = refuse(why, why_len, word);
     pc_server_policy_unref(p);
@@ -281,6 +283,10 @@ int pc_server_policy_put_statement(struct pc_store *s, const struct pc_envelope 
     int ret = pc_server_policy_load(s, &p, why, why_len);
     if (ret < 0)
         return ret;
+    if (p->statement_json && strcmp(p->statement_sha256, e->sha256) == 0) {
+        pc_server_policy_unref(p);
+        return 1;
+    }
     ret = p->has_trust ? pc_server_statement_open(&p->trust, &p->revoked, p->statement_version, e, &st, &word)
                        : PC_E_STATE;
     pc_server_policy_unref(p);

@@ -17,6 +17,7 @@ struct pc_server_policy {
     char *trust_json, *revocations_json,
         *statement_json; /* the envelope; a JSON array of envelopes; the envelope. NULL: none */
     uint64_t statement_version;
+    char statement_sha256[PC_SHA256_HEX + 1];
 };
 /* Keys in the store. */
 #define PC_KEY_TRUST "trust"
@@ -34,8 +35,8 @@ void pc_server_policy_unref(struct pc_server_policy *p); /* any thread; NULL is 
 enum pc_check pc_server_policy_check_order(const struct pc_server_policy *p, const struct pc_order *o,
                                            const struct pc_envelope *e, uint64_t highest, int64_t now,
                                            struct pc_approvers *approvers, char *why, size_t why_len);
-/* Takes another trust file, revocation or statement into the store (inside a transaction). 0 and *sha256; PC_E_REFUSED
- * with the word in why. */
+/* Takes another trust file, revocation or statement into the store (inside a transaction). 0; 1: it is there already,
+ * and nothing was changed; PC_E_REFUSED with the word in why. */
 int pc_server_policy_put_trust(struct pc_store *s, const struct pc_envelope *e, char *why, size_t why_len);
 int pc_server_policy_put_revocation(struct pc_store *s, const struct pc_envelope *e, char *why, size_t why_len);
 int pc_server_policy_put_statement(struct pc_store *s, const struct pc_envelope *e, char *why, size_t why_len);

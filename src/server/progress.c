@@ -143,18 +143,26 @@ static int look_at(struct pc_server *s, const char *sha256)
     }
     ret = s->store->ops->order_states(s->store, sha256, count_state, &c);
     if (ret < 0)
-        return ret;
+        return pc_store_away(ret) ? ret : 0;
     bool standing = strcmp(row.class_, "B") == 0;
     if (c.over == c.all && !standing)
         pc_rings_set_state(s, &row, "done");
     else if (c.begun)
         pc_rings_set_state(s, &row, "running");
-    if (pc_rings_look(s, &row))
+    ret = pc_rings_look(s, &row);
+    if (ret > 0)
         note_live(s->progress, sha256);
-    return 0;
+    return pc_store_away(ret) ? ret : 0;
 }
 
 /* --- when --------------------------------------------------------------------------------------------------------- */
+
+static void arm(struct pc_progress *p)
+{
+    if (!p->armed)
+        event_add(p->timer, &(struct timeval){.tv_usec = LOOK_AGAIN_MS * 1000});
+    p->armed = true;
+}
 
 /* What cannot be looked at now is looked at again. */
 static int look_at_dirty(struct pc_progress *p)
@@ -162,8 +170,10 @@ static int look_at_dirty(struct pc_progress *p)
     uint32_t n = p->dirty;
     int ret = 0;
     _free_ char(*list)[PC_SHA256_HEX + 1] = n ? malloc(n * sizeof *list) : NULL;
-    if (n && !list)
+    if (n && !list) {
+        arm(p);
         return -ENOMEM;
+    }
     if (n)
         memcpy(list, p->sha, n * sizeof *list);
     p->dirty = 0;
@@ -194,9 +204,7 @@ void pc_progress_dirty(struct pc_server *s, const char *order_sha256)
         return;
     }
     snprintf(p->sha[p->dirty++], sizeof p->sha[0], "%s", order_sha256);
-    if (!p->armed)
-        event_add(p->timer, &(struct timeval){.tv_usec = LOOK_AGAIN_MS * 1000});
-    p->armed = true;
+    arm(p);
 }
 
 static int open_order(void *ctx, const struct pc_store_order *o)

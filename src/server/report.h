@@ -25,7 +25,8 @@ struct pc_report {
     bool look, good;                  /* an answer to a look; its outcome is ok */
     char action[32];                  /* of a look, whose newest answer is kept; "": none */
     int64_t time;
-    bool fresh; /* not seen before */
+    bool fresh; /* not in the store yet, in this run */
+    bool news;  /* nor before this job: a run whose commit got no answer may have stored it all the same */
     size_t len;
     char json[]; /* the envelope as it came */
 };

@@ -73,8 +73,11 @@ static int add_all(struct pc_job **jobs, size_t n, struct pc_store *s)
                                            .envelope = {r->json, r->len}};
     }
     int ret = s->ops->reports_add(s, rows, n);
-    for (size_t i = 0; i < n; i++)
-        report_of(jobs[i])->fresh = rows[i].added;
+    for (size_t i = 0; i < n; i++) {
+        struct pc_report *r = report_of(jobs[i]);
+        r->fresh = rows[i].added;
+        r->news |= r->fresh;
+    }
     return ret;
 }
 
@@ -130,7 +133,7 @@ static void report_done(struct pc_job *job, int result)
     } else {
         pc_server_reports_taken++;
         say_got(r);
-        if (r->fresh) {
+        if (r->news) {
             if (*r->state.sha256 || strcmp(r->kind, "ring") == 0)
                 pc_progress_dirty(r->server, r->key);
             tell_watchers(r);

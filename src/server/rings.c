@@ -161,6 +161,7 @@ struct signal_job {
     uint32_t ring;
     uint64_t run;
     uint32_t n;
+    bool tried; /* written before, in a group whose commit got no answer: what is there may be ours */
     uint8_t (*hash)[32];
     char *prefix; /* the frame without its log part; of a start: made in run */
 };
@@ -192,8 +193,10 @@ static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_ba
     size_t len;
     uint64_t index;
     int ret = s->ops->get(s, j->key, &there, &len);
+    if (ret == 0)
+        return j->tried ? 0 : PC_E_STATE; /* another process was faster */
     if (ret != PC_E_NOTFOUND)
-        return ret < 0 ? ret : PC_E_STATE; /* another process was faster */
+        return ret;
     ret = s->ops->order_get(s, j->sha256, &row, NULL, NULL);
     if (ret == 0 && pc_rings_order_over(row.state))
         ret = PC_E_STATE; /* halted meanwhile: no entry opens a ring after the one that says so */
@@ -204,6 +207,7 @@ static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_ba
         ret = pc_log_add(log, entry, len, j->sha256, "continue", &index);
     if (ret == 0)
         ret = keep(s, j, index);
+    j->tried |= ret == 0;
     return ret < 0 ? ret : pc_log_tell(log, "ring", j->sha256);
 }
 
@@ -256,6 +260,8 @@ static void signal_done(struct pc_job *job, int result)
                      j->ring);
         if (pc_parcel_get(pc_delivery_parcels(j->server->delivery), j->server->store, j->sha256, &p) == 0)
             send_kept(j->server, p, j->key, j->frame, j->frame == PC_FRAME_START ? UINT32_MAX : j->ring);
+    } else if (j->tried && pc_store_away(result)) {
+        pc_delivery_missed(j->server, "a continue or start was written, and no answer came");
     }
     if (j->request && result == 0)
         pc_api_json(j->request, 200, json_pack("{s:s,s:I}", "order_sha256", j->sha256, "run", (json_int_t)j->run));
@@ -300,8 +306,15 @@ struct halt_job {
     struct pc_job job;
     struct pc_server *server;
     char from[16], id[PC_ID_LEN + 1]; /* of the order */
+    bool tried; /* as in signal_job */
     struct pc_entry_halt halt;
 };
+
+static bool is_halted(struct pc_store *s, const char *sha256)
+{
+    struct pc_store_order row;
+    return s->ops->order_get(s, sha256, &row, NULL, NULL) == 0 && strcmp(row.state, "halted") == 0;
+}
 
 /* State and entry in one: it is halted once, by whichever process is first. */
 static int halt_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
@@ -311,9 +324,14 @@ static int halt_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch 
     size_t len;
     uint64_t index;
     int ret = s->ops->order_state(s, j->halt.order_sha256, j->from, "halted", UINT64_MAX);
+    if (ret == PC_E_CHANGED && j->tried && is_halted(s, j->halt.order_sha256))
+        return 0;
     if (ret == 0)
         ret = pc_entry_halt(j->server->state->settings.tenant, &j->halt, pc_log_time(log), &entry, &len);
-    return ret < 0 ? ret : pc_log_add(log, entry, len, j->halt.order_sha256, "halt", &index);
+    if (ret == 0)
+        ret = pc_log_add(log, entry, len, j->halt.order_sha256, "halt", &index);
+    j->tried |= ret == 0;
+    return ret;
 }
 
 static void halt_done(struct pc_job *job, int result)
@@ -369,31 +387,45 @@ static void judge_ring(struct tally *t, const struct pc_store_order *row)
         log_continue(t);
 }
 
-bool pc_rings_look(struct pc_server *s, const struct pc_store_order *row)
+/* The first ring that is not open yet is the one to decide about. */
+static int look_at_rings(struct tally *t, const struct pc_store_order *row)
+{
+    const struct pc_store_ops *ops = t->server->store->ops;
+    int ret = 0;
+    for (uint32_t ring = 1; ring < t->parcel->order.rings && ret == 0; ring++) {
+        _free_ void *there = NULL;
+        char key[120];
+        size_t len;
+        ring_key(row->sha256, t->run, ring, key);
+        ret = ops->get(t->server->store, key, &there, &len);
+        t->ring = ring - 1;
+    }
+    if (ret != PC_E_NOTFOUND)
+        return ret; /* all are open */
+    ret = tally_ring(t);
+    if (ret == 0)
+        judge_ring(t, row);
+    free_tally(t);
+    return ret;
+}
+
+int pc_rings_look(struct pc_server *s, const struct pc_store_order *row)
 {
     struct tally t = {.server = s};
-    char key[120];
-    size_t len;
-    if (row->log_index == UINT64_MAX ||
-        pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, row->sha256, &t.parcel) < 0)
-        return false;
+    if (row->log_index == UINT64_MAX)
+        return 0;
+    int ret = pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, row->sha256, &t.parcel);
+    if (ret < 0)
+        return ret;
     bool standing = t.parcel->order.standing;
-    if (t.parcel->order.rings < 2 || current_run(s->store, &t.parcel->order, &t.run) < 0)
+    if (t.parcel->order.rings < 2)
         return standing;
-    /* The first ring that is not open yet is the one to decide about. */
-    for (uint32_t ring = 1; ring < t.parcel->order.rings; ring++) {
-        _free_ void *there = NULL;
-        ring_key(row->sha256, t.run, ring, key);
-        int ret = s->store->ops->get(s->store, key, &there, &len);
-        if (ret == 0)
-            continue;
-        t.ring = ring - 1;
-        if (ret == PC_E_NOTFOUND && tally_ring(&t) == 0)
-            judge_ring(&t, row);
-        free_tally(&t);
-        break;
-    }
-    return true;
+    ret = current_run(s->store, &t.parcel->order, &t.run);
+    if (ret == PC_E_NOTFOUND)
+        return standing; /* it never ran */
+    if (ret == 0)
+        ret = look_at_rings(&t, row);
+    return ret < 0 ? ret : 1;
 }
 
 /* --- starts of standing orders ------------------------------------------------------------------------------------ */
@@ -413,8 +445,8 @@ static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     } else if (ret != PC_E_NOTFOUND) {
         return ret;
     }
-    if (j->prefix && before >= j->run)
-        return 0; /* tried before, in a group whose commit got no answer: it is there, and must not run twice */
+    if (j->tried && before >= j->run)
+        return 0; /* it is there, and must not run twice */
     j->run = before + 1;
     free(j->prefix);
     if (asprintf(&j->prefix, "{\"order_sha256\":\"%s\",\"run\":%" PRIu64, j->sha256, j->run) < 0) {
@@ -426,6 +458,7 @@ static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
         ret = pc_log_add(log, entry, len, j->sha256, "start", &index);
     if (ret == 0)
         ret = keep(s, j, index);
+    j->tried |= ret == 0;
     return ret < 0 ? ret : pc_log_tell(log, "ring", j->sha256);
 }
 

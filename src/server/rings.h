@@ -3,9 +3,9 @@
 /* Rings (PROTOCOL.md 1.10) and runs of standing orders: what the server assembles and logs, and hosts check. */
 #include "server/server.h"
 
-/* Is the next ring of the order open by now, or the order to be halted? true: the order has rings or runs, a host that
- * connects may need one of them. */
-bool pc_rings_look(struct pc_server *s, const struct pc_store_order *row);
+/* Is the next ring of the order open by now, or the order to be halted? 1: the order has rings or runs, a host that
+ * connects may need one of them; 0: it has none. -errno: it cannot be read. */
+int pc_rings_look(struct pc_server *s, const struct pc_store_order *row);
 /* Sends a host what it may have missed of such an order: its run, and its ring if that is open. -errno: they
  * cannot be read. */
 int pc_rings_pending(struct pc_link *l, const char *sha256);

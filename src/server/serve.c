@@ -98,10 +98,17 @@ static int load_policy(struct pc_server *s)
     return 0;
 }
 
+static int take_policy(struct pc_server *s)
+{
+    int ret = load_policy(s);
+    if (ret == 0)
+        pc_hub_each(s->hub, push_policy, NULL);
+    return ret;
+}
+
 void pc_server_policy_changed(struct pc_server *s)
 {
-    if (load_policy(s) == 0)
-        pc_hub_each(s->hub, push_policy, NULL);
+    (void)take_policy(s); /* when it fails: look_for_policy sees the new mark, every second */
 }
 
 static char *policy_mark(struct pc_server *s)
@@ -111,16 +118,14 @@ static char *policy_mark(struct pc_server *s)
     return s->store->ops->get(s->store, PC_KEY_POLICY, &mark, &len) == 0 ? mark : NULL;
 }
 
-/* `portcullis-server trust` changes it under a running server. */
+/* `portcullis-server trust` changes it under a running server. The mark is ours when what it stands for is. */
 static void look_for_policy(struct pc_server *s)
 {
-    char *mark = policy_mark(s);
-    if (mark && (!s->policy_mark || strcmp(mark, s->policy_mark) != 0)) {
-        free(s->policy_mark);
-        s->policy_mark = strdup(mark);
-        pc_server_policy_changed(s);
-    }
-    free(mark);
+    _free_ char *mark = policy_mark(s);
+    if (!mark || (s->policy_mark && strcmp(mark, s->policy_mark) == 0) || take_policy(s) < 0)
+        return;
+    free(s->policy_mark);
+    s->policy_mark = TAKE_PTR(mark);
 }
 
 /* --- other processes ---------------------------------------------------------------------------------------------- */
@@ -211,9 +216,8 @@ static void on_published(void *ctx)
         pc_delivery_published(s->delivery);
 }
 
-static void on_tick(evutil_socket_t fd, short events, void *arg)
+void pc_server_second(struct pc_server *s)
 {
-    struct pc_server *s = arg;
     int64_t now = pc_server_now();
     pc_hub_tick(s->hub, now);
     pc_delivery_tick(s->delivery, now);
@@ -225,6 +229,11 @@ static void on_tick(evutil_socket_t fd, short events, void *arg)
     int64_t half = (s->state->settings.heartbeat + 1) / 2;
     if (now - pc_logview_newest_time(s->log) >= half)
         pc_writer_sign_again(s->writer);
+}
+
+static void on_tick(evutil_socket_t fd, short events, void *arg)
+{
+    pc_server_second(arg);
 }
 
 static int contexts(struct pc_server *s, SSL_CTX **api, SSL_CTX **link, char *why, size_t why_len)

@@ -65,6 +65,8 @@ struct pc_server {
 int64_t pc_server_now(void); /* unix seconds */
 /* One line on stderr: "TIME portcullis-server: AREA: ...". At most 20 lines a second; then it counts. */
 void pc_server_log(const char *area, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What the server does by itself every second. */
+void pc_server_second(struct pc_server *s);
 /* The owners' documents changed: makes a new snapshot, tells logview, pushes to hosts. */
 void pc_server_policy_changed(struct pc_server *s);
 
@@ -85,7 +87,13 @@ struct pc_link {
     struct pc_link *held_next, *held_prev;  /* in the list of those */
     uint8_t lag; /* heartbeats for which it has not confirmed what it was sent */
     bool dirty;  /* last_seen and others are not in the store yet */
-    bool behind; /* something for it could not be read, or was not heard of: it gets nothing more before that */
+    /* Something for it could not be read, was not heard of, or did not fit: it gets nothing but stops before that. */
+    bool behind;
+    struct {
+        bool cut;
+        uint64_t sequence;
+        char sha256[PC_SHA256_HEX + 1];
+    } had; /* it was given what is pending up to this order, and more did not fit */
 };
 int pc_hub_new(struct pc_server *s, SSL_CTX *ctx, int listen_fd, struct pc_hub **out);
 void pc_hub_free(struct pc_hub *h);
@@ -158,6 +166,8 @@ void pc_progress_tick(struct pc_progress *p, int64_t now);
 /* --- intake.c ----------------------------------------------------------------------------------------------------- */
 /* Each answers r, now or later. */
 void pc_server_take_order(struct pc_server *s, struct pc_http_request *r);
+/* Of somebody whose token cannot be looked up: a stop that its quorum signed, and nothing else. */
+void pc_server_take_stop(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_trust(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_revoke(struct pc_server *s, struct pc_http_request *r);
 void pc_server_take_statement(struct pc_server *s, struct pc_http_request *r);

@@ -30,6 +30,8 @@ unsigned fake_links(void); /* connections that are open */
 unsigned fake_sent(const struct pc_conn *c, enum pc_frame_type type);
 /* Called for each of them, with its JSON. NULL: nobody listens. */
 void fake_listen(void (*heard)(const struct pc_conn *c, enum pc_frame_type type, const char *body, size_t len));
+/* How much is queued for every host: a network that takes nothing. */
+extern size_t fake_queued;
 const char *fake_ref(unsigned h); /* NAME#HOSTID */
 
 /* One request; its status when everything has settled. Aborts unless it was answered exactly once, in JSON where it says so. role: "look", "operate" or NULL. */

@@ -1,0 +1,32 @@
+#ifndef TESTS_SERVER_FAULTY_H
+#define TESTS_SERVER_FAULTY_H
+/*
+ * A database that fails when it is told to, under fake.h's server: every store that is opened is wrapped (link with
+ * --wrap=pc_store_connect). And an owner who hands orders in.
+ */
+#include "fake.h"
+
+struct faults {
+    bool away;                  /* whatever the loop reads fails, but for tokens */
+    bool no_tokens;             /* tokens cannot be looked up */
+    bool no_latest;             /* hosts' newest answers cannot be read */
+    const char *key;            /* the loop's reading of this setting fails; NULL: of none */
+    _Atomic int answers_lost;   /* commits of the writer that are done, and fail */
+    _Atomic int begins_refused; /* its transactions after that, which do not begin */
+};
+extern struct faults faults;
+
+/* The fake server, with a database in which nothing fails. Before anything else. */
+struct pc_server *faulty_server(void);
+/* What the server does by itself every second. */
+void faulty_second(struct pc_server *s);
+
+/* An order to host 0 of the next number, signed by owners (bits); its hash in sha, the answer's status. */
+int faulty_order(const char *class_, const char *more, unsigned owners, char sha[PC_SHA256_HEX + 1]);
+/* Of class C, by two owners. */
+int faulty_script(char sha[PC_SHA256_HEX + 1]);
+/* Of class S, by one. */
+int faulty_stop(char sha[PC_SHA256_HEX + 1]);
+/* A standing one; the body of a start of it. */
+void faulty_standing(char body[100]);
+#endif

@@ -1,0 +1,229 @@
+/*
+ * What people and hosts are told, and what the server itself knows, when the database fails: nothing that is not so,
+ * nothing lost for good, nothing done twice.
+ */
+#include "faulty.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "trust/json.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct pc_conn *host_0(void)
+{
+    static struct pc_conn *c;
+    if (!c) {
+        c = fake_connect(0);
+        fake_hello(c);
+        fake_settle();
+    }
+    return c;
+}
+
+static int fresh(void **state)
+{
+    *state = faulty_server();
+    host_0();
+    faulty_second(*state);
+    return 0;
+}
+
+static int all_well(void **state)
+{
+    (void)state;
+    faults = (struct faults){0};
+    fake_listen(NULL);
+    assert_true(fake_open(host_0()));
+    return 0;
+}
+
+/* --- the API ------------------------------------------------------------------------------------------------------ */
+
+static int get(const char *path)
+{
+    return fake_request(false, path, "operate", "", 0);
+}
+
+/* A token that cannot be looked up is not a bad one. */
+static void no_database_is_not_a_bad_token(void **state)
+{
+    char sha[PC_SHA256_HEX + 1];
+    assert_int_equal(get("/v1/hosts"), 200);
+    faults.no_tokens = true;
+    assert_int_equal(get("/v1/hosts"), 503);
+    assert_int_equal(faulty_script(sha), 503);
+    assert_int_equal(fake_request(false, "/v1/hosts", NULL, "", 0), 401);
+}
+
+/* Its quorum signed it: that it leaves must not hang on a token, nor on anything being written. */
+static void a_stop_needs_no_database(void **state)
+{
+    char sha[PC_SHA256_HEX + 1];
+    unsigned before = fake_sent(host_0(), PC_FRAME_BUNDLE);
+    faults.no_tokens = faults.away = true;
+    faults.begins_refused = 10;
+    assert_int_equal(faulty_stop(sha), 500);
+    assert_int_equal(fake_sent(host_0(), PC_FRAME_BUNDLE), before + 1);
+    /* but nobody else gets anything in that way */
+    uint64_t size = pc_logview_size(((struct pc_server *)*state)->log);
+    faults.begins_refused = 0;
+    assert_int_equal(faulty_order("S", "\"action\":\"host.isolate\",\"params\":{\"allow\":[],\"seconds\":60}", 0, sha), 503);
+    assert_int_equal(fake_sent(host_0(), PC_FRAME_BUNDLE), before + 1);
+    assert_int_equal(pc_logview_size(((struct pc_server *)*state)->log), size);
+}
+
+static void nobody_asked_is_not_nobody_reached(void **state)
+{
+    char body[200];
+    const char *name = fake_ref(0);
+    snprintf(body, sizeof body, "{\"hosts\":[\"%.*s\"],\"action\":\"metrics\",\"params\":{}}", (int)strcspn(name, "#"), name);
+    assert_int_equal(fake_request(true, "/v1/looks", "look", body, strlen(body)), 200);
+    faults.away = true;
+    assert_int_equal(fake_request(true, "/v1/looks", "look", body, strlen(body)), 500);
+}
+
+static void what_cannot_be_read_is_not_none(void **state)
+{
+    char path[100];
+    const char *name = fake_ref(0);
+    snprintf(path, sizeof path, "/v1/hosts/%.*s", (int)strcspn(name, "#"), name);
+    assert_int_equal(get(path), 200);
+    faults.no_latest = true;
+    assert_int_equal(get(path), 500);
+}
+
+/* --- hosts' documents --------------------------------------------------------------------------------------------- */
+
+/* The host's own word that it has taken an order. */
+static void ack(const char *sha)
+{
+    char *text, now[PC_TIME_SIZE];
+    pc_time_format(pc_server_now(), now);
+    int n = asprintf(&text,
+                     "{\"portcullis\":\"ack/1\",\"tenant\":\"acme\",\"host\":\"%s\",\"order_sha256\":\"%s\",\"verdict\":"
+                     "\"accepted\",\"why\":\"\",\"text\":\"\",\"time\":\"%s\",\"checkpoint\":{\"size\":0,\"root\":\"%s\"}}",
+                     fake_ref(0), sha, now, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+    assert_true(n > 0);
+    fake_document(host_0(), PC_FRAME_ACK, "ack", text, (size_t)n);
+    free(text);
+    fake_settle();
+}
+
+static void turn(struct pc_server *s, unsigned us)
+{
+    event_base_loopexit(s->base, &(struct timeval){.tv_usec = us});
+    event_base_dispatch(s->base);
+    fake_settle();
+}
+
+static void state_of(struct pc_server *s, const char *sha, char out[16])
+{
+    struct pc_store_order row;
+    assert_int_equal(s->store->ops->order_get(s->store, sha, &row, NULL, NULL), 0);
+    snprintf(out, 16, "%s", row.state);
+}
+
+/* Stored at once or not known to be: what follows from it follows, and it is `got` and logged once. */
+static void an_ack_without_an_answer_counts(void **state)
+{
+    struct pc_server *s = *state;
+    char sha[PC_SHA256_HEX + 1], now[16] = "";
+    assert_int_equal(faulty_script(sha), 200);
+    turn(s, 600000); /* the look at it that is due anyway is over */
+    uint64_t size = pc_logview_size(s->log);
+    unsigned got = fake_sent(host_0(), PC_FRAME_GOT);
+    faults.answers_lost = 1;
+    ack(sha);
+    assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got + 1);
+    faulty_second(s);
+    assert_int_equal(pc_logview_size(s->log), size + 1);
+    for (uint64_t until = pc_mono_ns() + 10000000000u; strcmp(now, "running") != 0 && pc_mono_ns() < until;) {
+        turn(s, 50000);
+        state_of(s, sha, now);
+    }
+    assert_string_equal(now, "running");
+}
+
+static void an_ack_that_is_not_stored_is_not_got(void **state)
+{
+    struct pc_server *s = *state;
+    char sha[PC_SHA256_HEX + 1];
+    assert_int_equal(faulty_script(sha), 200);
+    uint64_t size = pc_logview_size(s->log);
+    unsigned got = fake_sent(host_0(), PC_FRAME_GOT);
+    faults.begins_refused = 2;
+    ack(sha);
+    assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got);
+    assert_int_equal(pc_logview_size(s->log), size);
+    ack(sha); /* as the host does it, once a minute */
+    assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got + 1);
+    assert_int_equal(pc_logview_size(s->log), size + 1);
+}
+
+/* --- what the owners said ----------------------------------------------------------------------------------------- */
+
+static int hand_in(const char *path, const char *ns, json_t *document)
+{
+    _free_ char *text = json_dumps(document, JSON_COMPACT);
+    _free_ char *envelope = fake_envelope(ns, 3, text, strlen(text));
+    json_decref(document);
+    return fake_request(true, path, "operate", envelope, strlen(envelope));
+}
+
+/* The next trust file: the one that is in force, with the next number. */
+static json_t *next_trust(struct pc_server *s)
+{
+    _json_ json_t *envelope = json_loads(s->policy->trust_json, 0, NULL);
+    _free_ char *text = NULL;
+    size_t len;
+    assert_int_equal(pc_json_base64(json_object_get(envelope, "document"), 1u << 20, &text, &len), 0);
+    json_t *t = json_loadb(text, len, 0, NULL);
+    json_object_set_new(t, "version", json_integer((json_int_t)s->policy->trust.version + 1));
+    return t;
+}
+
+static void a_trust_file_that_cannot_be_read_yet_is_read_later(void **state)
+{
+    struct pc_server *s = *state;
+    uint64_t version = s->policy->trust.version;
+    faults.key = PC_KEY_TRUST;
+    assert_int_equal(hand_in("/v1/trust", "trust@portcullis", next_trust(s)), 200);
+    faulty_second(s);
+    assert_int_equal(s->policy->trust.version, version);
+    faults.key = NULL;
+    faulty_second(s);
+    assert_int_equal(s->policy->trust.version, version + 1);
+}
+
+static void an_owners_document_without_an_answer_is_logged_once(void **state)
+{
+    struct pc_server *s = *state;
+    uint64_t size = pc_logview_size(s->log);
+    faults.answers_lost = 1;
+    assert_int_equal(hand_in("/v1/trust", "trust@portcullis", next_trust(s)), 200);
+    faulty_second(s);
+    assert_int_equal(pc_logview_size(s->log), size + 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, all_well)
+    const struct CMUnitTest tests[] = {
+        TEST(no_database_is_not_a_bad_token),
+        TEST(a_stop_needs_no_database),
+        TEST(nobody_asked_is_not_nobody_reached),
+        TEST(what_cannot_be_read_is_not_none),
+        TEST(an_ack_without_an_answer_counts),
+        TEST(an_ack_that_is_not_stored_is_not_got),
+        TEST(a_trust_file_that_cannot_be_read_yet_is_read_later),
+        TEST(an_owners_document_without_an_answer_is_logged_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
