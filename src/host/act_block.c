@@ -20,17 +20,42 @@
 
 #define READY_MS 5000
 
+struct list {
+    const struct pc_runner *r;
+    struct pc_blocked *blocked;
+};
+
+static bool is_listed(const struct pc_blocked *b, const uint8_t sha256[32])
+{
+    for (uint32_t i = 0; i < b->n; i++)
+        if (memcmp(b->sha256[i], sha256, 32) == 0)
+            return true;
+    return false;
+}
+
+/* Each once. One too many cannot be: pc_act_block refuses it. */
 static int add_blocked(void *ctx, const struct pc_kept_timer *t)
 {
-    struct pc_blocked *b = ctx;
-    if (strcmp(t->kind, "block") != 0 || b->n == PC_BLOCKED_MAX || t->until_boot <= pc_boot_s())
+    struct list *l = ctx;
+    struct pc_blocked *b = l->blocked;
+    uint8_t sha256[32];
+    if (strcmp(t->kind, "block") != 0 || b->n == PC_BLOCKED_MAX || pc_timer_left(l->r, t) == 0)
         return 0;
     json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
     const char *hex = json_string_value(json_object_get(data, "sha256"));
-    if (hex && pc_unhex(hex, b->sha256[b->n], sizeof b->sha256[0]) == 32)
-        b->n++;
+    if (hex && pc_unhex(hex, sha256, sizeof sha256) == 32 && !is_listed(b, sha256))
+        memcpy(b->sha256[b->n++], sha256, sizeof sha256);
     json_decref(data);
     return 0;
+}
+
+/* False: as many as can be are blocked already, and this is none of them; or it cannot be known. */
+static bool has_room(const struct pc_runner *r, const uint8_t sha256[32])
+{
+    static struct pc_blocked b;
+    struct list l = {r, &b};
+    b.n = 0;
+    return pc_memory_timers(r->file, add_blocked, &l) == 0 && (b.n < PC_BLOCKED_MAX || is_listed(&b, sha256));
 }
 
 static void end_child(struct pc_child *c)
@@ -78,7 +103,8 @@ static int renew(struct pc_runner *r, char *why, size_t why_len)
     b = (struct pc_blocked){.mounts = (const char *const *)r->settings.block_mounts.path,
                             .mount_count = r->settings.block_mounts.count,
                             .parent = getpid()};
-    int e = pc_memory_timers(r->file, add_blocked, &b);
+    struct list l = {r, &b};
+    int e = pc_memory_timers(r->file, add_blocked, &l);
     if (e < 0)
         return e;
     if (b.n) {
@@ -106,6 +132,11 @@ enum pc_act pc_act_block(struct pc_task *t)
     if (pc_blocker_spares(sha256, path, sizeof path)) {
         snprintf(t->text, sizeof t->text, "this is %s, which no order can block", path);
         return PC_ACT_REFUSED;
+    }
+    if (!has_room(t->r, sha256)) {
+        snprintf(t->text, sizeof t->text, "not blocked: %d programs are blocked here already, and no more can be",
+                 PC_BLOCKED_MAX);
+        return PC_ACT_FAILED;
     }
     if (pc_task_timer(t, "block", json_pack("{s:s}", "sha256", hex)) < 0)
         return PC_ACT_FAILED;
@@ -159,15 +190,21 @@ static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const json_t
 
 const struct pc_stop pc_stop_block = {"block", again, undo};
 
+struct count {
+    const struct pc_runner *r;
+    uint32_t n;
+};
+
 static int count_blocks(void *ctx, const struct pc_kept_timer *t)
 {
-    *(uint32_t *)ctx += strcmp(t->kind, "block") == 0 && t->until_boot > pc_boot_s();
+    struct count *c = ctx;
+    c->n += strcmp(t->kind, "block") == 0 && pc_timer_left(c->r, t) > 0;
     return 0;
 }
 
 void pc_stops_step(struct pc_runner *r)
 {
-    uint32_t blocks = 0;
+    struct count blocks = {.r = r};
     int status;
     char why[300] = "";
     (void)pc_memory_timers(r->file, count_blocks, &blocks);
@@ -178,7 +215,7 @@ void pc_stops_step(struct pc_runner *r)
         pc_closep(&r->blocker.out_fd);
         r->blocker = (struct pc_child){.pid_fd = -1, .out_fd = -1};
     }
-    if (!r->blocks_changed && (!blocks || r->blocker.pid > 0))
+    if (!r->blocks_changed && (!blocks.n || r->blocker.pid > 0))
         return;
     int e = renew(r, why, sizeof why);
     if (e < 0)

@@ -216,6 +216,7 @@ static int work(void *arg)
 }
 
 struct others {
+    const struct pc_runner *r;
     uint64_t not_this; /* 0: all of them */
     json_t *data;      /* of the newest isolation that has time left; owned; NULL: there is none */
 };
@@ -223,7 +224,7 @@ struct others {
 static int find_other(void *ctx, const struct pc_kept_timer *t)
 {
     struct others *o = ctx;
-    if (strcmp(t->kind, "isolate") != 0 || t->number == o->not_this || t->until_boot <= pc_boot_s())
+    if (strcmp(t->kind, "isolate") != 0 || t->number == o->not_this || pc_timer_left(o->r, t) == 0)
         return 0;
     json_decref(o->data);
     o->data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
@@ -267,7 +268,7 @@ static void after(struct pc_task *t, struct pc_outcome *how)
  */
 enum pc_act pc_act_isolate(struct pc_task *t)
 {
-    struct others o = {0};
+    struct others o = {.r = t->r};
     (void)pc_memory_timers(t->r->file, find_other, &o); /* not found: looked up */
     t->data = json_incref(json_object_get(o.data, "server"));
     json_decref(o.data);
@@ -302,7 +303,7 @@ static int again(struct pc_runner *r, const struct pc_kept_timer *t, const json_
 static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const json_t *data)
 {
     char why[512] = "";
-    struct others o = {.not_this = t->number};
+    struct others o = {.r = r, .not_this = t->number};
     (void)data;
     int e = pc_memory_timers(r->file, find_other, &o);
     if (e < 0)

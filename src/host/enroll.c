@@ -27,7 +27,7 @@ struct enrolment {
     struct pc_fleet_dir dir;
     struct pc_memory_file *memory;
     struct pc_identity link_user;
-    char *trust_text, *ca;
+    char *trust_text, *ca, *link_cert;
     size_t trust_len, ca_len;
     struct pc_trust trust;
     uint8_t seed[32], key[32], link_seed[32], link_key[32];
@@ -154,22 +154,38 @@ static int make_identity(struct enrolment *e)
     return 0;
 }
 
-static int make_link_files(struct enrolment *e)
+/*
+ * The link key stays, too: it is what the server knows the host's connection by. One whose enrolment was interrupted,
+ * or refused, or whose answer was lost, asks again with the same keys.
+ */
+static int make_link_key(struct enrolment *e)
 {
+    _free_ char *old = NULL;
     _free_ char *key = NULL;
-    _free_ char *cert = NULL;
-    int r = pc_key_make(e->link_seed, e->link_key);
+    size_t len = 0;
+    int r = pc_fleet_read(e->dir.fd, PC_FILE_LINK_KEY, 4096, &old, &len);
+    r = r == 0 ? pc_key_of_pem(old, e->link_seed, e->link_key) : r;
+    if (r < 0) /* none that anybody could have used */
+        r = pc_key_make(e->link_seed, e->link_key);
     if (r == 0)
-        r = pc_key_link_files(e->link_seed, e->o->name, &key, &cert);
+        r = pc_key_link_files(e->link_seed, e->o->name, &key, &e->link_cert);
     if (r == 0)
         r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_KEY, key, strlen(key),
                              (struct pc_fleet_owner){e->link_user.uid, e->link_user.gid, 0400});
-    if (r == 0)
-        r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_CERT, cert, strlen(cert), (struct pc_fleet_owner){0, 0, 0644});
-    if (r == 0)
-        r = pc_fleet_replace(e->dir.fd, PC_FILE_CA, e->ca, e->ca_len, (struct pc_fleet_owner){0, 0, 0644});
+    if (old)
+        explicit_bzero(old, len);
     if (key)
         explicit_bzero(key, strlen(key));
+    return r < 0 ? fail(e->dir.path, r) : 0;
+}
+
+/* Only once the server has answered: until then the enrolment of before goes on to hold. */
+static int write_link_files(const struct enrolment *e)
+{
+    int r = pc_fleet_replace(e->dir.fd, PC_FILE_LINK_CERT, e->link_cert, strlen(e->link_cert),
+                             (struct pc_fleet_owner){0, 0, 0644});
+    if (r == 0)
+        r = pc_fleet_replace(e->dir.fd, PC_FILE_CA, e->ca, e->ca_len, (struct pc_fleet_owner){0, 0, 0644});
     return r < 0 ? fail(e->dir.path, r) : 0;
 }
 
@@ -201,16 +217,19 @@ static int ask_server(const struct enrolment *e, char **answer, size_t *len)
     char ca[4200], url[500], why[256] = "";
     _free_ char *body = NULL;
     long status = 0;
-    snprintf(ca, sizeof ca, "%s/" PC_FILE_CA, e->dir.path);
+    snprintf(ca, sizeof ca, "%s/" PC_FILE_CA_GIVEN, e->dir.path);
     snprintf(url, sizeof url, "%s/v1/enroll", e->o->server);
     struct pc_web w = {.ca = ca,
                        .proxy = strcmp(e->settings.proxy, "none") == 0 ? NULL : e->settings.proxy,
                        .connect_s = 20,
                        .total_s = 60};
     int r = make_request(e, &body);
+    if (r == 0)
+        r = pc_fleet_replace(e->dir.fd, PC_FILE_CA_GIVEN, e->ca, e->ca_len, (struct pc_fleet_owner){0, 0, 0600});
     if (r < 0)
         return fail("enrolment", r);
     r = pc_web_ask(&w, url, body, 64u << 10, &status, answer, len, why, sizeof why);
+    (void)unlinkat(e->dir.fd, PC_FILE_CA_GIVEN, 0);
     explicit_bzero(body, strlen(body));
     if (r < 0)
         fprintf(stderr, "portcullisd: %s: %s%s\n", url,
@@ -295,8 +314,8 @@ static int enroll(struct enrolment *e)
                 "portcullisd: user %s does not exist: the connection will be held by nobody; see portcullis.conf(5), "
                 "link-user\n",
                 e->settings.link_user);
-    if ((r = make_identity(e)) < 0 || (r = make_link_files(e)) < 0 || (r = ask_server(e, &answer, &len)) < 0 ||
-        (r = read_answer(e, answer, len, &f)) < 0 || (r = pin(e, &f)) < 0)
+    if ((r = make_identity(e)) < 0 || (r = make_link_key(e)) < 0 || (r = ask_server(e, &answer, &len)) < 0 ||
+        (r = read_answer(e, answer, len, &f)) < 0 || (r = write_link_files(e)) < 0 || (r = pin(e, &f)) < 0)
         return r;
     printf("host: %s\nEnrolled. Start it with `portcullisd host`.\n", e->ref);
     return 0;
@@ -312,6 +331,7 @@ static void clear(struct enrolment *e)
     explicit_bzero(e->link_seed, sizeof e->link_seed);
     free(e->trust_text);
     free(e->ca);
+    free(e->link_cert);
     free(e);
 }
 
@@ -339,7 +359,7 @@ int pc_role_enroll(const struct pc_host_options *o)
         r = take_lock(e);
     if (r == 0 && pc_fleet_has(e->dir.fd, PC_FILE_LINK) && !o->again) {
         fprintf(stderr,
-                "portcullisd: %s: this host is enrolled already; --again enrolls it anew, with the same identity\n",
+                "portcullisd: %s: this host is enrolled already; --again enrolls it anew, with the same keys\n",
                 e->dir.path);
         r = PC_E_STATE;
     }

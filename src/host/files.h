@@ -13,6 +13,7 @@
 #define PC_FILE_LINK_KEY "link.key"      /* PEM; 0400 of the link's user */
 #define PC_FILE_LINK_CERT "link.crt"     /* PEM, self-signed */
 #define PC_FILE_CA "ca.pem"              /* the pinned CA */
+#define PC_FILE_CA_GIVEN "enroll.ca"     /* only while a host is enrolled: the CA that is not pinned yet */
 #define PC_FILE_LINK "link.json"         /* where to connect; see struct pc_link_facts */
 #define PC_FILE_ADDRESSES                                                                                              \
     "link.addresses" /* while isolated: addresses of server or proxy, because no resolver can be reached then          \

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 /* The signed note of a frame, for the evidence. NULL: none. malloc'd. */
 static char *note_of(const char *json, size_t len)
@@ -53,10 +52,15 @@ static void believe_checkpoint(struct pc_runner *r, const struct pc_checkpoint *
     (void)pc_peer_send(r, PC_FRAME_SEEN, body, (size_t)n);
 }
 
+/* Where nothing was believed yet of this log there is nothing that it could contradict. */
 static void keep_evidence(struct pc_runner *r, const char *theirs, const char *why)
 {
+    if (r->memory.checkpoint.size == 0)
+        return;
     int e = pc_memory_evidence(r->file, pc_now(), r->checkpoint_note ? r->checkpoint_note : "", theirs ? theirs : "",
                                why);
+    if (e == PC_E_LIMIT && !pc_bucket_take(&r->refusals, pc_boot_ns(), 1))
+        return;
     pc_tell_event(r, PC_LEVEL_ALERT, "split-log",
                   "the server showed a log that is not the continuation of the one seen before: %s%s", why,
                   e == 0            ? "; both checkpoints are kept as evidence"
@@ -129,7 +133,8 @@ static uint32_t orders_open(struct pc_runner *r)
 /* A class S order must always find a place: stopping is what a full host may need. */
 static bool has_room(struct pc_runner *r, const struct pc_order *o)
 {
-    return o->class_ == PC_CLASS_S || orders_open(r) < PC_ORDERS_WAITING_MAX;
+    return o->class_ == PC_CLASS_S ||
+           (orders_open(r) < PC_ORDERS_WAITING_MAX && pc_memory_outbox_count(r->file) < PC_OUTBOX_MAX);
 }
 
 static enum pc_check accept_order(struct pc_runner *r, const struct pc_bundle *b, const struct pc_checkpoint *seen,
@@ -288,21 +293,20 @@ void pc_intake_continue(struct pc_runner *r, const char *json, size_t len)
 
 /*
  * A run of a standing order, inside its own bounds. A run that comes at the wrong time is over before it began:
- * refused, and its number is spent.
+ * refused, and its number is spent. False: nothing was done, because too many were refused just now: each costs
+ * writes.
  */
-static void begin_run(struct pc_runner *r, struct pc_loaded *l, uint64_t run)
+static bool begin_run(struct pc_runner *r, struct pc_loaded *l, uint64_t run)
 {
-    time_t now = (time_t)pc_now();
-    struct tm local;
-    localtime_r(&now, &local);
-    bool open = pc_standing_open(&l->order, (unsigned)(local.tm_wday + 6) % 7,
-                                 (unsigned)(local.tm_hour * 60 + local.tm_min), now, l->kept.started);
+    bool open = pc_order_open(&l->order, l->kept.started);
     if (l->kept.state == PC_ORDER_STANDING && open) {
         l->kept.state = PC_ORDER_WAITING;
         l->kept.ring_open = l->kept.ring == 0;
         l->kept.run = run;
-        return;
+        return true;
     }
+    if (!pc_bucket_take(&r->refusals, pc_boot_ns(), 1))
+        return false;
     struct pc_result result;
     pc_result_begin(r, &result);
     snprintf(result.order_sha256, sizeof result.order_sha256, "%s", l->kept.sha256);
@@ -317,6 +321,7 @@ static void begin_run(struct pc_runner *r, struct pc_loaded *l, uint64_t run)
     pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check window: run %llu of order %.12s: %s%s",
                   (unsigned long long)run, l->kept.sha256, (const char *)result.output,
                   e < 0 ? " (and the server cannot be told)" : "");
+    return true;
 }
 
 void pc_intake_start(struct pc_runner *r, const char *json, size_t len)
@@ -332,9 +337,8 @@ void pc_intake_start(struct pc_runner *r, const char *json, size_t len)
     }
     enum pc_check c = pc_start_check(json, len, &l.order, &r->trust, &r->memory, l.kept.run, &run, &seen, why,
                                      sizeof why);
-    if (c == PC_CHECK_OK)
-        begin_run(r, &l, run);
-    end_step(r, c, &seen, note_of(json, len), &l.kept, "start of order", why);
+    if (c != PC_CHECK_OK || begin_run(r, &l, run))
+        end_step(r, c, &seen, note_of(json, len), &l.kept, "start of order", why);
     pc_loaded_clear(&l);
     pc_schedule(r);
 }
@@ -343,9 +347,6 @@ void pc_intake_checkpoint(struct pc_runner *r, const char *json, size_t len)
 {
     struct pc_checkpoint seen = {0};
     char why[256] = "";
-    if (!pc_bucket_take(&r->checkpoints, pc_boot_ns(), 1))
-        return; /* each is a write to the disk; one that is not taken is missed by nobody: the next one proves itself
-                   from the last taken */
     enum pc_check c = pc_checkpoint_accept(json, len, &r->trust, &r->memory, &seen, why, sizeof why);
     end_step(r, c, &seen, c == PC_CHECK_OK || c == PC_CHECK_CONSISTENCY ? note_of(json, len) : NULL, NULL, "checkpoint",
              why);

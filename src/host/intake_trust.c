@@ -19,6 +19,25 @@ static void refused(struct pc_runner *r, const char *word, const char *what)
         pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check %s: %s", word, what);
 }
 
+static int write_trust(struct pc_runner *r, const struct pc_envelope *e, bool other_log)
+{
+    int x = pc_memory_begin(r->file);
+    if (x < 0)
+        return x;
+    x = pc_memory_put(r->file, "trust", e->document, e->len);
+    if (x == 0 && other_log)
+        x = pc_memory_forget_log(r->file);
+    return pc_memory_end(r->file, x);
+}
+
+/* Proofs of the new log start at nothing, and the next hello says so. */
+static void forget_log(struct pc_runner *r)
+{
+    r->memory.checkpoint = (struct pc_checkpoint){0};
+    free(TAKE_PTR(r->checkpoint_note));
+    r->close_peer = true;
+}
+
 int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char **word)
 {
     *word = "syntax";
@@ -31,10 +50,13 @@ int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char *
         return x;
     }
     *word = "space";
-    x = pc_memory_put(r->file, "trust", e->document, e->len);
+    bool other_log = strcmp(next->log.name, r->trust.log.name) != 0;
+    x = write_trust(r, e, other_log);
     if (x < 0) {
         pc_trust_clear(next);
     } else {
+        if (other_log)
+            forget_log(r);
         pc_trust_clear(&r->trust);
         r->trust = *next;
         pc_tell_event(r, PC_LEVEL_NOTICE, "trust", "trust file version %llu is pinned now, SHA-256 %s",

@@ -47,6 +47,17 @@ int pc_key_of_seed(const uint8_t seed[32], uint8_t key[32])
     return k && EVP_PKEY_get_raw_public_key(k, key, &len) == 1 ? 0 : -EIO;
 }
 
+int pc_key_of_pem(const char *pem, uint8_t seed[32], uint8_t key[32])
+{
+    _bio_ BIO *b = BIO_new_mem_buf(pem, -1);
+    _pkey_ EVP_PKEY *k = b ? PEM_read_bio_PrivateKey(b, NULL, NULL, (void *)"") : NULL;
+    size_t seed_len = 32, key_len = 32;
+    if (!k || EVP_PKEY_id(k) != EVP_PKEY_ED25519 || EVP_PKEY_get_raw_private_key(k, seed, &seed_len) != 1 ||
+        EVP_PKEY_get_raw_public_key(k, key, &key_len) != 1)
+        return PC_E_SYNTAX;
+    return 0;
+}
+
 static X509 *self_signed(EVP_PKEY *k, const char *name)
 {
     X509 *c = X509_new();

@@ -12,6 +12,8 @@
 int pc_key_make(uint8_t seed[32], uint8_t key[32]);
 /* Public key of a seed. */
 int pc_key_of_seed(const uint8_t seed[32], uint8_t key[32]);
+/* Seed and public key of such a PEM text as pc_key_link_files makes. PC_E_SYNTAX. */
+int pc_key_of_pem(const char *pem, uint8_t seed[32], uint8_t key[32]);
 /*
  * PEM texts of the link key and of its self-signed certificate for `name` (100 years: the server knows the key, not the
  * dates). malloc'd.

@@ -102,6 +102,23 @@ static uint32_t once(struct loop *p)
     return pc_backoff_ms(p->failed++, p->wait_max_ms, random_bits());
 }
 
+/*
+ * The link's user may be another than the one that the host was enrolled with: portcullis-link, which was made later,
+ * instead of nobody.
+ */
+static void hand_over_files(const struct pc_settings *s, int dir_fd, struct pc_events *log)
+{
+    struct pc_identity who;
+    bool fallback;
+    if (pc_identity_link(s, &who, &fallback) < 0)
+        return;
+    if ((fchownat(dir_fd, PC_FILE_LINK_KEY, who.uid, who.gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+         fchownat(dir_fd, PC_FILE_LINK, (uid_t)-1, who.gid, AT_SYMLINK_NOFOLLOW) < 0) &&
+        errno != ENOENT)
+        pc_event(log, PC_LEVEL_WARNING, "link-user", NULL, "the link's files cannot be handed over to its user: %s",
+                 strerror(errno));
+}
+
 static int give_up_rights(const struct pc_settings *s, struct pc_events *log)
 {
     struct pc_identity who;
@@ -150,7 +167,10 @@ int pc_role_link(const struct pc_host_options *o)
     if (!have_curl() || pc_events_open(&opts, &log) < 0)
         return 1;
     /* By name beneath the current folder from here on: /proc/self is closed to a process that is not dumpable. */
-    if (pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0 || give_up_rights(&s, log) < 0)
+    if (pc_host_folder(o, false, &dir) < 0 || fchdir(dir.fd) < 0)
+        return 1;
+    hand_over_files(&s, dir.fd, log);
+    if (give_up_rights(&s, log) < 0)
         return 1;
     struct pc_link link = {.log = log, .proxy = strcmp(s.proxy, "none") == 0 ? NULL : s.proxy};
     struct loop loop = {.link = &link, .dir_fd = dir.fd, .wait_max_ms = (uint32_t)(s.reconnect_max_ns / PC_NS_PER_MS)};

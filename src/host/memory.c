@@ -143,7 +143,7 @@ int pc_memory_take_blob(sqlite3_stmt *s, int column, char **out, size_t *len)
     return 0;
 }
 
-static int set_up(struct pc_memory_file *m)
+static int set_up(struct pc_memory_file *m, bool alone)
 {
     /*
      * FULL: what was acknowledged is on the disk. The page limit keeps a runaway server from filling the host: 64 Ki
@@ -152,13 +152,15 @@ static int set_up(struct pc_memory_file *m)
     static const char settings[] =
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
         "PRAGMA journal_size_limit=4194304; PRAGMA max_page_count=65536; PRAGMA busy_timeout=5000;";
-    int rc = sqlite3_exec(m->db, settings, NULL, NULL, NULL);
+    int rc = alone ? sqlite3_exec(m->db, "PRAGMA locking_mode=EXCLUSIVE;", NULL, NULL, NULL) : SQLITE_OK;
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(m->db, settings, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(m->db, schema, NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : memory_error(m, rc);
 }
 
-int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size_t why_len)
+static int open_file(const char *dir, bool alone, struct pc_memory_file **out, char *why, size_t why_len)
 {
     struct pc_memory_file *m = calloc(1, sizeof *m);
     char path[4200];
@@ -167,7 +169,7 @@ int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size
     snprintf(path, sizeof path, "%s/" PC_FILE_NAME, dir);
     mode_t old = umask(077);
     int rc = sqlite3_open_v2(path, &m->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL);
-    int r = rc == SQLITE_OK ? set_up(m) : memory_error(m, rc);
+    int r = rc == SQLITE_OK ? set_up(m, alone) : memory_error(m, rc);
     umask(old);
     if (r < 0) {
         snprintf(why, why_len, "%s", m->why);
@@ -176,6 +178,16 @@ int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size
     }
     *out = m;
     return 0;
+}
+
+/*
+ * On a full disk SQLite cannot make the file in which it shares its index with others (fleet.db-shm). Alone it needs
+ * none: a host that comes up with a full disk has to keep its stops and to be reachable.
+ */
+int pc_memory_open(const char *dir, struct pc_memory_file **out, char *why, size_t why_len)
+{
+    int r = open_file(dir, false, out, why, why_len);
+    return r == -ENOSPC ? open_file(dir, true, out, why, why_len) : r;
 }
 
 void pc_memory_close(struct pc_memory_file *m)
@@ -228,6 +240,11 @@ uint64_t pc_memory_number(struct pc_memory_file *m, const char *name)
 {
     int64_t v = pc_memory_count(m, "SELECT value FROM value WHERE name=?", "s", name);
     return v < 0 ? 0 : (uint64_t)v;
+}
+
+int pc_memory_forget_log(struct pc_memory_file *m)
+{
+    return pc_memory_do(m, "DELETE FROM value WHERE name IN ('checkpoint','checkpoint-note')", "");
 }
 
 int pc_memory_forget(struct pc_memory_file *m)

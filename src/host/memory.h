@@ -34,6 +34,9 @@ uint64_t pc_memory_number(struct pc_memory_file *m, const char *name); /* 0 when
  */
 int pc_memory_forget(struct pc_memory_file *m);
 
+/* Only how far the log was: for a trust file that names another. */
+int pc_memory_forget_log(struct pc_memory_file *m);
+
 /* How far an accepted order is. */
 enum pc_order_state {
     PC_ORDER_WAITING = 1, /* for its time, its dwell, its ring */
@@ -90,9 +93,11 @@ int pc_memory_revoked(struct pc_memory_file *m, int (*each)(void *ctx, const cha
 /*
  * Envelopes for the server, in order, until it says `got`. keep false: may be dropped when there are many (refusals,
  * answers to looks); the oldest of those make room. The same one (by sha256) twice is one. PC_E_LIMIT: PC_OUTBOX_MAX
- * wait. done: also when it is not there.
+ * wait, or for one that is to be kept PC_OUTBOX_KEPT_MAX: who sees to it that no order is taken beyond the first keeps
+ * the rest for the ends of those that were, and for stops. done: also when it is not there.
  */
 #define PC_OUTBOX_MAX 4096
+#define PC_OUTBOX_KEPT_MAX 8192
 int pc_memory_outbox_add(struct pc_memory_file *m, int type, const char *sha256, const char *json, size_t len,
                          bool keep);
 int pc_memory_outbox_done(struct pc_memory_file *m, const char *sha256);

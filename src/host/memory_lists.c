@@ -45,7 +45,7 @@ int pc_memory_outbox_add(struct pc_memory_file *m, int type, const char *sha256,
     int64_t n = pc_memory_count(m, "SELECT count(*) FROM outbox", "");
     if (n < 0)
         return (int)n;
-    if (n >= PC_OUTBOX_MAX)
+    if (n >= (keep ? PC_OUTBOX_KEPT_MAX : PC_OUTBOX_MAX))
         return PC_E_LIMIT;
     int r = 0;
     if (!keep) /* the oldest make room: the server asks again for what it misses */

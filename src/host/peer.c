@@ -96,6 +96,8 @@ static void welcome(struct pc_runner *r, const char *json, size_t len)
 {
     (void)json;
     (void)len; /* the server's clock and heartbeat mean nothing here */
+    if (r->welcomed)
+        return;
     r->welcomed = true;
     r->outbox_at = 0;
     r->outbox_again_ns = pc_boot_ns() + AGAIN_NS;
@@ -143,6 +145,12 @@ static void read_frames(struct pc_runner *r)
         uint32_t len;
         int n = pc_queue_frame(&r->in, PC_FRAME_MAX_DOWN, &type, &body, &len);
         if (n == 0)
+            break;
+        /*
+         * Each is a write to the disk, and so they come at a bounded rate. None may be left out: what the server sends
+         * after it is proven from there.
+         */
+        if (n > 0 && type == PC_FRAME_CHECKPOINT && !pc_bucket_take(&r->checkpoints, pc_boot_ns(), 1))
             break;
         if (n < 0 || !dispatch(r, type, body, len)) {
             pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL,

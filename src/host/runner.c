@@ -88,6 +88,10 @@ static int read_checkpoint(struct pc_runner *r)
         return 0;
     if (e == 0)
         e = pc_checkpoint_parse(text, len, &r->memory.checkpoint);
+    if (e == 0 && strcmp(r->memory.checkpoint.origin, r->trust.log.name) != 0) {
+        r->memory.checkpoint = (struct pc_checkpoint){0}; /* of a log that the trust file names no more */
+        return 0;
+    }
     if (e == 0)
         (void)pc_memory_get(r->file, "checkpoint-note", &r->checkpoint_note, &len); /* only evidence needs it */
     return e;
@@ -240,8 +244,10 @@ static void turn(struct pc_runner *r, int signal_fd)
     struct pollfd p[4 + 2 * PC_JOBS_MAX] = {
         {signal_fd, POLLIN, 0}, {pc_control_fd(r->control), POLLIN, 0}, {r->listen_fd, POLLIN, 0}};
     uint32_t n = 3;
-    if (r->peer_fd >= 0)
-        p[n++] = (struct pollfd){r->peer_fd, (short)(POLLIN | (r->out.len ? POLLOUT : 0)), 0};
+    if (r->peer_fd >= 0) {
+        bool room = r->in.len < r->in.max; /* none: what is in there has to wait */
+        p[n++] = (struct pollfd){r->peer_fd, (short)((room ? POLLIN : 0) | (r->out.len ? POLLOUT : 0)), 0};
+    }
     if (r->jobs)
         n += pc_jobs_poll(r->jobs, p + n, 2 * PC_JOBS_MAX);
     (void)poll(p, n, 250);
@@ -346,7 +352,8 @@ int pc_role_runner(const struct pc_host_options *o)
     /* Under the protocol's 64 KiB/s and 2 MiB, so that pings and events fit beside. */
     r->sending = (struct pc_bucket){1.5 * 1048576, 1.5 * 1048576, 56 * 1024, r->started_ns};
     r->looks = (struct pc_bucket){10, 10, 1, r->started_ns};
-    r->checkpoints = (struct pc_bucket){50, 50, 5, r->started_ns};
+    /* As many as orders may wait, since each may come behind one */
+    r->checkpoints = (struct pc_bucket){300, 300, 5, r->started_ns};
     r->refusals = (struct pc_bucket){100, 100, 10, r->started_ns};
     r->events = (struct pc_bucket){20, 20, 1, pc_boot_s() * PC_NS_PER_S};
     signal(SIGPIPE, SIG_IGN);

@@ -71,6 +71,7 @@ struct pc_runner {
     struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
     bool blocks_changed;            /* it no longer fits the timers */
     bool silent, full, end;
+    bool stuffed;                   /* so much waits for the server's `got` that no more is made */
     /*
      * a host watches us; we are a fetched program on trial: no order starts, and all is well once the server welcomed
      * us
@@ -120,6 +121,11 @@ int pc_take_trust(struct pc_runner *r, const struct pc_envelope *e, const char *
 int pc_schedule_recover(struct pc_runner *r);
 void pc_schedule(struct pc_runner *r);        /* starts what may start, ends what is over */
 void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct pc_outcome *how);
+/*
+ * Is now inside the bounds of a standing order, in the host's local time? last_run: unix seconds; 0: how long ago does
+ * not matter.
+ */
+bool pc_order_open(const struct pc_order *o, int64_t last_run);
 /* An order and its parts from the memory. To be cleared with pc_loaded_clear. */
 struct pc_loaded {
     struct pc_kept_order kept;
@@ -219,6 +225,8 @@ int pc_timer_drop(struct pc_runner *r, uint64_t number); /* forgets it: its stop
 void pc_timer_end(struct pc_runner *r, uint64_t number, const char *why);
 /* For one that took hold when its timer had ended already: undone at once or as soon as that can be. */
 void pc_timer_undo_late(struct pc_task *t, const char *kind);
+/* Seconds until its end; 0: it is over. */
+uint64_t pc_timer_left(const struct pc_runner *r, const struct pc_kept_timer *t);
 int pc_timers_recover(struct pc_runner *r); /* at the start: applies again what is still to hold */
 void pc_timers_step(struct pc_runner *r);   /* undoes what is over */
 /* early; number ended, or an error: what could not be undone is tried again every second */

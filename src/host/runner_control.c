@@ -21,19 +21,25 @@ static json_t *moment(int64_t t)
     return json_string(text);
 }
 
+struct stops {
+    const struct pc_runner *r;
+    json_t *list;
+};
+
 static int add_timer(void *ctx, const struct pc_kept_timer *t)
 {
-    return json_array_append_new(
-        ctx, json_pack("{s:s, s:s, s:I}", "kind", t->kind, "order", t->order_sha256, "seconds_left",
-                       (json_int_t)(t->until_boot > pc_boot_s() ? t->until_boot - pc_boot_s() : 0)));
+    struct stops *s = ctx;
+    return json_array_append_new(s->list, json_pack("{s:s, s:s, s:I}", "kind", t->kind, "order", t->order_sha256,
+                                                    "seconds_left", (json_int_t)pc_timer_left(s->r, t)));
 }
 
 static json_t *runner_status(struct pc_runner *r)
 {
     struct pc_link_facts f = {0};
     json_t *stops = json_array();
+    struct stops all = {r, stops};
     (void)pc_link_facts_read(r->dir.fd, &f);
-    (void)pc_memory_timers(r->file, add_timer, stops); /* a list that is cut short is better than no status */
+    (void)pc_memory_timers(r->file, add_timer, &all); /* a list that is cut short is better than no status */
     json_t *o = json_pack("{s:b, s:s, s:s, s:s, s:b}", "enrolled", 1, "host", r->ref, "tenant", r->trust.tenant,
                           "server", f.url, "connected", r->welcomed && r->peer_fd >= 0);
     json_t *rest = json_pack("{s:s, s:o, s:I, s:I, s:b, s:I, s:s, s:I}", "version", PC_VERSION, "checkpoint_time",

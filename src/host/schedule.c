@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int64_t pc_now(void)
 {
@@ -235,20 +236,53 @@ static bool ends_without_run(struct pc_runner *r, const struct pc_loaded *l, enu
     return true;
 }
 
+/*
+ * What counted under another boot begins anew under this one. Until that is written down nothing is counted: the host
+ * may have come up with a full disk, and has to be reachable all the same.
+ */
+static int begin_anew(void *ctx, const struct pc_kept_order *kept)
+{
+    struct pc_runner *r = ctx;
+    struct pc_kept_order k = *kept;
+    if (strcmp(k.boot, r->boot) == 0)
+        return 0;
+    put_word(k.boot, sizeof k.boot, r->boot);
+    k.since_boot = pc_boot_s();
+    int e = pc_memory_order_set(r->file, &k);
+    if (e < 0 && !r->full)
+        pc_event(r->log, PC_LEVEL_ERROR, "full", NULL, "order %.12s: its wait cannot begin anew after the reboot: %s",
+                 k.sha256, pc_strerror(e));
+    r->full |= e < 0;
+    return 0;
+}
+
+bool pc_order_open(const struct pc_order *o, int64_t last_run)
+{
+    time_t now = (time_t)pc_now();
+    struct tm local;
+    tzset(); /* somebody may have set the host's time zone since we started */
+    localtime_r(&now, &local);
+    return pc_standing_open(o, (unsigned)(local.tm_wday + 6) % 7, (unsigned)(local.tm_hour * 60 + local.tm_min), now,
+                            last_run);
+}
+
 static int try_start(void *ctx, const struct pc_kept_order *k)
 {
     struct pc_runner *r = ctx;
     struct pc_loaded l;
     char why[256] = "";
+    if (strcmp(k->boot, r->boot) != 0)
+        return begin_anew(r, k);
     if (pc_order_load(r, k->sha256, &l) < 0)
         return 0;
     struct pc_start_facts f = {.now = pc_now(), .waited = pc_boot_s() - k->since_boot, .ring_open = k->ring_open,
-                               .halted = pc_memory_halted(r->file, k->sha256)};
+                               .halted = pc_memory_halted(r->file, k->sha256),
+                               .outside = l.order.standing && !pc_order_open(&l.order, 0)};
     enum pc_check c = pc_order_may_start(&l.order, &l.envelope, &r->trust, &r->revoked, &r->memory, &f, why,
                                          sizeof why);
     /* A stop never waits, not even for the trial of a new program. */
     bool place = l.order.class_ == PC_CLASS_S ||
-                 (r->running < r->settings.jobs && !r->trial && r->exit_status != PC_EXIT_UPGRADED);
+                 (r->running < r->settings.jobs && !r->stuffed && !r->trial && r->exit_status != PC_EXIT_UPGRADED);
     if (c == PC_CHECK_OK && place)
         start_order(r, &l);
     else if (c != PC_CHECK_OK)
@@ -280,6 +314,8 @@ static int try_soaked(void *ctx, const struct pc_kept_order *kept)
 {
     struct pc_runner *r = ctx;
     struct pc_kept_order k = *kept;
+    if (strcmp(k.boot, r->boot) != 0)
+        return begin_anew(r, kept);
     uint64_t passed = pc_boot_s() - k.since_boot;
     if (passed < k.soak)
         return 0;
@@ -311,9 +347,21 @@ static int try_expire(void *ctx, const struct pc_kept_order *kept)
     return 0;
 }
 
+/* A server that takes nothing off our hands gets no more of it: what nobody confirms would fill the disk. */
+static void see_outbox(struct pc_runner *r)
+{
+    bool stuffed = pc_memory_outbox_count(r->file) >= PC_OUTBOX_MAX;
+    if (stuffed && !r->stuffed)
+        pc_tell_event(r, PC_LEVEL_WARNING, "outbox",
+                      "%d documents wait for the server's word that it has them: no order but stops is taken or starts",
+                      PC_OUTBOX_MAX);
+    r->stuffed = stuffed;
+}
+
 void pc_schedule(struct pc_runner *r)
 {
     save_unsaved(r);
+    see_outbox(r);
     /* what cannot be read now is read at the next tick */
     (void)pc_memory_orders(r->file, PC_ORDER_WAITING, try_start, r);
     (void)pc_memory_orders(r->file, PC_ORDER_SOAKING, try_soaked, r);
@@ -329,17 +377,6 @@ static int report_unknown(void *ctx, const struct pc_kept_order *k)
         .text = "the runner ended between the start and the result: how far it came is not known; it is not run again"};
     pc_order_over(ctx, k->sha256, &how);
     return 0;
-}
-
-static int begin_anew(void *ctx, const struct pc_kept_order *kept)
-{
-    struct pc_runner *r = ctx;
-    struct pc_kept_order k = *kept;
-    if (strcmp(k.boot, r->boot) == 0)
-        return 0;
-    put_word(k.boot, sizeof k.boot, r->boot);
-    k.since_boot = pc_boot_s();
-    return pc_memory_order_set(r->file, &k);
 }
 
 int pc_schedule_recover(struct pc_runner *r)

@@ -217,6 +217,8 @@ static void refuse_look(struct pc_runner *r, const char *look, const char *text)
 {
     struct pc_task t = {.r = r};
     struct pc_outcome how = {.word = "refused", .text = text};
+    if (!pc_bucket_take(&r->refusals, pc_boot_ns(), 1))
+        return; /* each costs writes: a server may not make us wear out the disk */
     snprintf(t.look, sizeof t.look, "%s", look);
     (void)tell_look(&t, &how); /* a look that is lost is asked again */
 }
@@ -236,7 +238,8 @@ void pc_intake_look(struct pc_runner *r, const char *json, size_t len)
     char why[256] = "";
     struct pc_why w = {why, sizeof why};
     if (pc_json_parse(json, len, 64u << 10, &o, w) < 0 || pc_fields_read(o, "look", fields, &in, w) < 0) {
-        pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL, "check syntax: look: %s", why);
+        if (pc_bucket_take(&r->refusals, pc_boot_ns(), 1))
+            pc_event(r->log, PC_LEVEL_WARNING, "refused", NULL, "check syntax: look: %s", why);
         return;
     }
     const struct pc_action *action = pc_action_find(in.action);

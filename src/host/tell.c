@@ -5,6 +5,7 @@
 #include "host/runner.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "host/keys.h"
@@ -19,6 +20,15 @@ static void seen(const struct pc_runner *r, struct pc_seen *out)
     memcpy(out->root, r->memory.checkpoint.root, sizeof out->root);
 }
 
+/* On a full disk what may be lost is sent at once: who asks what is wrong here should hear it. */
+static int send_unkept(struct pc_runner *r, enum pc_frame_type type, const char *envelope, size_t len)
+{
+    if (!r->welcomed || !pc_bucket_take(&r->sending, pc_boot_ns(), (double)len) ||
+        !pc_peer_send(r, type, envelope, len))
+        return -ENOSPC;
+    return 0;
+}
+
 /* Signs and puts it into the outbox; with an order, also beside it for a re-delivery. */
 static int keep_document(struct pc_runner *r, enum pc_frame_type type, const char *kind, const char *document,
                          size_t len, const char *order, bool keep)
@@ -31,6 +41,8 @@ static int keep_document(struct pc_runner *r, enum pc_frame_type type, const cha
         return e;
     pc_sha256_text(document, len, sha256);
     e = pc_memory_outbox_add(r->file, (int)type, sha256, envelope, envelope_len, keep);
+    if (e == -ENOSPC && !keep && !order)
+        return send_unkept(r, type, envelope, envelope_len);
     if (e == 0 && order)
         e = pc_memory_order_answer(r->file, order, (int)type, envelope, envelope_len);
     return e;

@@ -51,6 +51,17 @@ int pc_timer_drop(struct pc_runner *r, uint64_t number)
     return pc_memory_timer_done(r->file, number);
 }
 
+/* By the wall clock for one of another boot, at most what it began with. */
+uint64_t pc_timer_left(const struct pc_runner *r, const struct pc_kept_timer *t)
+{
+    uint64_t now = pc_boot_s();
+    if (strcmp(t->boot, r->boot) == 0)
+        return t->until_boot > now ? t->until_boot - now : 0;
+    int64_t left = t->until - pc_now(), most = t->until - t->made;
+    left = left > most ? most : left;
+    return left > 0 ? (uint64_t)left : 0;
+}
+
 /* A walk's rows, copied out, because what is done with them changes the table. All of them: each has its time. */
 struct list {
     uint32_t n, cap;
@@ -137,44 +148,44 @@ void pc_timer_undo_late(struct pc_task *t, const char *kind)
 void pc_timers_step(struct pc_runner *r)
 {
     struct list *l = all_timers(r);
-    uint64_t now = pc_boot_s();
     for (uint32_t i = 0; l && i < l->n; i++)
-        if (now >= l->timer[i].until_boot)
-            undo(r, &l->timer[i], "its time is over");
+        if (pc_timer_left(r, &l->timer[i]) == 0)
+            (void)undo(r, &l->timer[i], "its time is over");
     free_list(l);
     pc_stops_step(r);
 }
 
-/* A timer of another boot: what is left by the wall clock, at most what it began with. */
+/*
+ * A timer of another boot: what is left now, by the clock that nobody can set from here on. Where that cannot be
+ * written down (a full disk), the wall clock goes on to count.
+ */
 static void carry_over(struct pc_runner *r, struct pc_kept_timer *t)
 {
-    int64_t left = t->until - pc_now(), most = t->until - t->made;
-    if (left > most)
-        left = most;
-    t->until_boot = pc_boot_s() + (left > 0 ? (uint64_t)left : 0);
+    t->until_boot = pc_boot_s() + pc_timer_left(r, t);
     snprintf(t->boot, sizeof t->boot, "%s", r->boot);
+    int e = pc_memory_timer_set(r->file, t);
+    if (e < 0)
+        pc_event(r->log, PC_LEVEL_ERROR, "memory", NULL, "%s of order %.12s: its timer cannot be written down: %s",
+                 t->kind, t->order_sha256, pc_strerror(e));
 }
 
 int pc_timers_recover(struct pc_runner *r)
 {
     struct list *l = all_timers(r);
-    int e = l ? 0 : -ENOMEM;
     for (uint32_t i = 0; l && i < l->n; i++) {
         struct pc_kept_timer *t = &l->timer[i];
         const struct pc_stop *stop = pc_stop_find(t->kind);
-        if (strcmp(t->boot, r->boot) != 0) {
+        if (strcmp(t->boot, r->boot) != 0)
             carry_over(r, t);
-            int x = pc_memory_timer_set(r->file, t);
-            e = e ? e : x;
-        }
         json_t *data = json_loads(t->data, JSON_REJECT_DUPLICATES, NULL);
-        if (stop && data && t->until_boot > pc_boot_s()) {
+        if (stop && data && pc_timer_left(r, t) > 0) {
             int x = stop->again(r, t, data);
             pc_event(r->log, x < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "applied-again", NULL, "%s of order %.12s%s%s",
                      t->kind, t->order_sha256, x < 0 ? ": failed: " : "", x < 0 ? pc_strerror(x) : "");
         }
         json_decref(data);
     }
+    int e = l ? 0 : -ENOMEM;
     free_list(l);
     return e;
 }

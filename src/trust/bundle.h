@@ -88,6 +88,7 @@ struct pc_start_facts {
     int64_t now;
     uint64_t waited;
     bool ring_open, halted;
+    bool outside; /* a standing order, and not now its days and hours, in the host's local time */
 };
 enum pc_check pc_order_may_start(const struct pc_order *o, const struct pc_envelope *e, const struct pc_trust *t,
                                  const struct pc_revoked *r, const struct pc_memory *m, const struct pc_start_facts *f,

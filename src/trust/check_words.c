@@ -15,7 +15,7 @@ static const struct {
     [PC_CHECK_ACTION] = {"action", "the action is unknown, or its parameters are wrong"},
     [PC_CHECK_CLASS] = {"class", "the action does not have this class, or the class does not have such a part"},
     [PC_CHECK_COUNT] = {"count", "count, hosts and rings do not fit each other"},
-    [PC_CHECK_WINDOW] = {"window", "it expires before it begins, or its window is longer than allowed"},
+    [PC_CHECK_WINDOW] = {"window", "it expires before it begins, is longer open than allowed, or is not open now"},
     [PC_CHECK_TENANT] = {"tenant", "it is for another tenant"},
     [PC_CHECK_CAP] = {"cap", "it names more hosts than the trust file allows for one order"},
     [PC_CHECK_NOT_ME] = {"not-me", "it is not for this host"},

@@ -170,6 +170,12 @@ static int fresh(struct facts *f)
     return broken(f, "no checkpoint of the log from within the time that the trust file calls silence");
 }
 
+/* A run that was started in its hours may have waited for its ring, or for the log: until they are over, and longer. */
+static int in_hours(struct facts *f)
+{
+    return f->start->outside ? broken(f, "not the days and hours of the standing order") : 0;
+}
+
 static int ring_open(struct facts *f)
 {
     return f->start->ring_open ? 0 : broken(f, "the ring before it has not been reported good");
@@ -206,6 +212,7 @@ static const struct {
     {START, PC_CHECK_EXPIRED, not_expired},
     {START, PC_CHECK_QUORUM, still_quorum},
     {START, PC_CHECK_FUTURE, not_future},
+    {START, PC_CHECK_WINDOW, in_hours},
     {START, PC_CHECK_DWELL, dwell_over},
     {START, PC_CHECK_STALE, fresh},
     {START, PC_CHECK_RING, ring_open},

@@ -7,7 +7,7 @@ import time
 import unittest
 
 import rig
-from fleet import moment
+from fleet import HostKey, moment
 
 ORDERS = int(os.environ.get("PC_CRASH_ORDERS", "24"))
 SEED = int(os.environ.get("PC_SEED", "0")) or random.randrange(1 << 30)
@@ -136,6 +136,29 @@ class FullDisk(rig.Case):
         runner.send("bundle", bundle)
         self.assertEqual(runner.result(digest)["outcome"], "ok")
 
+    def test_a_reboot_with_a_full_disk(self):
+        """The host comes up, can be asked, and counts anew once it can write; no dwell is cut short, no timer is lost."""
+        self.fleet = rig.fleet.Fleet(self.folder, owners=("dora", "emil", "frida"), dwell=3)
+        runner = self.host(folder=os.path.join(self.small, "web1"))
+        waiting, ack = runner.deliver(self.script(runner, "true"))
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        runner.kill()
+        database = os.path.join(runner.folder, "fleet.db")
+        rig.run("sqlite3", database, "update orders set boot='before', since_boot=1; insert into timer(kind,order_sha256,boot,until_boot,until,made,data) "
+                "values('freeze','','before',1,%d,%d,'{}')" % (time.time() + 900, time.time()))
+        self.fill()
+        runner.start()
+        self.assertEqual(runner.look("metrics")["outcome"], "ok")
+        time.sleep(4)
+        self.assertNotIn("start: order", runner.log_text())
+        os.unlink(os.path.join(self.small, "ballast"))
+        began = time.monotonic()
+        runner.send("checkpoint", self.fleet.log.proofs(1))
+        self.assertEqual(runner.result(waiting)["outcome"], "ok")
+        self.assertGreater(time.monotonic() - began, 2)
+        runner.stop()
+        self.assertEqual(rig.run("sqlite3", database, "select kind from timer").strip(), "freeze")
+
 
 class Clock(rig.Case):
     def library(self):
@@ -149,6 +172,36 @@ class Clock(rig.Case):
         runner.stop()
         runner.env = dict(os.environ, LD_PRELOAD=self.library(), FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1")
         runner.start()
+
+    def test_a_standing_order_does_not_run_outside_its_hours(self):
+        """Started in time; then the server holds back what opens the ring until the hours are over."""
+        runner = self.host(start=False)
+        zone = "X%+d" % (time.gmtime().tm_hour - 12)  # noon here, give or take: no window contains midnight
+        os.environ["TZ"] = zone
+        self.addCleanup(os.environ.pop, "TZ", None)
+        runner.env = dict(os.environ)
+        runner.start()
+        early = HostKey("early")
+        standing = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "11:00", "until": "14:00", "every": 60}
+        document = self.fleet.order([early.ref, runner.ref], "package.update", {"security": True, "timeout": 60, "packages": ["no-such-package"]}, class_="B",
+                                    standing=standing, rings=[{"hosts": 1, "soak": 1}, {"hosts": 1, "soak": 1}], expires=moment(time.time() + 20 * 86400))
+        digest, ack = runner.deliver(document)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        runner.send("start", self.fleet.start(digest, 1, runner.checkpoint_size()))
+        runner.look("metrics")
+        self.clock(runner, "+10800")
+        runner.send("continue", self.fleet.continue_(digest, 1, [{"envelope": early.ring(digest, 0, run=1)}], runner.checkpoint_size(), run=1))
+        runner.wait("seen")
+        runner.send("checkpoint", self.fleet.log.proofs(len(self.fleet.log.entries), when=time.time() + 10800))
+        runner.look("metrics")
+        time.sleep(2)
+        self.assertIn("ring 1 may start", runner.log_text())
+        self.assertNotIn("start: order", runner.log_text())
+        runner.stop()
+        runner.env = dict(os.environ)
+        runner.start()
+        runner.send("checkpoint", self.fleet.log.proofs(len(self.fleet.log.entries)))
+        self.assertEqual(runner.result(digest)["run"], 1)
 
     def test_wrong_by_a_day(self):
         runner = self.host(start=False)

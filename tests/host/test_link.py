@@ -14,7 +14,7 @@ import threading
 import time
 
 import rig
-from fleet import FRAMES, NAMES, PORTCULLIS, PORTCULLISD, Fleet, Runner, moment, open_envelope, sha256
+from fleet import FRAMES, NAMES, PORTCULLIS, PORTCULLISD, Fleet, Log, Runner, moment, open_envelope, sha256
 
 
 class Authority:
@@ -54,6 +54,9 @@ class Server:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 statement = open_envelope(body["statement"], "enroll")
                 outer.enrolments.append((body, statement))
+                if outer.enrols != 200:
+                    self.reply(outer.enrols, b'{"error":"token"}')
+                    return
                 key = base64.b64decode(body["statement"]["key"])
                 ref = "%s#%s" % (statement["host"], sha256(key)[:32])
                 # By name: the link has to look it up, in a thread, under its list of system calls.
@@ -116,6 +119,7 @@ class Server:
 
     authority = None
     client_cert = None
+    enrols = 200  # the status of its answers to an enrolment
     heartbeat = None  # seconds; what is usual when None
     link_name = "localhost"
 
@@ -238,6 +242,45 @@ class Enrolment(Case):
         self.assertEqual(self.server.enrolments, [])
         self.enroll()  # and a second try is a first one
 
+    def files(self):
+        found = {}
+        for name in sorted(os.listdir(self.state)):
+            if not name.startswith(("fleet.db", "runner.lock")):
+                with open(os.path.join(self.state, name), "rb") as f:
+                    found[name] = f.read()
+        return found
+
+    def test_one_that_is_refused_leaves_the_one_before_as_it_was(self):
+        self.enroll()
+        before = self.files()
+        other = Authority(self.folder, "other")
+        self.enroll("--again", expect=1, ca=other.ca)
+        self.server.enrols = 403
+        self.enroll("--again", expect=1)
+        self.assertEqual(self.files(), before)
+
+    def test_one_whose_answer_was_lost_asks_again_with_the_same_keys(self):
+        """The server knows a host by both, and refuses a name that other keys enrolled."""
+        self.server.enrols = 500
+        self.enroll(expect=1)
+        self.server.enrols = 200
+        self.enroll()
+        self.enroll("--again")
+        self.assertEqual(len({(statement["link_key"], body["statement"]["key"]) for body, statement in self.server.enrolments}), 1)
+        with open(os.path.join(self.state, "link.key"), "w") as f:
+            f.write("half a")
+        self.enroll("--again")
+        key = rig.run("openssl", "pkey", "-in", os.path.join(self.state, "link.key"), "-pubout")
+        self.assertEqual(key, rig.run("openssl", "x509", "-in", os.path.join(self.state, "link.crt"), "-noout", "-pubkey"))
+
+    def test_another_user_holds_the_connection_later(self):
+        self.enroll()
+        with open(self.config, "w") as f:
+            f.write("[fleet]\nlink-user = daemon\n[log]\njournal = no\n")
+        self.start()
+        self.host()
+        self.assertEqual(os.stat("/proc/%d" % self.children("link")[0]).st_uid, os.stat(os.path.join(self.state, "link.key")).st_uid)
+
 
 class Link(Case):
     def test_an_order_through_all_of_it(self):
@@ -331,6 +374,31 @@ class Link(Case):
         host.send("bundle", self.fleet.bundle(order, 0)[0])
         result = open_envelope(host.read("result"), "result")
         self.assertEqual((result["outcome"], base64.b64decode(result["output"])), ("ok", b"trust file version 2 is pinned"))
+
+    def test_a_trust_file_that_names_another_log(self):
+        """Its proofs start at nothing; what was seen of the old one is forgotten, and is no evidence against it."""
+        self.enroll()
+        self.start()
+        host = self.host()
+        order = self.fleet.order([host.hello["host"]], "script.run", {"argv": ["/bin/true"], "timeout": 5, "output": 100})
+        host.send("bundle", self.fleet.bundle(order, 0)[0])
+        self.assertEqual(open_envelope(host.read("result"), "result")["outcome"], "ok")
+        self.fleet.log = Log("newlog.test")
+        trust = json.dumps(dict(self.fleet.trust, version=2, log=self.fleet.log.vkey())).encode()
+        host.send("trust", self.fleet.envelope(trust, self.fleet.owners[1:], "trust@portcullis"))
+        for n, size in ((2, 0), (3, 1)):
+            host = self.host(n)
+            self.assertEqual(host.hello["checkpoint_size"], size)
+            order = self.fleet.order([host.hello["host"]], "script.run", {"argv": ["/bin/true"], "timeout": 5, "output": 100})
+            bundle, digest = self.fleet.bundle(order, size)
+            host.send("bundle", bundle)
+            while True:
+                result = open_envelope(host.read("result"), "result")
+                if result["order_sha256"] == digest:
+                    break
+            self.assertEqual(result["outcome"], "ok")
+            os.kill(self.children("runner")[0], 9)
+        self.assertNotIn("split-log", self.log())
 
     def test_stop_file_with_no_server(self):
         self.enroll()

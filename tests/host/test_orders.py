@@ -227,6 +227,57 @@ class Waiting(rig.Case):
         self.assertEqual((result["run"], result["outcome"]), (3, "refused"))
 
 
+class Floods(rig.Case):
+    """What a server can send at no cost costs the host's disk little, and nothing of its honest part is lost in it."""
+
+    def kept(self, runner):
+        return int(rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select coalesce(max(seq),0) from sqlite_sequence where name='outbox'"))
+
+    def test_looks(self):
+        runner = self.host()
+        for i in range(2000):
+            runner.send("look", {"look": "%032x" % i, "action": "metrics" if i % 2 else "script.run", "params": {}})
+        runner.deliver(self.script(runner, "true"))
+        self.assertLess(self.kept(runner), 300)
+
+    def test_starts_of_an_order_that_runs(self):
+        runner = self.host()
+        standing = {"days": ["mon"], "from": "00:00", "until": "00:01", "every": 60}
+        document = self.fleet.order([runner.ref], "package.update", {"security": True, "timeout": 60}, class_="B", standing=standing)
+        digest, ack = runner.deliver(document)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        for i in range(400):
+            self.fleet.log.add(self.fleet.entry("start", {"order_sha256": digest, "run": i + 1}))
+        proofs = self.fleet.log.proofs(runner.checkpoint_size())
+        runner.send("checkpoint", proofs)
+        for i in range(400):
+            runner.send("start", dict(self.fleet.log.proofs(len(self.fleet.log.entries), i + 1), order_sha256=digest, run=i + 1))
+        runner.look("metrics")
+        self.assertLess(self.kept(runner), 200)
+
+    def test_many_checkpoints(self):
+        """As a server sends them ahead of orders while its log grows: none is left out, for what comes next is proven from there."""
+        runner = self.host()
+        for i in range(310):
+            self.fleet.log.add(b"entry %d" % i)
+            runner.send("checkpoint", self.fleet.log.proofs(i))
+        document = self.script(runner, "true")
+        bundle, digest = self.fleet.bundle(document, 310)
+        runner.send("bundle", bundle)
+        self.assertEqual(runner.wait("ack", lambda a: a["order_sha256"] == digest)["verdict"], "accepted")
+        self.assertNotIn("split-log", runner.log_text())
+
+    def test_a_server_that_confirms_nothing(self):
+        """A stop finds room; what is no stop waits until there is some."""
+        runner = self.host()
+        runner.stop()
+        rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "with recursive n(i) as (select 1 union all select i+1 from n where i<4096) "
+                "insert into outbox(type,sha256,envelope,keep) select 16, printf('%064x',i), '{}', 1 from n")
+        runner.start()
+        _, ack = runner.deliver(self.fleet.order([runner.ref], "rollout.halt", {"order_sha256": "ab" * 32}, class_="S"), self.fleet.owners[2:], logged=False)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+
+
 class Looks(rig.Case):
     def test_looks_answer_and_never_act(self):
         runner = self.host()

@@ -249,6 +249,11 @@ static void test_outbox_is_bounded(void **state)
         snprintf(name, sizeof name, "kept%d", i);
         assert_int_equal(pc_memory_outbox_add(m, 13, name, "{}", 2, true), 0);
     }
+    assert_int_equal(pc_memory_outbox_add(m, 12, "one more", "{}", 2, false), PC_E_LIMIT);
+    for (int i = 0; pc_memory_outbox_count(m) < PC_OUTBOX_KEPT_MAX; i++) { /* room for what was begun, and for stops */
+        snprintf(name, sizeof name, "more%d", i);
+        assert_int_equal(pc_memory_outbox_add(m, 13, name, "{}", 2, true), 0);
+    }
     assert_int_equal(pc_memory_outbox_add(m, 13, "one more", "{}", 2, true), PC_E_LIMIT);
     assert_int_equal(pc_memory_end(m, 0), 0);
     assert_int_equal(pc_memory_outbox_next(m, 0, &number, &type, &json, &len), 0);

@@ -406,6 +406,25 @@ class Block(Stop):
             p.kill()
             p.wait()
 
+    def test_no_more_than_can_be_blocked(self):
+        runner = self.host(config=self.config)
+        runner.stop()
+        with open("/proc/sys/kernel/random/boot_id") as f:
+            boot = f.read().strip().replace("-", "")
+        rows = ["insert into timer(kind,order_sha256,boot,until_boot,until,made,data) values('%s','','%s',%d,0,0,'%s');" % (kind, boot, until, data)
+                for kind, until, data in [("block", 1 << 40, '{"sha256":"%064x"}' % i) for i in range(128)] + [("freeze", 1 << 40, "{}")] * 200
+                + [("block", 1, '{"sha256":"%064x"}' % 999)]]
+        rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "".join(rows))
+        runner.start()
+        bad = self.program("bad", "exit 0 # bad\n")
+        with open(bad, "rb") as f:
+            digest = sha256(f.read())
+        result = self.stop(runner, "hash.block", {"sha256": digest, "seconds": 600})
+        self.assertEqual((result["outcome"], self.runs(bad)), ("failed", True))
+        self.assertEqual(self.stop(runner, "hash.block", {"sha256": "%064x" % 5, "seconds": 600})["outcome"], "ok")  # once more is no more
+        # However many there are, each has its end.
+        eventually(lambda: rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select count(*) from timer where until_boot=1").strip() == "0")
+
     def test_what_repairs_a_host_cannot_be_blocked(self):
         runner = self.host(config=self.config)
         for path in ("/bin/sh", "/bin/bash", PORTCULLISD):

@@ -663,6 +663,8 @@ static void test_start(void **state)
     assert_int_equal(start(&a, f), PC_CHECK_RING);
     f = good, f.halted = true;
     assert_int_equal(start(&a, f), PC_CHECK_HALTED);
+    f = good, f.outside = true; /* a standing order's run that waited until its hours were over */
+    assert_int_equal(start(&a, f), PC_CHECK_WINDOW);
     f = good, f.now = NOW + HOUR;
     assert_int_equal(start(&a, f), PC_CHECK_EXPIRED);
     f = good, f.now = NOW - HOUR - 1; /* accepted a little early: it waits */
