@@ -14,10 +14,12 @@
 #include <sys/stat.h>
 
 /* Only a plain yes is a yes. */
-static int ask(const struct pc_paper *p)
+static int ask(const struct pc_cli *cli, const struct pc_paper *p)
 {
     char answer[16];
-    printf("\nSign %s? Type yes: ", p->path);
+    printf("\nSign ");
+    pc_put(cli, PC_PLAIN, p->path);
+    printf("? Type yes: ");
     fflush(stdout);
     if (!fgets(answer, sizeof answer, stdin) || strcmp(answer, "yes\n") != 0)
         return pc_cli_fail(PC_EXIT_REFUSED, "not signed");
@@ -57,15 +59,23 @@ static void warn(const struct pc_cli *cli, const struct pc_paper *p, const struc
                "This key is no owner's in the trust file: for an order, a signature by it makes every host refuse.\n");
 }
 
+/* What is signed, before it is. */
+static int show(const struct pc_cli *cli, const struct pc_paper *p)
+{
+    int status = pc_paper_put(cli, p);
+    bool shown = fflush(stdout) == 0 && !ferror(stdout);
+    return status || shown ? status : pc_cli_fail(PC_EXIT_FAILED, "%s: not signed: it could not be shown", p->path);
+}
+
 int pc_approve(const struct pc_cli *cli, const struct pc_paper *p, const char *key, bool yes, char **name)
 {
     _free_ char *sig = NULL;
     char used[PATH_MAX];
     size_t len;
     struct pc_sshkey *signer = NULL;
-    int status = cli->json && yes ? 0 : pc_paper_put(cli, p);
+    int status = cli->json && yes ? 0 : show(cli, p);
     if (status == 0 && !yes)
-        status = ask(p);
+        status = ask(cli, p);
     if (status == 0)
         status = pc_sign(key, pc_paper_namespace(p), p->file.envelope.document, p->file.envelope.len, &sig, &len,
                          &signer, used);
@@ -99,7 +109,9 @@ int pc_cmd_approve(struct pc_cli *cli, const struct pc_cli_args *args)
         status = pc_put_json(answer);
         json_decref(answer);
     } else if (status == 0) {
-        printf("Signed: %s.%s.sig\n", p.path, name);
+        printf("Signed: ");
+        pc_put(cli, PC_PLAIN, p.path);
+        printf(".%s.sig\n", name);
     }
     pc_paper_close(&p);
     return status;

@@ -87,27 +87,96 @@ static const struct pc_owner *find(const struct pc_trust *t, const char *name)
     return NULL;
 }
 
-static void put_changes(const struct pc_cli *cli, const struct pc_trust *from, const struct pc_trust *to)
+static const struct pc_vkey *find_witness(const struct pc_trust *t, const char *name)
 {
-    printf("\nAgainst version %" PRIu64 ", which is in force in your folder:\n", from->version);
+    for (uint32_t i = 0; i < t->witnesses; i++)
+        if (strcmp(t->witness[i].name, name) == 0)
+            return &t->witness[i];
+    return NULL;
+}
+
+struct changes {
+    const struct pc_cli *cli;
+    unsigned n;
+};
+
+static void put_change(struct changes *c, const char *mark, const char *what, const char *name, const char *rest)
+{
+    pc_say(c->cli, PC_YELLOW, "  %s %s ", mark, what);
+    pc_put(c->cli, PC_YELLOW, name);
+    pc_say(c->cli, PC_YELLOW, "%s\n", rest);
+    c->n++;
+}
+
+static void put_owners(struct changes *c, const struct pc_trust *from, const struct pc_trust *to)
+{
     for (uint32_t i = 0; i < to->owners; i++) {
-        const struct pc_owner *old = find(from, to->owner[i].name);
+        const struct pc_owner *o = &to->owner[i], *old = find(from, o->name);
         if (!old)
-            pc_say(cli, PC_YELLOW, "  + owner %s\n", to->owner[i].name);
-        else if (strcmp(old->fingerprint, to->owner[i].fingerprint) != 0)
-            pc_say(cli, PC_YELLOW, "  ! owner %s has another key\n", old->name);
-        else if (old->classes != to->owner[i].classes || old->hardware != to->owner[i].hardware)
-            pc_say(cli, PC_YELLOW, "  ! owner %s may do other things\n", old->name);
+            put_change(c, "+", "owner", o->name, "");
+        else if (strcmp(old->fingerprint, o->fingerprint) != 0)
+            put_change(c, "!", "owner", o->name, " has another key");
+        else if (old->classes != o->classes || old->hardware != o->hardware)
+            put_change(c, "!", "owner", o->name, " may do other things");
     }
     for (uint32_t i = 0; i < from->owners; i++)
         if (!find(to, from->owner[i].name))
-            pc_say(cli, PC_YELLOW, "  - owner %s\n", from->owner[i].name);
-    for (int c = PC_CLASS_B; c < PC_CLASSES; c++)
-        if (from->threshold[c] != to->threshold[c])
-            pc_say(cli, PC_YELLOW, "  ! class %s needs %u owners, not %u\n", pc_class_letter((enum pc_class)c),
-                   to->threshold[c], from->threshold[c]);
+            put_change(c, "-", "owner", from->owner[i].name, "");
+}
+
+static void put_witnesses(struct changes *c, const struct pc_trust *from, const struct pc_trust *to)
+{
+    for (uint32_t i = 0; i < to->witnesses; i++) {
+        const struct pc_vkey *w = &to->witness[i], *old = find_witness(from, w->name);
+        if (!old)
+            put_change(c, "+", "witness", w->name, "");
+        else if (memcmp(old->key, w->key, sizeof w->key) != 0)
+            put_change(c, "!", "witness", w->name, " has another key");
+    }
+    for (uint32_t i = 0; i < from->witnesses; i++)
+        if (!find_witness(to, from->witness[i].name))
+            put_change(c, "-", "witness", from->witness[i].name, "");
+}
+
+static void put_figures(struct changes *c, const struct pc_trust *from, const struct pc_trust *to)
+{
+    const struct {
+        const char *what, *unit;
+        uint32_t from, to;
+    } all[] = {
+        {"class B needs", " owners", from->threshold[PC_CLASS_B], to->threshold[PC_CLASS_B]},
+        {"class C needs", " owners", from->threshold[PC_CLASS_C], to->threshold[PC_CLASS_C]},
+        {"class S needs", " owners", from->threshold[PC_CLASS_S], to->threshold[PC_CLASS_S]},
+        {"class T needs", " owners", from->threshold[PC_CLASS_T], to->threshold[PC_CLASS_T]},
+        {"an act may have", " hosts", from->cap[PC_CLASS_C], to->cap[PC_CLASS_C]},
+        {"a stop may have", " hosts", from->cap[PC_CLASS_S], to->cap[PC_CLASS_S]},
+        {"an act waits", " s", from->dwell, to->dwell},
+        {"silence is", " s", from->silence, to->silence},
+        {"of the witnesses must cosign", "", from->witnesses_needed, to->witnesses_needed},
+    };
+    char figures[64];
+    for (size_t i = 0; i < PC_ARRAY_SIZE(all); i++) {
+        if (all[i].from == all[i].to)
+            continue;
+        snprintf(figures, sizeof figures, "%" PRIu32 "%s, not %" PRIu32, all[i].to, all[i].unit, all[i].from);
+        put_change(c, "!", all[i].what, figures, "");
+    }
+}
+
+static void put_changes(const struct pc_cli *cli, const struct pc_trust *from, const struct pc_trust *to)
+{
+    struct changes c = {cli, 0};
+    printf("\nAgainst version %" PRIu64 ", which is in force in your folder:\n", from->version);
+    put_owners(&c, from, to);
+    put_figures(&c, from, to);
     if (memcmp(from->log.key, to->log.key, sizeof from->log.key) != 0 || strcmp(from->log.name, to->log.name) != 0)
-        pc_say(cli, PC_YELLOW, "  ! another log\n");
+        put_change(&c, "!", "another log:", to->log.name, "");
+    put_witnesses(&c, from, to);
+    if (strcmp(from->tenant, to->tenant) != 0)
+        pc_say(cli, PC_RED, "  ! it is of another tenant, %s, not %s: every host will refuse it\n", to->tenant,
+               from->tenant);
+    else if (c.n == 0)
+        printf("  nothing but the version\n");
     if (to->version <= from->version)
         pc_say(cli, PC_RED, "  ! version %" PRIu64 " is not higher: every host will refuse it\n", to->version);
 }
@@ -164,9 +233,8 @@ static int put_revocation(const struct pc_cli *cli, const struct pc_paper *p)
     pc_say(cli, PC_BOLD, "Revocation of a key of %s, tenant %s", v.owner, v.tenant);
     printf("\nFrom then on it counts for nothing, also for orders that have not started.\nKey:    ");
     pc_put(cli, PC_PLAIN, v.key);
-    printf("\nReason: ");
-    pc_put(cli, PC_PLAIN, v.reason);
-    printf("\nMade:   %s\n", created);
+    printf("\nMade:   %s\nReason:\n", created);
+    pc_put_marked(cli, v.reason);
     return 0;
 }
 
@@ -182,11 +250,8 @@ static int put_statement(const struct pc_cli *cli, const struct pc_paper *p)
     printf("\nLink: ");
     pc_put(cli, PC_PLAIN, s.link);
     printf("\nCA:\n");
-    for (char *rest = s.ca, *line; (line = strsep(&rest, "\n")) != NULL;) {
-        printf("  ");
-        pc_put(cli, PC_DIM, line);
-        putchar('\n');
-    }
+    for (char *rest = s.ca, *line; (line = strsep(&rest, "\n")) != NULL;)
+        pc_put_marked(cli, line);
     pc_server_statement_clear(&s);
     return 0;
 }

@@ -145,10 +145,7 @@ static int run(const struct pc_cli_command *cmd, int argc, char **argv)
         return PC_EXIT_OK;
     }
     look_around(&cli);
-    status = cmd->run(&cli, &args);
-    if (fflush(stdout) != 0 && status == PC_EXIT_OK)
-        return pc_cli_fail(PC_EXIT_FAILED, "cannot write the answer to standard output");
-    return status;
+    return cmd->run(&cli, &args);
 }
 
 /* Of `list`, the command that the first one or two of argv name; *words says how many. NULL: none. */
@@ -223,10 +220,8 @@ static int help_of(int argc, char **argv)
     return PC_EXIT_OK;
 }
 
-int main(int argc, char **argv)
+static int choose(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a guard that went away, or a closed pager, is an error with words */
-    command_first(argc, argv);
     const char *name = argc > 1 ? argv[1] : "";
     int words = 0;
     if (strcmp(name, "--version") == 0) {
@@ -242,4 +237,16 @@ int main(int argc, char **argv)
         return unknown(argc - 1, argv + 1);
     print_help(stderr);
     return PC_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a guard that went away, or a closed pager, is an error with words */
+    setlocale(LC_CTYPE, "C.UTF-8"); /* for words about what was typed, before look_around */
+    command_first(argc, argv);
+    int status = choose(argc, argv);
+    bool written = fflush(stdout) == 0 && !ferror(stdout); /* or an earlier flush failed, and there is nothing left */
+    return written || status != PC_EXIT_OK
+               ? status
+               : pc_cli_fail(PC_EXIT_FAILED, "cannot write the answer to standard output");
 }

@@ -15,7 +15,7 @@
 
 static const char *const class_words[PC_CLASSES] = {"look", "standing order", "act", "STOP", "trust"};
 
-/* Text of several lines, each behind a mark that the text cannot forge. */
+/* Text of several lines, each behind a mark. */
 static void put_lines(const struct pc_cli *cli, const char *text)
 {
     _free_ char *copy = strdup(text);
@@ -24,28 +24,55 @@ static void put_lines(const struct pc_cli *cli, const char *text)
     for (char *rest = copy, *line; (line = strsep(&rest, "\n")) != NULL;) {
         if (!rest && !*line && line != copy)
             break; /* after the last newline there is no line */
-        pc_say(cli, PC_DIM, "    | ");
-        pc_put(cli, PC_PLAIN, line);
-        putchar('\n');
+        pc_put_marked(cli, line);
     }
 }
 
-static void put_value(const struct pc_cli *cli, const json_t *v)
+#define LIST_COLUMNS 60
+
+/* Few words without blanks: then nobody can take two for one, or one for two. */
+static bool fits_a_line(const json_t *list)
+{
+    size_t i, columns = 0;
+    const json_t *v;
+    json_array_foreach(list, i, v) {
+        const char *text = json_string_value(v);
+        columns += strlen(text) + 2;
+        for (const char *c = text; *c; c++)
+            if (*c <= ' ' || *c > '~')
+                return false;
+        if (!*text)
+            return false;
+    }
+    return columns <= LIST_COLUMNS;
+}
+
+static void put_list(const struct pc_cli *cli, const json_t *list)
+{
+    bool one_line = fits_a_line(list);
+    size_t i;
+    const json_t *v;
+    if (json_array_size(list) == 0)
+        printf("(none)");
+    json_array_foreach(list, i, v)
+        if (one_line)
+            printf("%s%s", i ? "  " : "", json_string_value(v));
+    putchar('\n');
+    json_array_foreach(list, i, v)
+        if (!one_line)
+            pc_put_marked(cli, json_string_value(v));
+}
+
+static void put_scalar(const struct pc_cli *cli, const json_t *v)
 {
     if (json_is_string(v)) {
         pc_put(cli, PC_PLAIN, json_string_value(v));
-    } else if (json_is_array(v)) {
-        for (size_t i = 0; i < json_array_size(v); i++) {
-            printf("%s", i ? "  " : "");
-            pc_put(cli, PC_PLAIN, json_string_value(json_array_get(v, i)));
-        }
-        if (json_array_size(v) == 0)
-            printf("(none)");
     } else if (json_is_integer(v)) {
         printf("%" JSON_INTEGER_FORMAT, json_integer_value(v));
     } else {
         printf("%s", json_is_true(v) ? "yes" : "no");
     }
+    putchar('\n');
 }
 
 /* The script is shown as it is; a NUL byte in it would end what is shown, so it is said. */
@@ -69,12 +96,12 @@ static void put_params(const struct pc_cli *cli, const struct pc_order *o)
     json_t *v;
     json_object_foreach((json_t *)o->params, key, v) {
         printf("  %-12s ", key);
-        if (strcmp(key, "script") == 0) {
+        if (strcmp(key, "script") == 0)
             put_script(cli, v);
-        } else {
-            put_value(cli, v);
-            putchar('\n');
-        }
+        else if (json_is_array(v))
+            put_list(cli, v);
+        else
+            put_scalar(cli, v);
     }
 }
 

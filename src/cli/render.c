@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <wchar.h>
 #include <wctype.h>
@@ -24,11 +25,23 @@ static void *must(void *memory)
     return memory;
 }
 
-/* C0 and C1 controls drive terminals; bidirectional overrides make "exe.pdf" out of "fdp.exe". */
+/*
+ * C0 and C1 controls drive terminals; bidirectional overrides make "exe.pdf" out of "fdp.exe"; two texts that differ in
+ * something invisible look the same.
+ */
 static bool is_unsafe(wchar_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
-           c == 0x200e || c == 0x200f || c == 0x2028 || c == 0x2029 || wcwidth(c) < 0;
+    static const struct {
+        wchar_t first, last;
+    } unsafe[] = {
+        {0, 0x1f},        {0x7f, 0x9f},     {0xad, 0xad},     {0x34f, 0x34f},   {0x61c, 0x61c},   {0x115f, 0x1160},
+        {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0x3164, 0x3164},
+        {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff0, 0xfffb}, {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < PC_ARRAY_SIZE(unsafe); i++)
+        if (c >= unsafe[i].first && c <= unsafe[i].last)
+            return true;
+    return wcwidth(c) < 0;
 }
 
 char *pc_safe_text(const struct pc_cli *cli, const char *text, size_t *columns)
@@ -74,6 +87,46 @@ size_t pc_put(const struct pc_cli *cli, enum pc_style style, const char *text)
     _free_ char *safe = pc_safe_text(cli, text ? text : "-", &columns);
     put_styled(cli, style, safe);
     return columns;
+}
+
+/* Columns of the terminal; SIZE_MAX when the output goes elsewhere. */
+static size_t screen(void)
+{
+    struct winsize w;
+    if (!isatty(STDOUT_FILENO))
+        return SIZE_MAX;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+}
+
+/* How many bytes of safe text fit into this many columns; one character at least. */
+static size_t fitting(const char *text, size_t room)
+{
+    mbstate_t shift = {0};
+    size_t at = 0;
+    while (text[at]) {
+        wchar_t c = 0;
+        size_t n = mbrtowc(&c, text + at, MB_CUR_MAX, &shift), width = c ? (size_t)wcwidth(c) : 1;
+        if (n == 0 || n > MB_CUR_MAX)
+            n = 1; /* never: pc_safe_text left no such byte */
+        if (at && width > room)
+            break;
+        room -= width < room ? width : room;
+        at += n;
+    }
+    return at;
+}
+
+void pc_put_marked(const struct pc_cli *cli, const char *text)
+{
+    static const char first[] = "    | ", further[] = "    : ";
+    size_t columns = screen(), room = columns > sizeof first ? columns - (sizeof first - 1) : 1, n;
+    _free_ char *safe = pc_safe_text(cli, text, NULL);
+    const char *mark = first;
+    for (const char *rest = safe; mark == first || *rest; rest += n, mark = further) {
+        n = fitting(rest, room);
+        pc_say(cli, PC_DIM, "%s", mark);
+        printf("%.*s\n", (int)n, rest);
+    }
 }
 
 void pc_put_lines(const struct pc_cli *cli, char *text, size_t len)
@@ -281,7 +334,7 @@ void pc_table_print(const struct pc_cli *cli, struct pc_table *t)
 
 int pc_put_json(const json_t *result)
 {
-    if (json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY) < 0 || puts("") < 0)
+    if (json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII) < 0 || puts("") < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "cannot print the result");
     return PC_EXIT_OK;
 }

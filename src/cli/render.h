@@ -8,8 +8,9 @@
 enum pc_style { PC_PLAIN = 0, PC_BOLD, PC_DIM, PC_RED, PC_GREEN, PC_YELLOW };
 
 /*
- * Prints text that came from somewhere else: controls, bidirectional overrides and bytes the terminal cannot show come
- * out as \xNN, whatever the sender did about them. text NULL prints "-". Returns the columns it took.
+ * Prints text that came from somewhere else: controls, bidirectional overrides, what is invisible and bytes the
+ * terminal cannot show come out as \xNN, whatever the sender did about them. text NULL prints "-". Returns the columns
+ * it took.
  */
 size_t pc_put(const struct pc_cli *cli, enum pc_style style, const char *text);
 /*
@@ -17,6 +18,11 @@ size_t pc_put(const struct pc_cli *cli, enum pc_style style, const char *text);
  * NUL, and is changed (cut into lines).
  */
 void pc_put_lines(const struct pc_cli *cli, char *text, size_t len);
+/*
+ * Prints one line of somebody else's, made safe as above, behind a mark that it cannot forge: "    | ". On a terminal
+ * that is too narrow for it it goes on behind another, "    : ", and never at the left edge, where our own words stand.
+ */
+void pc_put_marked(const struct pc_cli *cli, const char *text);
 /* The same as pc_put as a string of our own; *columns may be NULL. Free it. */
 char *pc_safe_text(const struct pc_cli *cli, const char *text, size_t *columns);
 /* Our own text, with a style. */

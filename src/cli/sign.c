@@ -127,6 +127,8 @@ int pc_sign(const char *key, const char *ns, const void *data, size_t len, char 
     status = run(in, used, ns, text, sizeof text, &n);
     if (status == 0 && n > PC_SIGNATURE_TEXT_MAX)
         status = pc_cli_fail(PC_EXIT_FAILED, "%s: the signature is longer than %d bytes", used, PC_SIGNATURE_TEXT_MAX);
+    if (status == 0 && strlen(text) != n)
+        status = pc_cli_fail(PC_EXIT_FAILED, "%s: what ssh-keygen made is not a text", used);
     if (status == 0)
         status = verify(text, n, ns, data, len, signer);
     if (status)

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "cli/cli.h"
+#include "cli/render.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,19 +14,12 @@
 int pc_cli_fail(enum pc_exit status, const char *fmt, ...)
 {
     va_list ap;
-    char text[8192], safe[8192];
+    char text[8192];
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    /* Only controls: what came from the guard is escaped already, and must not be twice. */
-    size_t used = 0;
-    for (const char *p = text; *p && used < sizeof safe - 5; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            used += (size_t)snprintf(safe + used, 5, "\\x%02x", (unsigned char)*p);
-        else
-            safe[used++] = *p;
-    }
-    safe[used] = 0;
+    /* Backslashes stay: what came from the guard is escaped already, and must not be twice. */
+    _free_ char *safe = pc_safe_text(&(struct pc_cli){.utf8 = true}, text, NULL);
     fflush(stdout);
     fprintf(stderr, "portcullis: %s\n", safe);
     return status;

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 PORTCULLIS = os.path.abspath(sys.argv[1])
@@ -263,6 +264,157 @@ class Owner(unittest.TestCase):
         self.assertIn("    | Restart\\x1b[8m nginx\\x0d\n    | Signed so far:\n    |   ann\\xe2\\x80\\xae\n", shown)
         self.assertNotIn("\x1b", shown)
 
+    def test_invisible_text(self):
+        """What takes no room on the screen, or turns its direction, is shown by its bytes."""
+        for c in "\u00ad\u061c\u180e\u200b\u200d\u2060\ufeff\ufff9\u115f\u3164\uffa0\ufe0f\U000e0041\U000e0100":
+            with self.subTest(hex(ord(c))):
+                self.order(f"o{ord(c)}.json", "--says", f"Rest{c}art")
+                shown = self.run_it("order", "show", self.path(f"o{ord(c)}.json"))
+                self.assertIn("    | Rest" + "".join("\\x%02x" % b for b in c.encode()) + "art\n", shown)
+
+    def test_each_argument_is_one(self):
+        """["/bin/rm", "a b"] and ["/bin/rm", "a", "b"] are not the same, and do not look the same."""
+        for i, argv in enumerate((["/bin/rm", "a  b"], ["/bin/rm", "a", "b"], ["/bin/rm", "a", "", "b\nc"], ["/bin/rm", "x" * 100, "When:  from today"])):
+            words = [w for a in argv for w in ("--argv", a)]
+            self.run_it("order", "new", "script.run", *words, "--hosts", "web2", "-o", self.path(f"a{i}.json"))
+        shown = [self.run_it("order", "show", self.path(f"a{i}.json")) for i in range(4)]
+        self.assertIn("  argv         /bin/rm  a  b\n", shown[1])
+        self.assertIn("    | /bin/rm\n    | a  b\n", shown[0])
+        self.assertIn("    | /bin/rm\n    | a\n    | \n    | b\\x0ac\n", shown[2])
+        self.assertIn("    | " + "x" * 100 + "\n    | When:  from today\n", shown[3])
+
+    def on_screen(self, columns, *args):
+        """The lines of a screen of so many columns, as a terminal wraps them."""
+        env = {**os.environ, "LC_ALL": "C.UTF-8", "PORTCULLIS_OWNER": self.path("owner"), "HOME": self.top, "NO_COLOR": "1"}
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (50, columns))
+        p = subprocess.Popen([PORTCULLIS, *args], stdin=slave, stdout=slave, stderr=slave, env=env)
+        os.close(slave)
+        seen = b""
+        try:
+            while True:
+                seen += os.read(master, 4096)
+        except OSError:
+            pass
+        os.close(master)
+        self.assertEqual(p.wait(timeout=60), 0, seen)
+        lines = [line for line in seen.decode().replace("\r\n", "\n").split("\n")]
+        return [line[i:i + columns] for line in lines for i in range(0, max(len(line), 1), columns)]
+
+    def test_wrapped_text_is_marked(self):
+        """A long line cannot run on at the left edge of the screen, where it would look like one of ours."""
+        self.order("o.json", "--says", "Restart nginx".ljust(74) + "When:  from now on" + "x" * 150)
+        lines = self.on_screen(80, "order", "show", self.path("o.json"))
+        self.assertIn("    | Restart nginx", [line.rstrip() for line in lines])
+        self.assertEqual([line for line in lines if "from now on" in line], ["    : When:  from now on" + "x" * 56])
+        self.assertEqual([line for line in lines if line.startswith("x")], [])
+        with open(self.path("s.sh"), "w") as f:
+            f.write("true".ljust(74) + "What:  host.unisolate")
+        self.run_it("order", "new", "script.run", "--script", self.path("s.sh"), "--hosts", "web2", "-o", self.path("s.json"))
+        self.assertEqual([line for line in self.on_screen(80, "order", "show", self.path("s.json")) if "host.unisolate" in line],
+                         ["    : What:  host.unisolate"])
+
+    def test_not_shown_is_not_signed(self):
+        """A full disk behind standard output: the owner saw nothing."""
+        self.order()
+        for more in ({"input": "yes\n"}, {"yes": True}):
+            env = {**os.environ, "PORTCULLIS_OWNER": self.path("owner"), "HOME": self.top, "SSH_AUTH_SOCK": ""}
+            with open("/dev/full", "w") as full:
+                r = subprocess.run([PORTCULLIS, "approve", self.path("o.json"), "--key", self.key("ann"), *(["--yes"] if "yes" in more else [])], env=env,
+                                   stdout=full, stderr=subprocess.PIPE, text=True, input=more.get("input", ""), timeout=60)
+            self.assertEqual(r.returncode, 1, r)
+            self.assertIn("could not be shown", r.stderr)
+        self.assertFalse(os.path.exists(self.path("o.json.ann.sig")))
+        for args in (["--version"], ["help"], ["help", "approve"], ["approve", "--help"]):
+            with open("/dev/full", "w") as full:
+                self.assertEqual(subprocess.run([PORTCULLIS, *args], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode, 1, args)
+
+    def test_names_of_files_are_text(self):
+        self.order("o\x1b[2J.json")
+        for args in (["approve", self.path("o\x1b[2J.json"), "--key", self.key("ann"), "--yes"], ["order", "new", "host.unisolate", "--hosts", "web1", "-o",
+                     self.path("p\x1b[2J.json")], ["trust", "revoke", "bob", "-o", self.path("r\x1b[2J.json")]):
+            self.assertNotIn("\x1b", self.run_it(*args))
+        self.assertIn("Signed: " + self.path("o\\x1b[2J.json.ann.sig"), self.run_it("approve", self.path("o\x1b[2J.json"), "--key", self.key("ann"), "--yes"))
+        shown = self.run_it("order", "show", self.path("o\x1b[2J.json"), "--json")
+        self.assertEqual(json.loads(shown)["file"], self.path("o\x1b[2J.json"))
+        self.order("c1.json", "--says", "Restart\u009b31m\u202e")
+        self.assertTrue(self.run_it("order", "show", self.path("c1.json"), "--json").isascii())
+
+    def keygen(self, script):
+        """A folder with an ssh-keygen of our own making."""
+        os.makedirs(self.path("bin"), exist_ok=True)
+        with open(self.path("bin/ssh-keygen"), "w") as f:
+            f.write("#!/bin/sh\n" + script)
+        os.chmod(self.path("bin/ssh-keygen"), 0o755)
+        return {**os.environ, "PATH": self.path("bin") + ":" + os.environ["PATH"], "PORTCULLIS_OWNER": self.path("owner"), "HOME": self.top, "SSH_AUTH_SOCK": ""}
+
+    def test_garbage_of_ssh_keygen(self):
+        self.order()
+        real = shutil.which("ssh-keygen")
+        self.run_it("approve", self.path("o.json"), "--key", self.key("ann"), "--yes")
+        shutil.copy(self.path("o.json.ann.sig"), self.path("old"))
+        os.unlink(self.path("o.json.ann.sig"))
+        for script, words in ((f"{real} \"$@\"; printf '\\000%2000s' x", "not a text"), ("echo hello", "not a signature"), ("exit 0", "not a signature"),
+                              (f"{real} \"$@\"; exit 3", "did not sign"), ("head -c 99999 /dev/zero", "longer than"), (f"{real} -Y sign -q -n file -f {self.key('ann')}",
+                               "not a signature that hosts accept"), ("echo x | " + f"{real} -Y sign -q -n order@portcullis -f {self.key('ann')}", "not a signature")):
+            r = subprocess.run([PORTCULLIS, "approve", self.path("o.json"), "--key", self.key("ann"), "--yes"], env=self.keygen(script), capture_output=True,
+                               text=True, timeout=60)
+            self.assertEqual(r.returncode, 1, (script, r))
+            self.assertIn(words, r.stderr)
+        self.assertEqual([n for n in os.listdir(self.top) if n.endswith(".sig")], [])
+
+    def test_nothing_is_dropped(self):
+        """What was typed is in the document, or nothing is made."""
+        bad = os.fsdecode(b"/x\xff")
+        new = ["order", "new", "script.run", "--hosts", "web1", "-o", self.path("x.json")]
+        self.bad(2, "not UTF-8", *new, "--argv", "/bin/rm", "--argv", "-r", "--argv", bad)
+        self.bad(2, "--standing tue 01:00-05:00 24h +0200", "order", "new", "package.update", "--hosts", "web1", "-o", self.path("x.json"), "--standing",
+                 "tue 01:00-05:00 24h +0200")
+        self.bad(2, "--ring 1500ms", *new, "--argv", "/bin/true", "--ring", "1:1500ms")
+        with open(self.path("list"), "wb") as f:
+            f.write(b"web1\n\0web2\nweb3\n")
+        self.bad(1, "not a text", "order", "new", "host.unisolate", "--hosts-file", self.path("list"), "-o", self.path("x.json"))
+        with open(self.path("latin1"), "wb") as f:
+            f.write(b"log\xe9+00000000+AAAA\n")
+        for option in ("--log-key", "--witness"):
+            self.bad(2, "not UTF-8", "trust", "rotate", self.path("trust.json"), option, self.path("latin1"), "-o", self.path("x.json"))
+        self.bad(2, "not UTF-8", "trust", "rotate", self.path("trust.json"), "--owner", f"eve={self.key('eve')}.pub:BC" + os.fsdecode(b"\xff"), "-o",
+                 self.path("x.json"))
+        self.bad(2, "not UTF-8", "trust", "rotate", self.path("trust.json"), "--cap", "C=5," + os.fsdecode(b"\xff") + "=7", "-o", self.path("x.json"))
+        self.assertFalse(os.path.exists(self.path("x.json")))
+
+    def test_twice_beneath_a_root(self):
+        """A list too long for the document may no more name a host twice than a short one."""
+        names = [f"n{i}#{i:032x}" for i in range(299)]
+        for more in ("n7#" + f"{7:032x}", "n7#" + "f" * 32, "zz#" + f"{7:032x}"):
+            with open(self.path("list"), "w") as f:
+                f.write("\n".join(names + [more]) + "\n")
+            self.bad(4, "listed twice", "order", "new", "host.unisolate", "--hosts-file", self.path("list"), "-o", self.path("o.json"))
+            self.assertFalse(os.path.exists(self.path("o.json")))
+
+    # the folder
+
+    def test_two_at_once(self):
+        """A sequence number is given once, whoever runs beside."""
+        env = {**os.environ, "PORTCULLIS_OWNER": self.path("owner")}
+        for p in [subprocess.Popen([PORTCULLIS, "order", "new", "host.unisolate", "--hosts", "web1", "-o", self.path(f"n{i}.json")], env=env,
+                                   stdout=subprocess.DEVNULL) for i in range(40)]:
+            self.assertEqual(p.wait(timeout=60), 0)
+        self.assertEqual(sorted(self.document(f"n{i}.json")["sequence"] for i in range(40)), list(range(1, 41)))
+
+    def test_number_is_kept_before_the_order_is_there(self):
+        """No disk, no number, no order: one that exists can be approved and sent."""
+        os.mkdir(self.path("owner/sequence"))
+        self.assertEqual(self.start("order", "new", "host.unisolate", "--hosts", "web1", "--sequence", "9", "-o", self.path("o.json")).returncode, 1)
+        self.assertFalse(os.path.exists(self.path("o.json")))
+
+    def test_killed_before_the_rename(self):
+        """What one that was killed left behind is in nobody's way, though process numbers come again."""
+        env = {**os.environ, "PORTCULLIS_OWNER": self.path("owner")}
+        r = subprocess.run(["sh", "-c", "echo 7 > $PORTCULLIS_OWNER/sequence.$$.new; exec \"$@\"", "sh", PORTCULLIS, "order", "new", "host.unisolate", "--hosts",
+                            "web1", "-o", self.path("o.json")], env=env, capture_output=True, text=True, timeout=60)
+        self.assertEqual((r.returncode, self.document("o.json")["sequence"]), (0, 1), r)
+
     # stops
 
     def test_stop(self):
@@ -292,6 +444,17 @@ class Owner(unittest.TestCase):
         o = json.loads(base64.b64decode(self.document("halt")["order"]["document"]))
         self.assertEqual((o["params"], o["count"]), ({"order_sha256": made["order_sha256"]}, 3))
 
+    def test_halt_of_a_root(self):
+        """The hosts beside the order must be the order's: else the halt goes to others."""
+        names = [f"n{i}#{i:032x}" for i in range(300)]
+        with open(self.path("list"), "w") as f:
+            f.write("\n".join(names) + "\n")
+        self.run_it("order", "new", "host.unisolate", "--hosts-file", self.path("list"), "-o", self.path("o.json"))
+        with open(self.path("o.json.hosts"), "w") as f:
+            f.write("\n".join(names[:299]) + "\n")
+        self.bad(4, "FILE.hosts has 299", "stop", "rollout.halt", "--order", self.path("o.json"), "--key", self.key("cid"), "--yes", "--offline", "-o",
+                 self.path("halt"))
+
     # trust files
 
     def test_trust(self):
@@ -305,7 +468,7 @@ class Owner(unittest.TestCase):
         t = self.document("t2.json")
         self.assertEqual((t["version"], [o["name"] for o in t["owners"]], t["thresholds"]["C"], t["witnesses_needed"]), (2, ["ann", "bob", "eve"], 3, 1))
         shown = self.run_it("trust", "show", self.path("t2.json"))
-        for words in ("+ owner eve", "- owner cid", "class C needs 3 owners, not 2"):
+        for words in ("+ owner eve", "- owner cid", "class C needs 3 owners, not 2", "+ witness w.example.org", "of the witnesses must cosign 1, not 0"):
             self.assertIn(words, shown)
         self.bad(2, "--remove zoe: no such owner", "trust", "rotate", self.path("trust.json"), "--remove", "zoe", "-o", self.path("t3.json"))
         self.bad(4, "the threshold for C is 4, but 3 owners", "trust", "rotate", self.path("trust.json"), "--threshold", "C=4", "-o", self.path("t3.json"))
@@ -313,6 +476,25 @@ class Owner(unittest.TestCase):
         self.bad(4, "\"hardware\" is set, but the key is not in a security key", "trust", "rotate", self.path("trust.json"), "--owner",
                  f"zoe={self.key('eve')}.pub:C:hardware", "-o", self.path("t3.json"))
         self.assertFalse(os.path.exists(self.path("t3.json")))
+
+    def test_every_change_of_trust_is_told(self):
+        shutil.copy(self.path("trust.json"), self.path("t9.json"))
+        for i, (args, words) in enumerate(((["--dwell", "600"], "waits 600 s, not 0"), (["--cap", "C=5000,S=9"], "an act may have 5000 hosts, not 300"),
+                                           (["--cap", "S=9"], "a stop may have 9 hosts, not 10"), (["--silence", "600000"], "silence is 600000 s, not "),
+                                           (["--log-key", vkey("other.example.org")], "another log"))):
+            self.run_it("trust", "rotate", self.path("trust.json"), *args, "-o", self.path(f"r{i}.json"))
+            self.assertIn(words, self.run_it("trust", "show", self.path(f"r{i}.json")))
+        self.run_it("trust", "rotate", self.path("trust.json"), "-o", self.path("same.json"))
+        self.assertIn("nothing but the version", self.run_it("trust", "show", self.path("same.json")))
+        one = ["trust", "rotate", self.path("trust.json"), "--witness", vkey("w.example.org", 4, bytes(32)), "-o", self.path("w1.json")]
+        self.run_it(*one)
+        self.run_it("trust", "rotate", self.path("w1.json"), "--witness", vkey("w.example.org", 4, bytes([7] * 32)), "-o", self.path("w2.json"))
+        shown = self.run_it("trust", "show", self.path("w2.json"), "--trust", self.path("w1.json"))
+        self.assertIn("! witness w.example.org has another key", shown)
+        self.assertIn("- witness w.example.org", self.run_it("trust", "show", self.path("trust.json"), "--trust", self.path("w1.json")))
+        with open(self.path("trust.json")) as f, open(self.path("alien.json"), "w") as g:
+            g.write(f.read().replace('"city"', '"town"').replace('"version": 1', '"version": 2'))
+        self.assertIn("another tenant", self.run_it("trust", "show", self.path("alien.json")))
 
     def test_revoke_and_statement(self):
         self.run_it("trust", "revoke", "bob", "--reason", "laptop stolen", "-o", self.path("r.json"))
