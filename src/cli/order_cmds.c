@@ -14,7 +14,7 @@
 static int seconds(const char *option, const char *word, uint64_t max, int64_t *out)
 {
     uint64_t ns;
-    if (pc_parse_duration(word, 0, max * PC_NS_PER_S, &ns) < 0)
+    if (pc_parse_duration(word, 0, max * PC_NS_PER_S, &ns) < 0 || ns % PC_NS_PER_S)
         return pc_cli_fail(PC_EXIT_USAGE, "%s %s: a span like 30s, 10m or 2h, at most %llu s, is wanted", option, word,
                            (unsigned long long)max);
     *out = (int64_t)(ns / PC_NS_PER_S);
@@ -74,11 +74,11 @@ static int plan_halt(const struct pc_cli_args *args, json_t **out)
 /* "tue,wed 01:00-05:00 24h". */
 static int plan_standing(const char *word, json_t **out)
 {
-    char days[40], from[6], until[6], every[24];
+    char days[40], from[6], until[6], every[24], more;
     int64_t s = 0;
     if (!word)
         return 0;
-    if (sscanf(word, "%39[a-z,] %5[0-9:]-%5[0-9:] %23s", days, from, until, every) != 4)
+    if (sscanf(word, "%39[a-z,] %5[0-9:]-%5[0-9:] %23s %c", days, from, until, every, &more) != 4)
         return pc_cli_fail(PC_EXIT_USAGE,
                            "--standing %s: DAYS FROM-UNTIL EVERY is wanted, as \"tue,wed 01:00-05:00 24h\"", word);
     int status = seconds("--standing", every, 31 * 86400, &s);
@@ -117,9 +117,10 @@ static int unknown_action(const char *name)
 static int report(const struct pc_cli *cli, const struct pc_order_made *m, const char *path)
 {
     if (!cli->json) {
-        printf("%s: order %s, %s on %u host%s, sequence %llu\nTo sign it: portcullis approve %s\n", path, m->order.id,
+        _free_ char *safe = pc_safe_text(cli, path, NULL);
+        printf("%s: order %s, %s on %u host%s, sequence %llu\nTo sign it: portcullis approve %s\n", safe, m->order.id,
                m->order.action, m->order.hosts, m->order.hosts == 1 ? "" : "s", (unsigned long long)m->order.sequence,
-               path);
+               safe);
         return 0;
     }
     json_t *answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "file", path, "id", m->order.id, "order_sha256",
@@ -170,6 +171,7 @@ int pc_cmd_order_new(struct pc_cli *cli, const struct pc_cli_args *args)
     struct pc_order_made m = {0};
     enum pc_class class_ = PC_CLASS_C;
     uint32_t hosts = 0;
+    _close_ int lock = -1;
     if (!action)
         return unknown_action(args->word[0]);
     if (!path)
@@ -181,6 +183,8 @@ int pc_cmd_order_new(struct pc_cli *cli, const struct pc_cli_args *args)
         status = count_hosts(&dir, args, &hosts);
     if (status == 0)
         status = plan(args, hosts, &p);
+    if (status == 0)
+        status = pc_owner_dir_lock(&dir, &lock);
     if (status == 0)
         status = pc_order_build(cli, &dir, action, class_, args, &p, &m);
     if (status == 0)

@@ -59,6 +59,8 @@ static int add_file(struct list *l, const char *path)
     int r = pc_cli_file_read(path, (size_t)PC_ORDER_HOSTS_MAX * PC_HOST_REF_SIZE, &text, &len);
     if (r < 0)
         return pc_cli_fail(PC_EXIT_FAILED, "%s: cannot be read: %s", path, pc_strerror(r));
+    if (strlen(text) != len) /* the rest would be left out, and nobody told */
+        return pc_cli_fail(PC_EXIT_FAILED, "%s: not a text: it has a NUL byte", path);
     return add_all(l, text, "\n");
 }
 

@@ -49,13 +49,15 @@ static const struct {
     {"host.isolate", "seconds", 3600}, {"actor.freeze", "seconds", 3600}, {"hash.block", "seconds", 3600},
 };
 
+/* NULL when one of them is not UTF-8. */
 static json_t *list_of(const struct pc_cli_args *args, enum pc_order_option option)
 {
-    json_t *list = json_array();
+    _json_ json_t *list = json_array();
     size_t at = 0;
     for (const char *v; (v = pc_cli_next(args, option, &at)) != NULL;)
-        json_array_append_new(list, json_string(v));
-    return list;
+        if (json_array_append_new(list, json_string(v)) < 0)
+            return NULL;
+    return TAKE_PTR(list);
 }
 
 static int number_of(const struct parameter *p, const char *word, json_t **out)

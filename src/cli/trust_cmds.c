@@ -40,8 +40,9 @@ static int set_number(json_t *doc, const char *key, const char *option, const ch
         return 0;
     if (pc_parse_u64(word, 0, PC_JSON_NUMBER_MAX, &n) < 0)
         return pc_cli_fail(PC_EXIT_USAGE, "%s %s: a whole number is wanted", option, word);
-    json_object_set_new(doc, key, json_integer((json_int_t)n));
-    return 0;
+    return json_object_set_new(doc, key, json_integer((json_int_t)n)) < 0
+               ? pc_cli_fail(PC_EXIT_USAGE, "%s: %s: not UTF-8", option, key)
+               : 0;
 }
 
 /* Checks the document as hosts do, and writes it. */
@@ -73,7 +74,8 @@ static int finish(const struct pc_cli *cli, const json_t *doc, const char *path)
         return status;
     pc_sha256_text(text, len, sha256);
     if (!cli->json) {
-        printf("%s: SHA-256 %s\nTo sign it: portcullis approve %s\n", path, sha256, path);
+        _free_ char *safe = pc_safe_text(cli, path, NULL);
+        printf("%s: SHA-256 %s\nTo sign it: portcullis approve %s\n", safe, sha256, safe);
         return 0;
     }
     json_t *answer = json_pack("{s:s, s:s, s:s}", "file", path, "kind", kind, "sha256", sha256);
@@ -116,14 +118,15 @@ static int set_owner(json_t *owners, const char *word)
     if (status)
         return status;
     json_t *list = json_array();
+    bool good = true;
     for (const char *c = classes; *c; c++)
-        json_array_append_new(list, json_stringn(c, 1));
+        good = json_array_append_new(list, json_stringn(c, 1)) == 0 && good;
     json_t *owner = json_pack("{s:s, s:s, s:o}", "name", copy, "key", key, "classes", list);
     if (hardware)
         json_object_set_new(owner, "hardware", json_true());
     size_t at = find_owner(owners, copy);
     int r = at < json_array_size(owners) ? json_array_set_new(owners, at, owner) : json_array_append_new(owners, owner);
-    return r < 0 ? pc_cli_fail(PC_EXIT_USAGE, "--owner %s: not UTF-8", word) : 0;
+    return r < 0 || !good ? pc_cli_fail(PC_EXIT_USAGE, "--owner %s: not UTF-8", word) : 0;
 }
 
 /* "B=2,C=2" into an object. */
@@ -164,8 +167,8 @@ static int set_witnesses(json_t *doc, const struct pc_cli_args *args)
     for (const char *v; status == 0 && (v = pc_cli_next(args, PC_TRUST_WITNESS, &at)) != NULL;) {
         _free_ char *key = NULL;
         status = vkey(v, &key);
-        if (status == 0)
-            json_array_append_new(list, json_string(key));
+        if (status == 0 && json_array_append_new(list, json_string(key)) < 0)
+            status = pc_cli_fail(PC_EXIT_USAGE, "--witness %s: not UTF-8", v);
     }
     if (status == 0 && json_array_size(list) > 0)
         json_object_set(doc, "witnesses", list);
@@ -178,8 +181,8 @@ static int set_log(json_t *doc, const struct pc_cli_args *args)
     if (!args->value[PC_TRUST_LOG_KEY])
         return 0;
     int status = vkey(args->value[PC_TRUST_LOG_KEY], &key);
-    if (status == 0)
-        json_object_set_new(doc, "log", json_string(key));
+    if (status == 0 && json_object_set_new(doc, "log", json_string(key)) < 0)
+        return pc_cli_fail(PC_EXIT_USAGE, "--log-key %s: not UTF-8", args->value[PC_TRUST_LOG_KEY]);
     return status;
 }
 
