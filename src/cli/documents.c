@@ -179,6 +179,31 @@ void pc_owners_file_clear(struct pc_owners_file *f)
     *f = (struct pc_owners_file){0};
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct pc_host_ref *const *)a)->name, (*(const struct pc_host_ref *const *)b)->name);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp((*(const struct pc_host_ref *const *)a)->id, (*(const struct pc_host_ref *const *)b)->id);
+}
+
+bool pc_hosts_distinct(const struct pc_host_ref *host, uint32_t n)
+{
+    int (*const orders[])(const void *, const void *) = {by_name, by_id};
+    _free_ const struct pc_host_ref **sorted = calloc(n + 1, sizeof *sorted);
+    bool good = sorted != NULL;
+    for (size_t k = 0; k < PC_ARRAY_SIZE(orders) && good; k++) {
+        for (uint32_t i = 0; i < n; i++)
+            sorted[i] = &host[i];
+        qsort(sorted, n, sizeof *sorted, orders[k]);
+        for (uint32_t i = 1; i < n && good; i++)
+            good = orders[k](&sorted[i - 1], &sorted[i]) != 0;
+    }
+    return good;
+}
+
 enum pc_check pc_owners_file_hosts_match(const struct pc_owners_file *f, const struct pc_order *o, char *why,
                                          size_t why_len)
 {
@@ -187,6 +212,10 @@ enum pc_check pc_owners_file_hosts_match(const struct pc_owners_file *f, const s
         return PC_CHECK_OK;
     if (!f->host || f->hosts != o->hosts) {
         snprintf(why, why_len, "the order names a root over %u hosts, FILE.hosts has %u", o->hosts, f->hosts);
+        return PC_CHECK_COUNT;
+    }
+    if (!pc_hosts_distinct(f->host, f->hosts)) {
+        snprintf(why, why_len, "FILE.hosts: a host's name or identity is listed twice");
         return PC_CHECK_COUNT;
     }
     int r = pc_host_tree_new(f->host, f->hosts, &tree);

@@ -24,4 +24,6 @@ void pc_owners_file_clear(struct pc_owners_file *f);
  */
 enum pc_check pc_owners_file_hosts_match(const struct pc_owners_file *f, const struct pc_order *o, char *why,
                                          size_t why_len);
+/* No name and no identity twice? False also without memory. */
+bool pc_hosts_distinct(const struct pc_host_ref *host, uint32_t n);
 #endif

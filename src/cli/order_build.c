@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "cli/documents.h"
 #include "cli/order_options.h"
 #include "trust/json.h"
 
@@ -24,7 +25,7 @@ static int order_time(const char *option, const char *word, int64_t base, int64_
     uint64_t ns;
     if (pc_time_parse(word, out) == 0)
         return 0;
-    if (pc_parse_duration(word, PC_NS_PER_S, 400ULL * 86400 * PC_NS_PER_S, &ns) < 0)
+    if (pc_parse_duration(word, PC_NS_PER_S, 400ULL * 86400 * PC_NS_PER_S, &ns) < 0 || ns % PC_NS_PER_S)
         return pc_cli_fail(PC_EXIT_USAGE,
                            "%s %s: a time like 2026-11-21T18:00:00Z, or a span like 90m or 2h, is wanted", option,
                            word);
@@ -81,6 +82,9 @@ static int set_hosts(const struct pc_order_hosts *h, json_t *o)
     struct pc_host_tree *tree = NULL;
     if (h->n == 0)
         return pc_cli_fail(PC_EXIT_USAGE, "no hosts: --hosts NAME,... or --hosts-file FILE says which");
+    /* Of a shorter list the document's own rules say it. */
+    if (h->n > PC_ORDER_LIST_MAX && !pc_hosts_distinct(h->host, h->n))
+        return pc_cli_fail(PC_EXIT_REFUSED, "a host's name or identity is listed twice");
     if (h->n > PC_ORDER_LIST_MAX) {
         int r = pc_host_tree_new(h->host, h->n, &tree);
         if (r < 0)
@@ -217,13 +221,12 @@ static int write_hosts(const struct pc_order_made *m, const char *path)
 
 int pc_order_write(const struct pc_owner_dir *dir, const struct pc_order_made *m, const char *path)
 {
-    int status = m->order.rooted ? write_hosts(m, path) : 0;
-    if (status == 0)
-        status = pc_document_create(path, m->text, m->len);
-    uint64_t last = 0; /* a stop's number counts nowhere */
-    if (status == 0 && m->order.class_ != PC_CLASS_S)
-        status = pc_owner_sequence(dir, &last);
-    if (status == 0 && m->order.class_ != PC_CLASS_S && m->order.sequence > last)
+    uint64_t last = 0;
+    bool counts = m->order.class_ != PC_CLASS_S; /* a stop's number counts nowhere */
+    int status = counts ? pc_owner_sequence(dir, &last) : 0;
+    if (status == 0 && counts && m->order.sequence > last) /* first: a number that is lost is better than one twice */
         status = pc_owner_sequence_keep(dir, m->order.sequence);
-    return status;
+    if (status == 0 && m->order.rooted)
+        status = write_hosts(m, path);
+    return status ? status : pc_document_create(path, m->text, m->len);
 }

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <ini.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define CONF_MAX (16u << 10)
@@ -64,6 +65,17 @@ int pc_cli_make_folder_of(const char *path)
     return 0;
 }
 
+/* A rename outlasts a loss of power only when its folder is on disk. */
+static int sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    _free_ char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    _close_ int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (!folder)
+        return -ENOMEM;
+    return fd < 0 || (fsync(fd) < 0 && errno != EINVAL) ? -errno : 0; /* EINVAL: a file system that has no such thing */
+}
+
 int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned mode)
 {
     _free_ char *temporary = NULL;
@@ -75,11 +87,13 @@ int pc_cli_file_replace(const char *path, const void *data, size_t len, unsigned
         return -ENOMEM;
     }
     r = pc_create_file_at(AT_FDCWD, temporary, data, len, mode);
+    if (r == -EEXIST && unlink(temporary) == 0) /* of one with our number, that was killed */
+        r = pc_create_file_at(AT_FDCWD, temporary, data, len, mode);
     if (r == 0 && rename(temporary, path) < 0) {
         r = -errno;
         unlink(temporary);
     }
-    return r;
+    return r < 0 ? r : sync_folder_of(path);
 }
 
 /* --- the folder --------------------------------------------------------------------------------------------------- */
@@ -182,6 +196,19 @@ void pc_owner_dir_close(struct pc_owner_dir *d)
     free(d->ca);
     free(d->token);
     *d = (struct pc_owner_dir){0};
+}
+
+int pc_owner_dir_lock(const struct pc_owner_dir *d, int *out)
+{
+    _free_ char *path = pc_owner_dir_file(d, "lock");
+    int r = path ? pc_cli_make_folder_of(path) : -ENOMEM;
+    _close_ int fd = r < 0 ? -1 : open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (r == 0 && (fd < 0 || flock(fd, LOCK_EX) < 0))
+        r = -errno;
+    if (r < 0)
+        return pc_cli_fail(PC_EXIT_FAILED, "%s/lock: %s", d->path, pc_strerror(r));
+    *out = TAKE_FD(fd);
+    return 0;
 }
 
 /* --- pinned hosts ------------------------------------------------------------------------------------------------- */
@@ -291,7 +318,11 @@ int pc_pins_add(const struct pc_owner_dir *d, const struct pc_host_ref *hosts, s
     _free_ char *path = pc_owner_dir_file(d, "hosts"), *old = NULL;
     _buf_free_ struct pc_buf text;
     size_t len = 0;
+    _close_ int lock = -1;
     pc_buf_init(&text, 2 * PC_PINS_FILE_MAX);
+    int status = pc_owner_dir_lock(d, &lock);
+    if (status)
+        return status;
     int r = path ? pc_cli_file_read(path, PC_PINS_FILE_MAX, &old, &len) : -ENOMEM;
     if (r == 0)
         pc_buf_add(&text, old, len);

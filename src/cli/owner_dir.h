@@ -14,6 +14,7 @@
  *     trust.json    the trust file in force; trust.N.json: version N, that was in force before
  *     checkpoint    the newest signed note of the log that was verified
  *     sequence      highest sequence number that this owner gave to an order, decimal
+ *     lock          held by who changes the folder
  *
  * All functions print what is wrong and return an exit status, or 0. Nothing is created but by the functions that say
  * so.
@@ -25,6 +26,11 @@ struct pc_owner_dir {
 /* A folder that does not exist is an empty one. */
 int pc_owner_dir_open(const struct pc_cli *cli, struct pc_owner_dir *out);
 void pc_owner_dir_close(struct pc_owner_dir *d);
+/*
+ * Waits until nobody else changes the folder, which is made when it is missing; *out is a descriptor to be closed when
+ * the change is done.
+ */
+int pc_owner_dir_lock(const struct pc_owner_dir *d, int *out);
 
 /* Path of a file in the folder; to be freed. NULL without memory. */
 char *pc_owner_dir_file(const struct pc_owner_dir *d, const char *name);

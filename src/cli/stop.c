@@ -34,12 +34,18 @@ static int hosts_of_order(const char *path, struct pc_cli_args *args, char **wor
 {
     struct pc_owners_file f;
     struct pc_order o;
+    char why[300] = "";
     int status = pc_owners_file_load(path, &f);
     if (status)
         return status;
     if (pc_order_parse(f.envelope.document, f.envelope.len, &o, NULL, 0) != PC_CHECK_OK) {
         pc_owners_file_clear(&f);
         return pc_cli_fail(PC_EXIT_FAILED, "%s: not an order", path);
+    }
+    if (pc_owners_file_hosts_match(&f, &o, why, sizeof why) != PC_CHECK_OK) {
+        pc_order_clear(&o);
+        pc_owners_file_clear(&f);
+        return pc_cli_fail(PC_EXIT_REFUSED, "%s: which hosts it is for is not known: %s", path, why);
     }
     size_t room = o.rooted ? strlen(path) + sizeof ".hosts" : (size_t)o.hosts * PC_HOST_REF_SIZE + 1;
     char *text = calloc(1, room), *at = text;
@@ -79,7 +85,8 @@ static int write_bundle(const char *path, const struct pc_envelope *e)
 static int report(const struct pc_cli *cli, const struct pc_order *o, const char *path, const char *name)
 {
     if (!cli->json) {
-        printf("Signed by %s: %s\nOn each host: portcullis apply-stop %s\n", name, path, path);
+        _free_ char *safe = pc_safe_text(cli, path, NULL);
+        printf("Signed by %s: %s\nOn each host: portcullis apply-stop %s\n", name, safe, safe);
         return 0;
     }
     json_t *answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "file", path, "id", o->id, "order_sha256", o->sha256,
