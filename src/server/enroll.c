@@ -98,7 +98,7 @@ static void enroll_done(struct pc_job *job, int result)
 {
     struct enroll_job *j = (struct enroll_job *)job;
     const struct pc_server_settings *set = &j->server->state->settings;
-    if (j->refused) {
+    if (result == PC_E_REFUSED && j->refused) {
         pc_api_error(j->request, 403, j->refused, "%s", words_of(j->refused));
     } else if (result < 0) {
         pc_api_failed(j->request, result);

@@ -70,8 +70,14 @@ struct seen_job {
     struct pc_job job;
     struct pc_server *server;
     uint32_t n;
-    struct pc_store_host host[FLUSH_MAX];
+    struct pc_store_host host[];
 };
+
+static struct seen_job *new_seen(size_t hosts)
+{
+    struct seen_job *j;
+    return calloc(1, sizeof *j + hosts * sizeof j->host[0]);
+}
 
 static int seen_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
@@ -115,7 +121,7 @@ static void flush_one(struct pc_link *l, void *ctx)
     struct flush *f = ctx;
     if (!l->dirty)
         return;
-    if (!f->job && !(f->job = calloc(1, sizeof *f->job)))
+    if (!f->job && !(f->job = new_seen(FLUSH_MAX)))
         return;
     l->dirty = false;
     note_host(f->job, l, true);
@@ -127,7 +133,7 @@ static void flush_one(struct pc_link *l, void *ctx)
 
 static void say_offline(struct pc_link *l)
 {
-    struct seen_job *j = calloc(1, sizeof *j);
+    struct seen_job *j = new_seen(1); /* of thousands at once, when a network goes */
     if (!j)
         return;
     note_host(j, l, false);

@@ -3,9 +3,10 @@
  * verify and read them, the loop only hands over and takes back. The documents of one host are a lane of the pool:
  * they are stored in the order they came.
  *
- * Bounds: what the pool takes (pool.h), and LINK_MAX documents of one link, so that one host cannot fill it for all. A
- * link beyond them is held: not read until there is room, in the order of the holding. TCP tells the host; nothing is
- * dropped, nobody is called silent for it.
+ * Bounds: what the pool takes (pool.h), STORING_MAX documents and STORING_BYTES that are checked and wait for the
+ * database, and LINK_MAX documents of one link, so that one host cannot fill the pool for all. A link beyond them is
+ * held: not read until there is room, in the order of the holding. TCP tells the host; nothing is dropped, nobody is
+ * called silent for it.
  */
 #include "server/report.h"
 
@@ -18,11 +19,16 @@
 #include <string.h>
 
 #define LINK_MAX 64
+#define STORING_MAX 8192
+#define STORING_BYTES (64u << 20)
 
 struct pc_inspection {
     struct pc_server *server;
     struct pc_pool *pool;
     struct pc_link *first, *last; /* held, the longest first */
+    uint32_t storing;             /* documents that are with the writer */
+    size_t storing_bytes;
+    bool drained;
 };
 
 /* --- on a worker -------------------------------------------------------------------------------------------------- */
@@ -148,6 +154,12 @@ void pc_inspect_forget(struct pc_link *l)
         in->last = l->held_prev;
 }
 
+/* share: 1: of what may be taken; 2: of half of it. */
+static bool full(const struct pc_inspection *in, unsigned share)
+{
+    return pc_pool_full(in->pool) || in->storing >= STORING_MAX / share || in->storing_bytes >= STORING_BYTES / share;
+}
+
 /*
  * Reads held links again, each once, until the pool is full. A link may be held anew by what it has (at the end of the
  * list), or closed; only those that were held when this began are looked at, and `next` is one that nobody has touched.
@@ -156,7 +168,7 @@ static void on_room(void *ctx)
 {
     struct pc_inspection *in = ctx;
     struct pc_link *last = in->last, *next;
-    for (struct pc_link *l = in->first; l && !pc_pool_full(in->pool); l = next) {
+    for (struct pc_link *l = in->first; l && !full(in, 1); l = next) {
         bool end = l == last;
         next = end ? NULL : l->held_next;
         if (l->checking > LINK_MAX / 2)
@@ -167,6 +179,23 @@ static void on_room(void *ctx)
 }
 
 /* --- on the loop -------------------------------------------------------------------------------------------------- */
+
+void pc_inspect_storing(struct pc_report *r)
+{
+    struct pc_inspection *in = r->server->inspection;
+    in->storing++;
+    in->storing_bytes += r->task.bytes;
+}
+
+void pc_inspect_stored(struct pc_report *r)
+{
+    struct pc_inspection *in = r->server->inspection;
+    bool before = full(in, 2);
+    in->storing--;
+    in->storing_bytes -= r->task.bytes;
+    if (before && !full(in, 2) && !in->drained)
+        on_room(in);
+}
 
 /* NULL: that link is gone. */
 static struct pc_link *link_of(const struct pc_report *r)
@@ -213,7 +242,7 @@ static void checked(struct pc_task *t)
 bool pc_inspect(struct pc_link *l, enum pc_report_kind type, const uint8_t *body, size_t len)
 {
     struct pc_inspection *in = l->server->inspection;
-    if (l->checking >= LINK_MAX || pc_pool_full(in->pool)) {
+    if (l->checking >= LINK_MAX || full(in, 1)) {
         hold(in, l);
         return true;
     }
@@ -255,8 +284,10 @@ int pc_inspection_new(struct pc_server *s, struct pc_inspection **out)
 
 void pc_inspection_drain(struct pc_inspection *in)
 {
-    if (in)
-        pc_pool_drain(in->pool);
+    if (!in)
+        return;
+    in->drained = true;
+    pc_pool_drain(in->pool);
 }
 
 void pc_inspection_free(struct pc_inspection *in)

@@ -227,7 +227,7 @@ static void order_done(struct pc_job *job, int result)
         pc_stop_forget(j->server, j->b.e.sha256);
     if (result < 0 && j->ready)
         pc_delivery_missed(j->server, "an order was written, and no answer came");
-    if (j->refused != PC_CHECK_OK) {
+    if (result == PC_E_REFUSED && j->refused != PC_CHECK_OK) {
         pc_api_error(j->request, 422, pc_check_word(j->refused), "%s", j->why);
     } else if (result < 0 && j->stop) {
         pc_api_error(j->request, 500, "store",

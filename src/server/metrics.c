@@ -1,6 +1,7 @@
 /* Owns /metrics (Prometheus text format 0.0.4) and what "healthy" means. */
 #include "server/server.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define STILL_S 10 /* a write that takes so long is none that a healthy database has */
 
 static void counter(struct pc_buf *b, const char *name, const char *help, uint64_t value)
 {
@@ -114,14 +117,24 @@ void pc_api_metrics(struct pc_server *s, struct pc_http_request *r)
     pc_http_answer(r, 200, "text/plain; version=0.0.4", NULL, b.data, b.len);
 }
 
+static bool stands_still(const struct pc_writer_counters *w, unsigned *seconds)
+{
+    uint64_t now = pc_mono_ns();
+    *seconds = w->since && now > w->since ? (unsigned)((now - w->since) / 1000000000u) : 0;
+    return *seconds >= STILL_S;
+}
+
 bool pc_api_healthy(struct pc_server *s, char *why, size_t why_len)
 {
     struct pc_writer_counters w;
     uint64_t size;
+    unsigned seconds;
     int ret = s->store->ops->log_size(s->store, &size);
     pc_writer_counters(s->writer, &w);
     if (ret < 0)
         snprintf(why, why_len, "the database cannot be read: %s", pc_strerror(ret));
+    else if (stands_still(&w, &seconds))
+        snprintf(why, why_len, "the database has not answered a write for %u seconds", seconds);
     else if (w.last_error < 0)
         snprintf(why, why_len,
                  "the last write failed: %s; nothing that was acknowledged is lost, hosts keep their results",

@@ -35,6 +35,9 @@ struct pc_report {
 void pc_report_store(struct pc_report *r);
 void pc_report_free(struct pc_report *r);
 
+/* inspect.c. It is with the writer; the writer has done with it. */
+void pc_inspect_storing(struct pc_report *r);
+void pc_inspect_stored(struct pc_report *r);
 /* inspect.c. A document of a host: taken to be checked, or the link is held until there is room. false: the link must
  * be closed. */
 bool pc_inspect(struct pc_link *l, enum pc_report_kind type, const uint8_t *body, size_t len);

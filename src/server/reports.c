@@ -126,6 +126,7 @@ void pc_report_free(struct pc_report *r)
 static void report_done(struct pc_job *job, int result)
 {
     struct pc_report *r = report_of(job);
+    pc_inspect_stored(r);
     if (result < 0) {
         /* No `got`: the host keeps it and sends it again. */
         pc_server_reports_unstored++;
@@ -148,7 +149,9 @@ void pc_report_store(struct pc_report *r)
     if (pc_writer_submit(r->server->writer, &r->job) < 0) {
         pc_server_reports_unstored++;
         pc_report_free(r); /* no `got`: it comes again */
+        return;
     }
+    pc_inspect_storing(r);
 }
 
 /* --- one function a frame; false: malformed ----------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct pc_log_batch {
     int64_t time;
     uint64_t at; /* size of the tree before this group */
     size_t n, cap;
+    size_t bytes; /* of the entries */
     struct pc_store_blob *entry;
     struct entry_name *name; /* of each entry */
     struct pc_merkle_frontier edge;
@@ -155,6 +156,7 @@ int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const ch
     if (type)
         snprintf(log->name[log->n].order_sha256, sizeof log->name[0].order_sha256, "%s", order_sha256);
     *index = log->at + log->n++;
+    log->bytes += len;
     return 0;
 }
 
@@ -188,7 +190,7 @@ static void empty_batch(struct pc_log_batch *b)
         free((void *)(uintptr_t)b->entry[i].data);
     for (size_t i = 0; i < b->n_told; i++)
         free(b->told[i]);
-    b->n = b->n_nodes = b->n_told = 0;
+    b->n = b->n_nodes = b->n_told = b->bytes = 0;
 }
 
 static int keep_node(void *ctx, unsigned level, uint64_t index, const uint8_t hash[PC_HASH_LEN])
@@ -308,7 +310,30 @@ static int run_some(struct pc_writer *w, struct pc_job *job, struct pc_job **nex
     return run_side_by_side(w, n);
 }
 
-static int run_group(struct pc_writer *w, const struct queue *group, bool always_sign, struct pc_buf *note)
+/* The group is large enough: this job and those after it are the next one, behind what is urgent. */
+static void put_back(struct pc_writer *w, struct queue *group, struct pc_job *rest)
+{
+    struct pc_job *last = group->first, *end = group->last;
+    uint32_t n = 1;
+    for (; last->next != rest; last = last->next)
+        n++;
+    last->next = NULL;
+    group->last = last;
+    pthread_mutex_lock(&w->lock);
+    struct pc_job **at = &w->waiting.first;
+    while (*at && (*at)->urgent)
+        at = &(*at)->next;
+    end->next = *at;
+    *at = rest;
+    if (!end->next)
+        w->waiting.last = end;
+    w->waiting.n += group->n - n;
+    w->counters.waiting = w->waiting.n;
+    pthread_mutex_unlock(&w->lock);
+    group->n = n;
+}
+
+static int run_group(struct pc_writer *w, struct queue *group, bool always_sign, struct pc_buf *note)
 {
     struct pc_store *s = w->store;
     empty_batch(&w->batch);
@@ -317,8 +342,13 @@ static int run_group(struct pc_writer *w, const struct queue *group, bool always
     if (ret < 0)
         return ret;
     ret = load_edge(w);
-    for (struct pc_job *job = group->first, *next; job && ret == 0; job = next)
+    for (struct pc_job *job = group->first, *next; job && ret == 0; job = next) {
         ret = run_some(w, job, &next);
+        if (ret == 0 && next && w->batch.bytes >= PC_GROUP_BYTES) {
+            put_back(w, group, next);
+            next = NULL;
+        }
+    }
     if (ret == 0)
         ret = tell(w);
     if (ret == 0 && (w->batch.n || always_sign))
@@ -333,7 +363,7 @@ static int run_group(struct pc_writer *w, const struct queue *group, bool always
 }
 
 /* Runs a group until it is committed or cannot be. */
-static int commit_group(struct pc_writer *w, const struct queue *group, bool always_sign, struct pc_buf *note,
+static int commit_group(struct pc_writer *w, struct queue *group, bool always_sign, struct pc_buf *note,
                         uint64_t *retries)
 {
     int ret = PC_E_CHANGED;
@@ -387,7 +417,7 @@ static void finish(struct pc_writer *w, struct queue *group, int ret, uint64_t t
     else
         w->counters.entries += w->batch.n;
     for (struct pc_job *job = pop(group); job; job = pop(group)) {
-        if (ret < 0 && !job->spoilt)
+        if (ret < 0)
             job->result = ret;
         push(&w->finished, job);
     }
@@ -405,6 +435,7 @@ static void *writing(void *arg)
     struct pc_writer *w = arg;
     struct queue group = {0};
     struct pc_buf note _buf_free_;
+    int given_up = 0; /* at the end: why nothing more is tried */
     pthread_setname_np(pthread_self(), "writer");
     pc_buf_init(&note, PC_NOTE_MAX);
     pthread_mutex_lock(&w->lock);
@@ -412,13 +443,16 @@ static void *writing(void *arg)
         bool sign_again = w->sign_again;
         uint64_t retries = 0;
         w->sign_again = false;
+        uint64_t from = w->counters.since = pc_mono_ns();
         pthread_mutex_unlock(&w->lock);
         pc_buf_reset(&note);
-        uint64_t from = pc_mono_ns();
-        int ret = commit_group(w, &group, sign_again, &note, &retries);
+        int ret = given_up ? given_up : commit_group(w, &group, sign_again, &note, &retries);
         uint64_t took = pc_mono_ns() - from;
         pthread_mutex_lock(&w->lock);
+        w->counters.since = 0;
         w->counters.retries += retries;
+        if (w->stop && pc_store_away(ret))
+            given_up = ret; /* else the end would take as long as each of them */
         finish(w, &group, ret, took, &note);
         eventfd_write(w->wake_fd, 1);
     }

@@ -4,8 +4,10 @@
  * Group commit. Everything that changes the database is a job; one thread owns the writing connection and runs jobs in
  * groups, each group in one transaction with at most one append to the log and one new signed checkpoint. Callers are
  * called back on the loop's thread after the commit: what is acknowledged is on disk. Bounds: a group is at most
- * PC_GROUP_MAX jobs, which add at most PC_GROUP_ENTRIES entries, and waits at most PC_GROUP_WAIT_MS for company; at
- * most PC_JOBS_MAX jobs wait, then submitting answers PC_E_LIMIT.
+ * PC_GROUP_MAX jobs, which add at most PC_GROUP_ENTRIES entries, and waits at most PC_GROUP_WAIT_MS for company; jobs
+ * that come when the entries before them hold PC_GROUP_BYTES are the next group's (so there are never more than that
+ * and what the last of them added, or the last that ran together: 512 times PC_ENTRY_MAX). At most PC_JOBS_MAX jobs
+ * wait, then submitting answers PC_E_LIMIT; what they hold themselves is their submitters' to bound.
  */
 #include "store/store.h"
 #include "trust/note_key.h"
@@ -15,6 +17,7 @@
 
 #define PC_GROUP_MAX 512
 #define PC_GROUP_ENTRIES (64 * PC_GROUP_MAX)
+#define PC_GROUP_BYTES (16u << 20)
 #define PC_GROUP_WAIT_MS 5
 #define PC_JOBS_MAX 65536
 
@@ -34,8 +37,8 @@ struct pc_job {
      * database's own makes them run one by one.
      */
     int (*run_many)(struct pc_job **jobs, size_t n, struct pc_store *store, struct pc_log_batch *log);
-    /* On the loop's thread, once, after commit (what run answered) or failure (-EIO, -ENOSPC ...). Owns the job from
-     * here on. */
+    /* On the loop's thread, once, after commit (what run answered) or failure of the group (-EIO, -ENOSPC ..., also
+     * when run refused: what it saw was not written). Owns the job from here on. */
     void (*done)(struct pc_job *job, int result);
     /* the writer's own */
     struct pc_job *next;
@@ -58,6 +61,7 @@ int64_t pc_log_time(const struct pc_log_batch *log);
 struct pc_writer_counters {
     uint64_t groups, jobs, entries, failed_groups, retries;
     uint64_t commit_ns; /* sum over groups */
+    uint64_t since;     /* pc_mono_ns when the group at hand was begun; 0: there is none */
     uint32_t waiting;
     int last_error; /* 0: the last group was committed */
 };

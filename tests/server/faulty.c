@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,10 @@ struct faults faults;
 static const struct pc_store_ops *real;
 static struct pc_store_ops failing;
 static pthread_t loop;
-static unsigned number; /* of the last order */
+unsigned faulty_number;
+static _Atomic bool stopped;
+static sem_t is_there, may_go;
+static _Atomic size_t largest;
 
 /* --- a database that fails ---------------------------------------------------------------------------------------- */
 
@@ -74,6 +78,10 @@ static int checkpoint(struct pc_store *s, uint64_t size, char **text)
 
 static int begin(struct pc_store *s)
 {
+    if (!on_loop() && stopped) {
+        sem_post(&is_there);
+        sem_wait(&may_go);
+    }
     if (!on_loop() && !faults.answers_lost && faults.begins_refused > 0) {
         faults.begins_refused--;
         return -EIO;
@@ -83,12 +91,55 @@ static int begin(struct pc_store *s)
 
 static int commit(struct pc_store *s)
 {
+    if (!on_loop() && faults.commits_refused > 0) {
+        faults.commits_refused--;
+        real->rollback(s);
+        return -EIO;
+    }
     int ret = real->commit(s);
     if (ret == 0 && !on_loop() && faults.answers_lost > 0) {
         faults.answers_lost--;
         return -EIO;
     }
     return ret;
+}
+
+static int log_append(struct pc_store *s, uint64_t at, const struct pc_store_blob *entries, size_t n,
+                      const struct pc_store_node *nodes, size_t n_nodes, const char *text)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += entries[i].len;
+    if (bytes > largest)
+        largest = bytes;
+    return real->log_append(s, at, entries, n, nodes, n_nodes, text);
+}
+
+void faulty_stop_writer(struct pc_server *s)
+{
+    stopped = true;
+    pc_writer_sign_again(s->writer);
+    sem_wait(&is_there);
+}
+
+void faulty_let_writer_go(void)
+{
+    if (!stopped)
+        return;
+    stopped = false;
+    sem_post(&may_go);
+}
+
+size_t faulty_largest_append(void)
+{
+    return largest;
+}
+
+uint64_t __real_pc_mono_ns(void);
+uint64_t __wrap_pc_mono_ns(void);
+uint64_t __wrap_pc_mono_ns(void)
+{
+    return __real_pc_mono_ns() + (on_loop() ? faults.later : 0);
 }
 
 int __real_pc_store_connect(const char *where, struct pc_store **out, char *why, size_t why_len);
@@ -108,6 +159,7 @@ int __wrap_pc_store_connect(const char *where, struct pc_store **out, char *why,
     failing.host_by_name = host_by_name;
     failing.latest = latest;
     failing.checkpoint = checkpoint;
+    failing.log_append = log_append;
     failing.begin = begin;
     failing.commit = commit;
     (*out)->ops = &failing;
@@ -116,8 +168,14 @@ int __wrap_pc_store_connect(const char *where, struct pc_store **out, char *why,
 
 struct pc_server *faulty_server(void)
 {
+    static bool once;
     loop = pthread_self();
     faults = (struct faults){0};
+    if (!once) {
+        sem_init(&is_there, 0, 0);
+        sem_init(&may_go, 0, 0);
+        once = true;
+    }
     return fake_server();
 }
 
@@ -132,13 +190,13 @@ void faulty_second(struct pc_server *s)
 static char *document_of(const char *class_, const char *more, size_t *len)
 {
     char *text, from[PC_TIME_SIZE], until[PC_TIME_SIZE];
-    number++;
+    faulty_number++;
     pc_time_format(pc_server_now() - 3600, from);
     pc_time_format(pc_server_now() + 86400, until);
     int n = asprintf(&text,
                      "{\"portcullis\":\"order/1\",\"id\":\"%032x\",\"tenant\":\"acme\",\"class\":\"%s\",%s,\"hosts\":[\"%s\"],"
                      "\"count\":1,\"not_before\":\"%s\",\"expires\":\"%s\",\"sequence\":%u,\"says\":\"s\"}",
-                     number, class_, more, fake_ref(0), from, until, number);
+                     faulty_number, class_, more, fake_ref(0), from, until, faulty_number);
     if (n < 0)
         abort();
     *len = (size_t)n;

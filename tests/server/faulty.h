@@ -13,6 +13,8 @@ struct faults {
     const char *key;            /* the loop's reading of this setting fails; NULL: of none */
     _Atomic int answers_lost;   /* commits of the writer that are done, and fail */
     _Atomic int begins_refused; /* its transactions after that, which do not begin */
+    _Atomic int commits_refused; /* of the writer: nothing of them is kept */
+    uint64_t later;             /* nanoseconds by which the clock is ahead */
 };
 extern struct faults faults;
 
@@ -21,6 +23,14 @@ struct pc_server *faulty_server(void);
 /* What the server does by itself every second. */
 void faulty_second(struct pc_server *s);
 
+/* The writer stands still where its next transaction begins; it has got there when this returns. And goes on, if it
+ * stands. */
+void faulty_stop_writer(struct pc_server *s);
+void faulty_let_writer_go(void);
+/* The most bytes that were appended to the log at once. */
+size_t faulty_largest_append(void);
+
+extern unsigned faulty_number; /* of the last order */
 /* An order to host 0 of the next number, signed by owners (bits); its hash in sha, the answer's status. */
 int faulty_order(const char *class_, const char *more, unsigned owners, char sha[PC_SHA256_HEX + 1]);
 /* Of class C, by two owners. */

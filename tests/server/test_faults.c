@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "trust/json.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ static int fresh(void **state)
 
 static int all_well(void **state)
 {
-    (void)state;
+    faulty_let_writer_go();
+    faulty_second(*state);
     faults = (struct faults){0};
     fake_listen(NULL);
     assert_true(fake_open(host_0()));
@@ -102,7 +104,7 @@ static void what_cannot_be_read_is_not_none(void **state)
 /* --- hosts' documents --------------------------------------------------------------------------------------------- */
 
 /* The host's own word that it has taken an order. */
-static void ack(const char *sha)
+static void send_ack(const char *sha)
 {
     char *text, now[PC_TIME_SIZE];
     pc_time_format(pc_server_now(), now);
@@ -113,7 +115,19 @@ static void ack(const char *sha)
     assert_true(n > 0);
     fake_document(host_0(), PC_FRAME_ACK, "ack", text, (size_t)n);
     free(text);
+}
+
+static void ack(const char *sha)
+{
+    send_ack(sha);
     fake_settle();
+}
+
+/* Whatever happens within 50 ms. */
+static void turn_once(struct pc_server *s)
+{
+    event_base_loopexit(s->base, &(struct timeval){.tv_usec = 50000});
+    event_base_loop(s->base, EVLOOP_ONCE);
 }
 
 static void turn(struct pc_server *s, unsigned us)
@@ -165,6 +179,109 @@ static void an_ack_that_is_not_stored_is_not_got(void **state)
     ack(sha); /* as the host does it, once a minute */
     assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got + 1);
     assert_int_equal(pc_logview_size(s->log), size + 1);
+}
+
+/* While the database stands still, memory does not fill with what cannot be stored: hosts wait, and nothing is lost. */
+static void hosts_wait_for_a_database_that_stands_still(void **state)
+{
+    enum { MANY = 8600, BOUND = 8300 };
+    struct pc_server *s = *state;
+    struct pc_writer_counters w;
+    uint32_t checking, held;
+    unsigned threads, got = fake_sent(host_0(), PC_FRAME_GOT);
+    char sha[PC_SHA256_HEX + 1];
+    assert_int_equal(faulty_script(sha), 200);
+    faulty_stop_writer(s);
+    for (int i = 0; i < MANY; i++)
+        send_ack(sha);
+    do {
+        turn_once(s);
+        pc_inspection_facts(s->inspection, &checking, &held, &threads);
+    } while (checking);
+    pc_writer_counters(s->writer, &w);
+    assert_int_equal(held, 1);
+    assert_true(w.waiting < BOUND);
+    faulty_let_writer_go();
+    while (fake_sent(host_0(), PC_FRAME_GOT) < got + MANY)
+        turn_once(s);
+    fake_settle();
+}
+
+/* --- the writer --------------------------------------------------------------------------------------------------- */
+
+struct test_job {
+    struct pc_job job;
+    unsigned *done;
+    int result;
+};
+
+static int add_large(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
+{
+    static const char entry[60000];
+    uint64_t index;
+    return pc_log_add(log, entry, sizeof entry, NULL, NULL, &index);
+}
+
+static void note_result(struct pc_job *job, int result)
+{
+    struct test_job *j = (struct test_job *)job;
+    j->result = result;
+    ++*j->done;
+}
+
+/* What is in memory at a time is bounded, however much waits; in the order it came. */
+static void large_entries_are_several_groups(void **state)
+{
+    enum { MANY = 1500 };
+    struct pc_server *s = *state;
+    static struct test_job job[MANY];
+    unsigned done = 0;
+    faulty_second(s);
+    uint64_t size = pc_logview_size(s->log);
+    faulty_stop_writer(s);
+    for (int i = 0; i < MANY; i++) {
+        job[i] = (struct test_job){.job = {.run = add_large, .done = note_result}, .done = &done, .result = 1};
+        assert_int_equal(pc_writer_submit(s->writer, &job[i].job), 0);
+    }
+    faulty_let_writer_go();
+    while (done < MANY)
+        turn_once(s);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(job[i].result, 0);
+    faulty_second(s);
+    assert_int_equal(pc_logview_size(s->log), size + MANY);
+    assert_true(faulty_largest_append() < PC_GROUP_BYTES + (1u << 20));
+}
+
+/* What it is refused for may be another's in the same group, and not be written in the end. */
+static void a_refusal_does_not_outlive_its_group(void **state)
+{
+    char sha[PC_SHA256_HEX + 1];
+    assert_int_equal(faulty_script(sha), 200);
+    unsigned number = faulty_number;
+    faults.commits_refused = 2;
+    faulty_number = number - 2; /* older than the one before */
+    assert_int_equal(faulty_script(sha), 500);
+    faults.commits_refused = 0;
+    faulty_number = number - 2;
+    assert_int_equal(faulty_script(sha), 422);
+    faulty_number = number;
+}
+
+/* A write that takes for ever is not a healthy server. */
+static void health_is_not_what_was(void **state)
+{
+    struct pc_server *s = *state;
+    assert_int_equal(get("/healthz"), 200);
+    faulty_stop_writer(s);
+    char why[256];
+    assert_true(pc_api_healthy(s, why, sizeof why));
+    faults.later = 60000000000u;
+    assert_false(pc_api_healthy(s, why, sizeof why));
+    faults.later = 0;
+    faulty_let_writer_go();
+    fake_settle();
+    assert_int_equal(get("/healthz"), 200);
 }
 
 /* --- what the owners said ----------------------------------------------------------------------------------------- */
@@ -222,6 +339,10 @@ int main(void)
         TEST(what_cannot_be_read_is_not_none),
         TEST(an_ack_without_an_answer_counts),
         TEST(an_ack_that_is_not_stored_is_not_got),
+        TEST(hosts_wait_for_a_database_that_stands_still),
+        TEST(large_entries_are_several_groups),
+        TEST(a_refusal_does_not_outlive_its_group),
+        TEST(health_is_not_what_was),
         TEST(a_trust_file_that_cannot_be_read_yet_is_read_later),
         TEST(an_owners_document_without_an_answer_is_logged_once),
     };
