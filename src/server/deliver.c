@@ -168,6 +168,11 @@ void pc_delivery_missed(struct pc_server *s, const char *why)
     d->looked = false;
 }
 
+bool pc_delivery_behind(const struct pc_server *s)
+{
+    return s->delivery->behind;
+}
+
 /* This host alone. */
 static void missed_by(struct pc_link *l)
 {

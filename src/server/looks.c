@@ -158,7 +158,7 @@ static void tell_done(struct pc_job *job, int result)
  * how many that were. */
 static void tell_others(struct pc_server *s, const char *id, json_t *body)
 {
-    if (s->notify_fd < 0)
+    if (s->notify_fd == PC_E_UNSUPPORTED)
         return;
     json_object_set_new(body, "look", json_string(id));
     struct tell_job *j = calloc(1, sizeof *j);

@@ -139,6 +139,8 @@ bool pc_api_healthy(struct pc_server *s, char *why, size_t why_len)
         snprintf(why, why_len,
                  "the last write failed: %s; nothing that was acknowledged is lost, hosts keep their results",
                  pc_strerror(w.last_error));
+    else if (s->deaf)
+        snprintf(why, why_len, "what other servers say cannot be heard: what they log reaches hosts here later");
     else if (w.waiting >= PC_JOBS_MAX)
         snprintf(why, why_len, "%u writes wait: the database does not keep up", w.waiting);
     else

@@ -28,6 +28,7 @@
 
 #define LINES_PER_S 20
 #define CERT_SOON_S (30 * 86400)
+#define LOOP_PATIENCE_MS 5000 /* that the loop waits for the database, at a time */
 
 int64_t pc_server_now(void)
 {
@@ -173,11 +174,9 @@ static int on_text(void *ctx, const char *text)
     return 0;
 }
 
-static void on_notify(evutil_socket_t fd, short events, void *arg)
+static void hear(struct pc_server *s)
 {
-    struct pc_server *s = arg;
-    pc_logview_refresh(s->log, pc_server_now());
-    if (s->ears->ops->notify_read(s->ears, on_text, s) == 0)
+    if (!s->notify || s->ears->ops->notify_read(s->ears, on_text, s) == 0)
         return;
     event_free(s->notify); /* at once: its descriptor is closed, and the number may soon be another's */
     s->notify = NULL;
@@ -185,11 +184,15 @@ static void on_notify(evutil_socket_t fd, short events, void *arg)
     s->notify_fd = -2; /* listen_to_others makes it anew */
 }
 
-static void listen_to_others(struct pc_server *s)
+static void on_notify(evutil_socket_t fd, short events, void *arg)
 {
-    int fd = s->ears->ops->notify_fd(s->ears);
-    if (fd == s->notify_fd)
-        return;
+    struct pc_server *s = arg;
+    pc_logview_refresh(s->log, pc_server_now());
+    hear(s);
+}
+
+static void listen_anew(struct pc_server *s, int fd)
+{
     if (s->notify)
         event_free(s->notify);
     s->notify = fd < 0 ? NULL : event_new(s->base, fd, EV_READ | EV_PERSIST, on_notify, s);
@@ -199,6 +202,26 @@ static void listen_to_others(struct pc_server *s)
         pc_delivery_missed(s, "other servers were not heard for a while");
     s->deaf = !s->notify && fd != PC_E_UNSUPPORTED;
     s->notify_fd = fd;
+}
+
+/* Asking for the descriptor may take in what others said: then it is not readable for it. */
+static void listen_to_others(struct pc_server *s)
+{
+    int fd = s->ears->ops->notify_fd(s->ears);
+    if (fd != s->notify_fd)
+        listen_anew(s, fd);
+    hear(s);
+}
+
+/* Whoever cannot hear that others logged something sees it in the log. */
+static void look_at_the_log(struct pc_server *s, int64_t now)
+{
+    pc_logview_refresh(s->log, now); /* other processes append too: servers, and the command line */
+    if (s->deaf && pc_logview_size(s->log) != s->log_size && !pc_delivery_behind(s))
+        pc_delivery_missed(s, "other servers cannot be heard, and the log has grown");
+    else if (s->deaf)
+        return; /* hosts that are behind get what was missed first */
+    s->log_size = pc_logview_size(s->log);
 }
 
 /* --- timers, signals ---------------------------------------------------------------------------------------------- */
@@ -224,7 +247,7 @@ void pc_server_second(struct pc_server *s)
     pc_progress_tick(s->progress, now);
     pc_watch_tick(s->watch);
     listen_to_others(s);
-    pc_logview_refresh(s->log, now); /* other processes append too: servers, and the command line */
+    look_at_the_log(s, now);
     look_for_policy(s);
     int64_t half = (s->state->settings.heartbeat + 1) / 2;
     if (now - pc_logview_newest_time(s->log) >= half)
@@ -304,6 +327,10 @@ static int open_store(struct pc_server *s, char *why, size_t why_len)
         ret = pc_store_connect(where, &s->store, why, why_len);
     if (ret == 0)
         ret = pc_store_connect(where, &s->ears, why, why_len);
+    if (ret == 0)
+        ret = s->store->ops->hasten(s->store, LOOP_PATIENCE_MS);
+    if (ret == 0)
+        ret = s->ears->ops->hasten(s->ears, LOOP_PATIENCE_MS);
     if (ret == 0)
         ret = pc_logview_new(s->store, &s->log_key, on_published, s, &s->log);
     return ret;

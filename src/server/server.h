@@ -50,8 +50,9 @@ struct pc_server {
     struct pc_inspection *inspection;
     struct pc_http *http;
     struct event *tick, *notify;
-    int notify_fd;
-    bool deaf; /* other servers cannot be heard now */
+    int notify_fd; /* PC_E_UNSUPPORTED: there are no other servers */
+    bool deaf;     /* they cannot be heard now */
+    uint64_t log_size; /* up to where this server knows what hosts must get; not heard since */
     bool stopping;
     struct {
         char sha256[PC_SHA256_HEX + 1];
@@ -139,6 +140,8 @@ int pc_deliver_pending(struct pc_link *l);
 /* Something that hosts must get was not read, or not heard of: every host that is connected gets what is pending anew,
  * in the order of its numbers, as soon as the database answers. why: for the log. */
 void pc_delivery_missed(struct pc_server *s, const char *why);
+/* Are there hosts that have not got it yet? */
+bool pc_delivery_behind(const struct pc_server *s);
 /* A continue or start of this order is logged, but not in a published checkpoint: hosts get it then. */
 void pc_delivery_rings_wait(struct pc_delivery *d, const char *order_sha256);
 void pc_deliver_policy(struct pc_link *l);

@@ -97,13 +97,13 @@ static int submit(struct pc_server *s, const char *sha256, const void *body, siz
 int pc_stop_announce(struct pc_server *s, const char *sha256, const void *body, size_t len, void (*then)(void *ctx),
                      void *ctx)
 {
-    return s->notify_fd < 0 ? PC_E_NOTFOUND : submit(s, sha256, body, len, then, ctx);
+    return s->notify_fd == PC_E_UNSUPPORTED ? PC_E_NOTFOUND : submit(s, sha256, body, len, then, ctx);
 }
 
 /* A row that cannot be dropped now stays: nobody looks at it again. */
 void pc_stop_forget(struct pc_server *s, const char *sha256)
 {
-    if (s->notify_fd >= 0)
+    if (s->notify_fd != PC_E_UNSUPPORTED)
         submit(s, sha256, NULL, 0, NULL, NULL);
 }
 

@@ -65,6 +65,7 @@ struct pc_db_ops {
     int (*notify)(struct pc_db *db, const char *text); /* NULL: nobody else to tell */
     int (*listen_fd)(struct pc_db *db);
     int (*heard)(struct pc_db *db, int (*each)(void *ctx, const char *text), void *ctx);
+    int (*hasten)(struct pc_db *db, uint32_t ms);
 };
 struct pc_db {
     const struct pc_db_ops *ops;

@@ -10,21 +10,27 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
+#include "store/postgres_wait.h"
 
 #include <endian.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25, PARAMS_MAX = 16 };
 enum { OID_BYTEA_ARRAY = 1001, OID_TEXT_ARRAY = 1009, OID_INT8_ARRAY = 1016 };
 /* The one advisory lock of ours: appending to the log, and migrating. */
 #define LOCK_KEY "7310583135"
+#define ALIVE_S 30 /* how often a connection that only listens is asked whether it is alive */
 
 struct postgres {
     struct pc_db base;
     PGconn *conn;
+    struct pc_postgres_wait wait;
+    uint64_t heard_at; /* pc_mono_ns: when the listening connection answered last */
     bool prepared[PC_SQL_COUNT];
     bool prepared_many[PC_SQL_COUNT]; /* in the form for many rows */
     bool listening;
@@ -67,7 +73,7 @@ static int failure(struct postgres *p, const PGresult *res)
         {"22021", -EINVAL},      /* not UTF-8 */
     };
     const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
-    keep_words(p, res ? PQresultErrorMessage(res) : PQerrorMessage(p->conn));
+    keep_words(p, p->wait.late ? "no answer in time" : res ? PQresultErrorMessage(res) : PQerrorMessage(p->conn));
     for (size_t i = 0; state && i < PC_ARRAY_SIZE(table); i++)
         if (strncmp(state, table[i].state, strlen(table[i].state)) == 0)
             return table[i].error;
@@ -93,15 +99,28 @@ static void clear_result(PGresult **res)
 
 /* --- connection --------------------------------------------------------------------------------------------------- */
 
-/* What every session of ours has: no statement and no lock may keep the server waiting for ever. */
-static const char session[] = "SET client_encoding='UTF8'; SET statement_timeout='60s'; SET lock_timeout='30s';"
-                              "SET idle_in_transaction_session_timeout='120s'; SET client_min_messages='warning';"
+/*
+ * What every session of ours has: no statement and no lock may keep the server waiting for ever. A process that stands
+ * still inside a transaction holds the lock that all others append under: its session is ended by PostgreSQL.
+ */
+static const char session[] = "SET client_encoding='UTF8'; SET client_min_messages='warning';"
+                              "SET idle_in_transaction_session_timeout='20s';"
                               "SET default_transaction_isolation='read committed'";
 
 static int script(struct postgres *p, const char *sql)
 {
-    _result_ PGresult *res = PQexec(p->conn, sql);
+    _result_ PGresult *res = pc_postgres_answer(&p->wait, PQsendQuery(p->conn, sql));
     return check(p, res);
+}
+
+/* An impatient connection's statement is to be ended there, before it is cut here. */
+static int set_limits(struct postgres *p)
+{
+    char sql[128];
+    uint32_t patience = p->wait.patience_ms;
+    snprintf(sql, sizeof sql, "SET statement_timeout=%u; SET lock_timeout=%u", patience ? patience * 4 / 5 : 60000,
+             patience ? patience * 4 / 5 : 30000);
+    return script(p, sql);
 }
 
 /* Libraries do not print: notices are dropped (errors come with the result). */
@@ -117,7 +136,11 @@ static int start_session(struct postgres *p)
     memset(p->prepared_many, 0, sizeof p->prepared_many);
     bool listening = p->listening;
     p->listening = false;
+    if (PQsetnonblocking(p->conn, 1) != 0)
+        return failure(p, NULL);
     int r = script(p, session);
+    if (r == 0)
+        r = set_limits(p);
     if (r == 0 && listening) {
         r = script(p, "LISTEN portcullis");
         p->listening = r == 0;
@@ -128,12 +151,16 @@ static int start_session(struct postgres *p)
 /* Connects anew when the connection is lost; only where no transaction can be open. */
 static int ensure_connected(struct postgres *p)
 {
-    if (PQstatus(p->conn) == CONNECTION_OK)
-        return 0;
-    PQreset(p->conn);
-    if (PQstatus(p->conn) != CONNECTION_OK)
-        return failure(p, NULL);
-    return start_session(p);
+    if (pc_postgres_rests(&p->wait))
+        return -EBUSY; /* why keeps the words of what failed */
+    p->wait.late = false;
+    int r = pc_postgres_connect(&p->wait);
+    if (r <= 0)
+        return r < 0 ? failure(p, NULL) : 0;
+    r = start_session(p);
+    if (r < 0)
+        shutdown(PQsocket(p->conn), SHUT_RDWR); /* half a session is none */
+    return r;
 }
 
 static bool in_transaction(const struct postgres *p)
@@ -152,7 +179,7 @@ static int postgres_begin(struct pc_db *db)
 static int postgres_commit(struct pc_db *db)
 {
     struct postgres *p = self(db);
-    _result_ PGresult *res = PQexec(p->conn, "COMMIT");
+    _result_ PGresult *res = pc_postgres_answer(&p->wait, PQsendQuery(p->conn, "COMMIT"));
     int r = check(p, res);
     if (r < 0)
         return r;
@@ -218,7 +245,7 @@ static int prepare(struct postgres *p, bool *prepared, const char *name, const c
 {
     if (*prepared)
         return 0;
-    _result_ PGresult *res = PQprepare(p->conn, name, sql, (int)n, params->type);
+    _result_ PGresult *res = pc_postgres_answer(&p->wait, PQsendPrepare(p->conn, name, sql, (int)n, params->type));
     int r = check(p, res);
     *prepared = r == 0;
     return r;
@@ -239,7 +266,8 @@ static int hand_out(struct postgres *p, PGresult *res, pc_each_row *each, void *
 static int run_once(struct postgres *p, const char *name, const struct params *params, size_t n, pc_each_row *each,
                     void *ctx)
 {
-    _result_ PGresult *res = PQexecPrepared(p->conn, name, (int)n, params->value, params->length, params->format, 1);
+    _result_ PGresult *res = pc_postgres_answer(
+        &p->wait, PQsendQueryPrepared(p->conn, name, (int)n, params->value, params->length, params->format, 1));
     int r = check(p, res);
     if (r < 0)
         return r;
@@ -468,7 +496,8 @@ static int postgres_notify(struct pc_db *db, const char *text)
     int r = in_transaction(p) ? 0 : ensure_connected(p);
     if (r < 0)
         return r;
-    _result_ PGresult *res = PQexecParams(p->conn, "SELECT pg_notify('portcullis',$1)", 1, NULL, &text, NULL, NULL, 0);
+    _result_ PGresult *res = pc_postgres_answer(
+        &p->wait, PQsendQueryParams(p->conn, "SELECT pg_notify('portcullis',$1)", 1, NULL, &text, NULL, NULL, 0));
     return check(p, res);
 }
 
@@ -476,8 +505,11 @@ static int postgres_listen_fd(struct pc_db *db)
 {
     struct postgres *p = self(db);
     int r = in_transaction(p) ? PC_E_STATE : ensure_connected(p); /* which listens again, if it did */
-    if (r == 0 && !p->listening)
+    /* Whoever only listens would not notice that the other end has gone. */
+    if (r == 0 && (!p->listening || pc_mono_ns() - p->heard_at > ALIVE_S * PC_NS_PER_S)) {
         r = script(p, "LISTEN portcullis");
+        p->heard_at = pc_mono_ns();
+    }
     if (r < 0)
         return r;
     p->listening = true;
@@ -493,6 +525,13 @@ static int postgres_heard(struct pc_db *db, int (*each)(void *ctx, const char *t
     for (PGnotify *n; r == 0 && (n = PQnotifies(p->conn)) != NULL; PQfreemem(n))
         r = each(ctx, n->extra);
     return r < 0 ? r : 0;
+}
+
+static int postgres_hasten(struct pc_db *db, uint32_t ms)
+{
+    struct postgres *p = self(db);
+    p->wait.patience_ms = ms;
+    return set_limits(p);
 }
 
 static void postgres_close(struct pc_db *db)
@@ -517,19 +556,20 @@ static const struct pc_db_ops postgres_ops = {
     .notify = postgres_notify,
     .listen_fd = postgres_listen_fd,
     .heard = postgres_heard,
+    .hasten = postgres_hasten,
 };
 
 int pc_postgres_open(const char *url, struct pc_db **out, char *why, size_t why_len)
 {
-    /* The last ones cut a connection whose other end has vanished. The URL comes first and may say otherwise. */
-    static const char *const keys[] = {"dbname",          "application_name", "connect_timeout",
-                                       "keepalives_idle", "tcp_user_timeout", NULL};
-    const char *const words[] = {url, "portcullis-server", "10", "30", "30000", NULL};
+    /* Most of them cut a connection whose other end has vanished. The URL comes last and may say otherwise. */
+    static const char *const keys[] = {"application_name",    "connect_timeout",  "keepalives_idle", "keepalives_interval",
+                                       "keepalives_count", "tcp_user_timeout", "dbname",          NULL};
+    const char *const words[] = {"portcullis-server", "10", "30", "10", "3", "30000", url, NULL};
     struct postgres *p = calloc(1, sizeof *p);
     if (!p)
         return -ENOMEM;
     p->base.ops = &postgres_ops;
-    p->conn = PQconnectdbParams(keys, words, 1);
+    p->conn = p->wait.conn = PQconnectdbParams(keys, words, 1);
     int r = -EIO;
     if (PQstatus(p->conn) == CONNECTION_OK) {
         PQsetNoticeReceiver(p->conn, drop_notice, NULL);

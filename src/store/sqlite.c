@@ -206,6 +206,11 @@ static int sqlite_heard(struct pc_db *db, int (*each)(void *ctx, const char *tex
     return 0;
 }
 
+static int sqlite_hasten(struct pc_db *db, uint32_t ms)
+{
+    return answer(sqlite3_busy_timeout(self(db)->db, (int)ms));
+}
+
 static void sqlite_close(struct pc_db *db)
 {
     struct sqlite *s = self(db);
@@ -230,6 +235,7 @@ static const struct pc_db_ops sqlite_ops = {
     .backup = sqlite_backup,
     .listen_fd = sqlite_listen_fd,
     .heard = sqlite_heard,
+    .hasten = sqlite_hasten,
 };
 
 static int set_up(struct sqlite *s, const char *path)

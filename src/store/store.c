@@ -245,6 +245,12 @@ static int store_notify_read(struct pc_store *s, int (*each)(void *ctx, const ch
     return db->ops->heard(db, each, ctx);
 }
 
+static int store_hasten(struct pc_store *s, uint32_t ms)
+{
+    struct pc_db *db = pc_sql_store(s)->db;
+    return db->ops->hasten(db, ms);
+}
+
 static const struct pc_store_ops operations = {
     .close = store_close,
     .error = store_error,
@@ -297,6 +303,7 @@ static const struct pc_store_ops operations = {
     .notify = store_notify,
     .notify_fd = store_notify_fd,
     .notify_read = store_notify_read,
+    .hasten = store_hasten,
 };
 
 static int open_database(const char *where, struct pc_db **out, char *why, size_t why_len)

@@ -186,6 +186,14 @@ struct pc_store_ops {
     int (*notify)(struct pc_store *s, const char *text);
     int (*notify_fd)(struct pc_store *s);
     int (*notify_read)(struct pc_store *s, int (*each)(void *ctx, const char *text), void *ctx);
+
+    /*
+     * For a store whose thread has other work: no statement takes longer than about ms. One that would, or a database
+     * that cannot be connected to, fails with -EBUSY or -EIO, and so does, at once, what is asked in the time after it
+     * that is four times as long: whoever does not answer holds the thread up for a fifth of its time at most. To be
+     * called once, after connecting; ms is 100 or more. Without it, a statement may take minutes.
+     */
+    int (*hasten)(struct pc_store *s, uint32_t ms);
 };
 struct pc_store {
     const struct pc_store_ops *ops;

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#define HEARD_MAX 32
+#define HEARD_MAX 64
 
 /* --- what a host hears -------------------------------------------------------------------------------------------- */
 
@@ -194,6 +194,29 @@ static void what_did_not_fit_is_not_overtaken(void **state)
     assert_int_equal(n_heard, before);
 }
 
+/* A server that cannot hear the others sees in the log that there is something, and gives hosts what is pending. */
+static void what_cannot_be_heard_is_seen(void **state)
+{
+    struct pc_server *s = *state;
+    char sha[PC_SHA256_HEX + 1], why[256];
+    assert_true(pc_api_healthy(s, why, sizeof why));
+    s->deaf = true;
+    assert_false(pc_api_healthy(s, why, sizeof why));
+    faulty_second(s);
+    faulty_second(s);
+    n_heard = 0;
+    assert_int_equal(faulty_script(sha), 200);
+    assert_int_equal(n_heard, 1);
+    faulty_second(s);
+    faulty_second(s);
+    assert_true(n_heard > 1);
+    assert_string_equal(heard[n_heard - 1], sha);
+    unsigned before = n_heard;
+    faulty_second(s);
+    assert_int_equal(n_heard, before);
+    s->deaf = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +227,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_start_without_an_answer_is_one_run, fresh, all_well),
         cmocka_unit_test_setup_teardown(a_start_waits_for_its_witness, fresh, all_well),
         cmocka_unit_test_setup_teardown(what_did_not_fit_is_not_overtaken, fresh, all_well),
+        cmocka_unit_test_setup_teardown(what_cannot_be_heard_is_seen, fresh, all_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

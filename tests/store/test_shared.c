@@ -317,6 +317,58 @@ static void a_lost_connection_comes_back(void **state)
     assert_int_equal(OP(s, put, "k", rig_blob("y")), 0);
 }
 
+/* Runs a command of the shell with the process ids of a connection's server side: kill -STOP, kill -CONT. */
+static void signal_sessions(const char *signal, const char *name)
+{
+    char sql[512];
+    /* PostgreSQL's own way to run a program: as the user who may signal its processes. */
+    snprintf(sql, sizeof sql,
+             "DO $$ DECLARE p int; BEGIN FOR p IN SELECT pid FROM pg_stat_activity WHERE application_name='%s' LOOP "
+             "EXECUTE format('COPY (SELECT 1) TO PROGRAM %%L', 'cat >/dev/null; kill -%s '||p); END LOOP; END $$", name,
+             signal);
+    rig_sql(sql);
+}
+
+/* Like another program's URL: what it says counts. */
+static struct pc_store *connect_as(const char *name)
+{
+    char url[512], why[256] = "";
+    struct pc_store *s = NULL;
+    snprintf(url, sizeof url, "%s%capplication_name=%s", getenv("PC_POSTGRES"), strchr(getenv("PC_POSTGRES"), '?') ? '&' : '?',
+             name);
+    int r = pc_store_connect(url, &s, why, sizeof why);
+    if (r < 0)
+        fail_msg("%s", why);
+    return s;
+}
+
+/* A server that takes what it is sent and says nothing: an impatient connection gives up, soon and then at once, and is
+ * there again when the other end is. */
+static void a_database_that_stands_still(void **state)
+{
+    (void)state;
+    if (!rig_is_postgres())
+        skip();
+    struct pc_store *s = connect_as("impatient");
+    _free_ void *value = NULL;
+    size_t len;
+    assert_int_equal(OP(s, hasten, 500), 0);
+    assert_int_equal(OP(s, put, "k", rig_blob("v")), 0);
+    signal_sessions("STOP", "impatient");
+    for (int i = 0; i < 1000; i++)
+        assert_true(pc_store_away(OP(s, get, "k", &value, &len)));
+    assert_true(strlen(OP(s, error)) > 0);
+    signal_sessions("CONT", "impatient");
+    int r = -EIO;
+    for (int i = 0; i < 3000 && pc_store_away(r); i++) {
+        usleep(10000);
+        r = OP(s, get, "k", &value, &len);
+    }
+    assert_int_equal(r, 0);
+    assert_string_equal(value, "v");
+    OP(s, close);
+}
+
 struct crossing {
     struct pc_store *s;
     struct pc_store_host second;
@@ -373,6 +425,7 @@ const struct CMUnitTest shared_tests[] = {
     STORE_TEST(a_full_disk_is_told),
     STORE_TEST(a_newer_schema_is_left_alone),
     STORE_TEST(a_lost_connection_comes_back),
+    STORE_TEST(a_database_that_stands_still),
     STORE_TEST(a_deadlock_is_told),
 };
 const size_t shared_tests_n = sizeof shared_tests / sizeof shared_tests[0];
