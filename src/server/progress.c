@@ -16,8 +16,8 @@
 #define DIRTY_MAX 1024
 #define LOOK_AGAIN_MS 300 /* changes of one order within this time are one look */
 #define LIVE_MAX 256
-#define EXPIRY_S 30     /* how often orders are held against their time */
-#define OPEN_SHOWN 1000 /* newest orders that are looked at for that */
+#define EXPIRY_S 30     /* how often open orders are looked at, and held against their time */
+#define OPEN_AT_ONCE 128 /* of them in a second */
 
 struct pc_progress {
     struct pc_server *server;
@@ -26,6 +26,7 @@ struct pc_progress {
     uint32_t dirty;
     char (*sha)[PC_SHA256_HEX + 1];
     int64_t expiry_at;
+    char open[PC_SHA256_HEX + 1]; /* those up to this one were looked at; "": all were */
     uint32_t n_live;
     char live[LIVE_MAX][PC_SHA256_HEX + 1];
 };
@@ -210,8 +211,7 @@ void pc_progress_dirty(struct pc_server *s, const char *order_sha256)
 static int open_order(void *ctx, const struct pc_store_order *o)
 {
     struct pc_progress *p = ctx;
-    if (pc_rings_order_over(o->state))
-        return 0;
+    memcpy(p->open, o->sha256, sizeof p->open);
     if (o->expires <= pc_server_now())
         pc_rings_set_state(p->server, o, "expired");
     else
@@ -219,26 +219,38 @@ static int open_order(void *ctx, const struct pc_store_order *o)
     return 0;
 }
 
+/* Some of the open orders, from where it left off. 0; 1: there may be more. */
 static int find_open(struct pc_progress *p, int64_t now)
 {
-    int ret = p->server->store->ops->orders(p->server->store, INT64_MAX, OPEN_SHOWN, open_order, p);
+    char from[PC_SHA256_HEX + 1];
+    memcpy(from, p->open, sizeof from);
+    if (!*from)
+        p->overflow = false;
+    int ret = p->server->store->ops->orders_open(p->server->store, from, OPEN_AT_ONCE, open_order, p);
     if (ret < 0)
         return ret;
+    if (ret == OPEN_AT_ONCE)
+        return 1;
+    *p->open = 0;
     p->expiry_at = now + EXPIRY_S;
-    p->overflow = false;
     return 0;
 }
 
 void pc_progress_tick(struct pc_progress *p, int64_t now)
 {
-    if (now >= p->expiry_at || p->overflow)
+    if (now >= p->expiry_at || p->overflow || *p->open)
         (void)find_open(p, now); /* when it fails: at the next tick */
 }
 
 int pc_progress_load(struct pc_progress *p)
 {
-    int ret = find_open(p, pc_server_now());
-    return ret < 0 ? ret : look_at_dirty(p);
+    int more = 1, ret = 0;
+    *p->open = 0;
+    while (more > 0 && ret == 0) {
+        more = find_open(p, pc_server_now());
+        ret = more < 0 ? more : look_at_dirty(p);
+    }
+    return ret;
 }
 
 int pc_progress_new(struct pc_server *s, struct pc_progress **out)

@@ -107,6 +107,8 @@ int pc_store_order_host_set(struct pc_store *s, const struct pc_store_order_host
 int pc_store_order_hosts_advance(struct pc_store *s, const struct pc_store_order_host *h, size_t n, bool again);
 int pc_store_order_states(struct pc_store *s, const char *sha256,
                           int (*each)(void *ctx, const char *state, uint32_t n), void *ctx);
+int pc_store_orders_open(struct pc_store *s, const char *after_sha256, uint32_t max,
+                         int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
 int pc_store_pending(struct pc_store *s, const char *host_id, int64_t now,
                      int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
 

@@ -183,6 +183,13 @@ int pc_store_orders(struct pc_store *s, int64_t before, uint32_t max,
     return r < 0 ? r : 0;
 }
 
+int pc_store_orders_open(struct pc_store *s, const char *after_sha256, uint32_t max,
+                         int (*each)(void *ctx, const struct pc_store_order *o), void *ctx)
+{
+    struct order_list l = {each, ctx};
+    return pc_run(s, PC_SQL_ORDERS_OPEN, PC_VALUES(pc_text(after_sha256), pc_int(max)), list_order, &l);
+}
+
 int pc_store_pending(struct pc_store *s, const char *host_id, int64_t now,
                      int (*each)(void *ctx, const struct pc_store_order *o), void *ctx)
 {

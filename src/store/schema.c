@@ -54,6 +54,8 @@ static const char *const steps[] = {
     "CREATE TABLE log_name(order_sha256 TEXT NOT NULL, type TEXT NOT NULL, n BIGINT NOT NULL,"
     " PRIMARY KEY(order_sha256,type));"
     "CREATE TABLE checkpoint(size {id}, text TEXT NOT NULL);",
+    /* 2: orders that something may still become of, however many there were */
+    "CREATE INDEX orders_open ON orders(sha256) WHERE state NOT IN ('done','halted','expired');",
 };
 #define VERSION (sizeof steps / sizeof steps[0])
 

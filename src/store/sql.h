@@ -50,6 +50,9 @@
     X(ORDERS,                                                                                                          \
       "SELECT " PC_SQL_ORDER " FROM orders o WHERE o.created<$1 AND o.created>=coalesce((SELECT p.created "            \
       "FROM orders p WHERE p.created<$1 ORDER BY p.created DESC LIMIT 1 OFFSET $2),0) ORDER BY o.created DESC,o.id")   \
+    X(ORDERS_OPEN,                                                                                                     \
+      "SELECT " PC_SQL_ORDER " FROM orders o WHERE o.state NOT IN ('done','halted','expired') AND o.sha256>$1 "        \
+      "ORDER BY o.sha256 LIMIT $2")                                                                                    \
     X(ORDER_HOSTS,                                                                                                     \
       "SELECT " PC_SQL_ORDER_HOST " FROM order_host WHERE order_sha256=$1 AND place>$2 ORDER BY place LIMIT $3")       \
     X(ORDER_HOST_GET, "SELECT " PC_SQL_ORDER_HOST " FROM order_host WHERE order_sha256=$1 AND host_id=$2")             \

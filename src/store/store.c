@@ -278,6 +278,7 @@ static const struct pc_store_ops operations = {
     .order_get = pc_store_order_get,
     .order_approvals = pc_store_order_approvals,
     .orders = pc_store_orders,
+    .orders_open = pc_store_orders_open,
     .order_hosts = pc_store_order_hosts,
     .order_host_get = pc_store_order_host_get,
     .order_host_set = pc_store_order_host_set,

@@ -49,10 +49,10 @@ static int get(struct pc_store *s, const char *key, void **value, size_t *len)
     return fails() || this_one ? -EIO : real->get(s, key, value, len);
 }
 
-static int orders(struct pc_store *s, int64_t before, uint32_t max, int (*each)(void *, const struct pc_store_order *),
-                  void *ctx)
+static int orders_open(struct pc_store *s, const char *after, uint32_t max,
+                       int (*each)(void *, const struct pc_store_order *), void *ctx)
 {
-    return fails() ? -EIO : real->orders(s, before, max, each, ctx);
+    return fails() ? -EIO : real->orders_open(s, after, max, each, ctx);
 }
 
 static int token_check(struct pc_store *s, const char *sha, int64_t now, char kind[16])
@@ -154,7 +154,7 @@ int __wrap_pc_store_connect(const char *where, struct pc_store **out, char *why,
     failing.order_get = order_get;
     failing.pending = pending;
     failing.get = get;
-    failing.orders = orders;
+    failing.orders_open = orders_open;
     failing.token_check = token_check;
     failing.host_by_name = host_by_name;
     failing.latest = latest;

@@ -284,6 +284,40 @@ static void health_is_not_what_was(void **state)
     assert_int_equal(get("/healthz"), 200);
 }
 
+/* --- orders ------------------------------------------------------------------------------------------------------- */
+
+static void add_old_order(struct pc_store *s, unsigned n, int64_t created, int64_t expires)
+{
+    struct pc_store_order o = {.log_index = UINT64_MAX, .created = created, .expires = expires, .needed = 2};
+    snprintf(o.sha256, sizeof o.sha256, "%064x", n);
+    snprintf(o.id, sizeof o.id, "%032x", 0x1000000 + n);
+    snprintf(o.action, sizeof o.action, "script.run");
+    snprintf(o.class_, sizeof o.class_, "C");
+    snprintf(o.state, sizeof o.state, "waiting");
+    assert_int_equal(s->ops->order_add(s, &o, (struct pc_store_blob){"{}", 2}, NULL), 0);
+}
+
+/* However many came after it. */
+static void an_old_order_is_not_forgotten(void **state)
+{
+    enum { NEWER = 1200 };
+    struct pc_server *s = *state;
+    char now[16], sha[PC_SHA256_HEX + 1];
+    assert_int_equal(s->store->ops->begin(s->store), 0);
+    add_old_order(s->store, 1, 1, 2);
+    for (unsigned i = 2; i < 2 + NEWER; i++)
+        add_old_order(s->store, i, 10, pc_server_now() + 86400);
+    add_old_order(s->store, 2 + NEWER, 1, 2);
+    assert_int_equal(s->store->ops->commit(s->store), 0);
+    assert_int_equal(pc_progress_load(s->progress), 0);
+    fake_settle();
+    for (unsigned i = 1; i <= 2 + NEWER; i += 1 + NEWER) {
+        snprintf(sha, sizeof sha, "%064x", i);
+        state_of(s, sha, now);
+        assert_string_equal(now, "expired");
+    }
+}
+
 /* --- what the owners said ----------------------------------------------------------------------------------------- */
 
 static int hand_in(const char *path, const char *ns, json_t *document)
@@ -343,6 +377,7 @@ int main(void)
         TEST(large_entries_are_several_groups),
         TEST(a_refusal_does_not_outlive_its_group),
         TEST(health_is_not_what_was),
+        TEST(an_old_order_is_not_forgotten),
         TEST(a_trust_file_that_cannot_be_read_yet_is_read_later),
         TEST(an_owners_document_without_an_answer_is_logged_once),
     };

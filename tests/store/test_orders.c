@@ -204,6 +204,30 @@ static void newest_orders_first(void **state)
     assert_int_equal(seen.n, 6);
 }
 
+static int note_sha(void *ctx, const struct pc_store_order *o)
+{
+    snprintf(ctx, 65, "%s", o->sha256);
+    return 0;
+}
+
+static void open_orders_by_hash(void **state)
+{
+    struct pc_store *s = *state;
+    static const char *const over[] = {"done", "halted", "expired"};
+    char last[65] = "", third[65] = "";
+    for (unsigned i = 0; i < 6; i++) {
+        struct pc_store_order o = rig_order(i);
+        o.hosts = 0;
+        assert_int_equal(OP(s, order_add, &o, rig_blob("d"), NULL), 0);
+        if (i % 2 == 0)
+            assert_int_equal(OP(s, order_state, o.sha256, o.state, over[i / 2], UINT64_MAX), 0);
+    }
+    assert_int_equal(OP(s, orders_open, "", 2, note_sha, last), 2);
+    assert_int_equal(OP(s, orders_open, last, 2, note_sha, third), 1);
+    assert_true(strcmp(third, last) > 0);
+    assert_int_equal(OP(s, orders_open, third, 2, note_sha, third), 0);
+}
+
 static void hosts_make_progress(void **state)
 {
     struct pc_store *s = *state;
@@ -256,7 +280,8 @@ static void what_is_pending(void **state)
 
 const struct CMUnitTest order_tests[] = {
     STORE_TEST(orders_are_kept_whole), STORE_TEST(approvals_come_once), STORE_TEST(states_change_once),
-    STORE_TEST(newest_orders_first),   STORE_TEST(hosts_make_progress), STORE_TEST(what_is_pending),
-    STORE_TEST(a_fleet_is_kept_in_order), STORE_TEST(an_order_is_added_whole_or_not),
+    STORE_TEST(newest_orders_first),   STORE_TEST(open_orders_by_hash), STORE_TEST(hosts_make_progress),
+    STORE_TEST(what_is_pending),       STORE_TEST(a_fleet_is_kept_in_order),
+    STORE_TEST(an_order_is_added_whole_or_not),
 };
 const size_t order_tests_n = sizeof order_tests / sizeof order_tests[0];
