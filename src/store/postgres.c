@@ -562,8 +562,9 @@ static const struct pc_db_ops postgres_ops = {
 int pc_postgres_open(const char *url, struct pc_db **out, char *why, size_t why_len)
 {
     /* Most of them cut a connection whose other end has vanished. The URL comes last and may say otherwise. */
-    static const char *const keys[] = {"application_name",    "connect_timeout",  "keepalives_idle", "keepalives_interval",
-                                       "keepalives_count", "tcp_user_timeout", "dbname",          NULL};
+    static const char *const keys[] = {"application_name",    "connect_timeout",  "keepalives_idle",
+                                       "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+                                       "dbname",              NULL};
     const char *const words[] = {"portcullis-server", "10", "30", "10", "3", "30000", url, NULL};
     struct postgres *p = calloc(1, sizeof *p);
     if (!p)

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <libpq-fe.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -119,7 +120,7 @@ static int go_on_connecting(struct pc_postgres_wait *w)
             rest_since(w, from);
             return -EIO;
         }
-        w->next = PQresetPoll(w->conn);
+        w->next = (int)PQresetPoll(w->conn);
     }
     w->connecting = false;
     if (w->next == PGRES_POLLING_OK)

@@ -122,8 +122,8 @@ struct pc_store_ops {
     /* Newest first, created before `before`: max of them, and the rest of the second that the last one falls in. */
     int (*orders)(struct pc_store *s, int64_t before, uint32_t max,
                   int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
-    /* Those that are not "done", "halted" or "expired": max of them, by sha256, from the one after after_sha256 ("": the
-     * first) on. How many there were. */
+    /* Those that are not "done", "halted" or "expired": max of them, by sha256, from the one after after_sha256 on ("":
+     * from the first). How many there were. */
     int (*orders_open)(struct pc_store *s, const char *after_sha256, uint32_t max,
                        int (*each)(void *ctx, const struct pc_store_order *o), void *ctx);
     int (*order_hosts)(struct pc_store *s, const char *sha256,
