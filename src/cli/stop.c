@@ -166,6 +166,10 @@ static int make(const struct pc_cli *cli, const struct pc_cli_args *args, const 
         status = PC_EXIT_FAILED;
     if (status == 0)
         status = pc_order_build(cli, &dir, action, PC_CLASS_S, args, &plan, &m);
+    if (status == 0 && args->value[PC_STOP_OFFLINE] && m.order.rooted)
+        status = pc_cli_fail(PC_EXIT_USAGE,
+                             "%u hosts: a stop that is carried by hand lists its hosts, at most %d: make several",
+                             m.order.hosts, PC_ORDER_LIST_MAX);
     if (status == 0)
         status = pc_order_write(&dir, &m, draft);
     if (status == 0) {

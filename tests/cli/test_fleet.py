@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -381,10 +382,41 @@ class Orders(Case):
                 row["state"] = "done"
             self.server.send(handler, 200, row)
         self.server.lies["/v1/orders/"] = later
-        out = self.good("order", "status", row["id"], "--watch")
+        out = self.bad(1, "1 of 2 hosts refused it or failed", "order", "status", row["id"], "--watch").stdout
         for line in (self.web1.ref + ": queued (the server says)", self.web1.ref + ": ok, ok, exit 0 (signed by the host)", "failed, exit 1"):
             self.assertIn(line, out)
         self.assertEqual(out.count(self.web1.ref + ": queued"), 1)
+
+    def test_watch_to_a_good_end(self):
+        row = self.running()
+        self.server.run_order(row, self.web1)
+        self.server.run_order(row, self.web2)
+        row["state"] = "done"
+        self.good("order", "status", row["id"], "--watch")
+
+    def test_watch_of_hearsay(self):
+        """That all went well is said by the hosts, or not at all."""
+        row = self.running()
+        self.server.run_order(row, self.web1)
+        self.server.host_row(row, self.web2).update(state="ok", outcome="ok", exit=0)
+        row["state"] = "done"
+        self.bad(1, "1 of 2 hosts have not signed how it ended", "order", "status", row["id"], "--watch")
+
+    def test_no_hosts_of_a_root(self):
+        """An order whose hosts are beneath a root, and a server that shows none of them."""
+        refs = ["n%d#%032x" % (i, i) for i in range(300)]
+        path = os.path.join(self.dir, "many.json")
+        with open(os.path.join(self.dir, "list"), "w") as f:
+            f.write("\n".join(refs) + "\n")
+        self.good("order", "new", "host.unisolate", "--hosts-file", os.path.join(self.dir, "list"), "-o", path)
+        with open(path, "rb") as f:
+            document = f.read()
+        row = self.server.add_order(document, self.fleet.envelope(document, self.fleet.owners[:2], "order@portcullis"))
+        for args in (["order", "status", row["id"]], ["order", "status", row["id"], "--watch"]):
+            r = self.bad(1, "what is not so", *args)
+            self.assertIn("the server does not show the hosts of the order", r.stdout)
+        r = self.bad(1, "the server shows what is not so", "order", "status", row["id"], "--json")
+        self.assertEqual(json.loads(r.stdout)["problems"], 1)
 
     def test_other_identity_in_order(self):
         self.write("hosts", "web1#%032x\n%s\n" % (7, self.web2.ref))
@@ -827,6 +859,30 @@ class LogVerify(Case):
         self.fleet.log.note = lambda: note(when=time.time() + 4000)
         self.broken("from the future")
 
+    def test_memory_does_not_go_back(self):
+        """A server that stalls one of two cannot have the newer checkpoint forgotten."""
+        asked, go = threading.Event(), threading.Event()
+        self.good("log", "verify")
+        note = self.fleet.log.note().encode()
+        order = self.script()
+        self.server.add_order(order, self.fleet.envelope(order, self.fleet.owners[:2], "order@portcullis"))
+
+        def stall(handler, path):
+            asked.set()
+            go.wait(60)
+            self.server.send(handler, 200, note, "text/plain")
+        self.server.lies["/log/checkpoint"] = stall
+        env = {**os.environ, "PORTCULLIS_OWNER": self.home, "NO_PROXY": "127.0.0.1"}
+        first = subprocess.Popen([PORTCULLIS, "log", "verify"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.assertTrue(asked.wait(60))
+        del self.server.lies["/log/checkpoint"]
+        self.good("log", "verify")
+        newer = self.read("checkpoint")
+        go.set()
+        words = first.communicate(timeout=60)[1]
+        self.assertEqual((first.returncode, self.read("checkpoint")), (1, newer), words)
+        self.assertIn("meanwhile", words)
+
     def test_damaged_memory(self):
         self.write("checkpoint", "garbage")
         self.broken("what you verified last cannot be read")
@@ -846,6 +902,39 @@ class Looks(Case):
         self.assertEqual((answers["web1"]["proven"], answers["web1"]["data"]["load"], answers["web2"]["pin"]), (True, [1, 2], "pinned"))
         asked = json.loads([r for r in self.server.requests if r[1] == "/v1/looks"][-1][3])
         self.assertEqual(asked, {"hosts": ["web1", "web2"], "action": "metrics", "params": {}})
+
+    def test_not_written(self):
+        """A full disk behind standard output is a failure, also when each answer was flushed by itself."""
+        self.server.on_look = self.answer(self.web1, {})
+        env = {**os.environ, "PORTCULLIS_OWNER": self.home, "NO_PROXY": "127.0.0.1"}
+        for more in ([], ["--json"]):
+            with open("/dev/full", "w") as full:
+                r = subprocess.run([PORTCULLIS, "look", "metrics", "--hosts", "web1", *more], env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(r.returncode, 1, r)
+
+    def test_all(self):
+        self.server.on_look = lambda look, h: result(self.fleet, h, look, data={})
+        self.assertEqual(sorted(self.json("look", "metrics", "--hosts", "*", "--wait", "1")), ["web1", "web2"])
+
+    def test_hidden_from_all(self):
+        """Who asks all is told of the hosts that are pinned and were kept back."""
+        self.server.on_look = self.answer(self.web1, {})
+        self.bad(1, "web2: no answer", "look", "metrics", "--hosts", "*", "--wait", "1")
+        self.server.lies["/v1/looks"] = lambda h, p: self.server.send(h, 200, {"look": "0" * 32, "reached": 0, "results": []})
+        self.bad(1, "web1: no answer", "look", "metrics", "--hosts", "*", "--wait", "1")
+        self.write("hosts", "")
+        self.bad(1, "no host answered", "look", "metrics", "--hosts", "*", "--wait", "1")
+
+    def test_by_identity(self):
+        """NAME#HOSTID means that host, also when it is not pinned."""
+        self.write("hosts", "")
+        self.server.on_look = lambda look, h: result(self.fleet, h, look, data={})
+        self.good("look", "metrics", "--hosts", self.web1.ref, "--wait", "1")
+        r = self.bad(1, "answers that no host of yours gave", "look", "metrics", "--hosts", "web1#%032x" % 7, "--wait", "1")
+        self.assertIn("another identity than you asked for", r.stdout)
+        self.bad(2, "names of hosts are wanted", "look", "metrics", "--hosts", "web1#12")
+        self.write("hosts", self.web1.ref + "\n")
+        self.bad(4, "you pinned", "look", "metrics", "--hosts", "web1#%032x" % 7)
 
     def test_log_excerpt(self):
         self.server.on_look = lambda look, h: result(self.fleet, h, look, output=b"one\ntwo\x1b\n")
@@ -928,6 +1017,37 @@ class Stop(Case):
         self.assertEqual((row["class"], row["action"], row["approvals"]), ("S", "host.isolate", 1))
         self.assertEqual(len(os.listdir(os.path.join(self.home, "stops"))), 2)
 
+    def after(self, **row):
+        def shown(handler, path):
+            o = [o for o in self.server.orders.values()][0]
+            self.server.host_row(o, self.web1).update({k: v(o["order_sha256"]) if callable(v) else v for k, v in row.items()})
+            self.server.send(handler, 200, o)
+        self.server.lies["/v1/orders/"] = shown
+
+    def test_hearsay(self):
+        """A stolen server says that everybody stopped."""
+        for state in ("accepted", "ok"):
+            self.after(state=state, outcome="ok" if state == "ok" else "")
+            self.bad(1, "1 of 1 hosts have not signed that they took it", *self.stop())
+            self.server.orders.clear()
+
+    def test_refused_by_the_host(self):
+        self.after(state="refused", why="expired", ack=lambda order: ack(self.fleet, self.web1, order, "refused", "expired"))
+        self.bad(1, "1 of 1 hosts refused it or failed", *self.stop())
+        self.server.orders.clear()
+        self.after(state="failed", outcome="failed", ack=lambda order: ack(self.fleet, self.web1, order),
+                   envelope=lambda order: result(self.fleet, self.web1, order, "failed", 1))
+        self.bad(1, "1 of 1 hosts refused it or failed", *self.stop())
+
+    def test_offline_for_many(self):
+        """A file that is carried by hand cannot prove to 300 hosts that they are beneath a root: none would take it."""
+        path = os.path.join(self.dir, "list")
+        with open(path, "w") as f:
+            f.write("".join("n%d#%032x\n" % (i, i) for i in range(300)))
+        self.bad(2, "at most 256", "stop", "host.isolate", "--hosts-file", path, "--key", self.fleet.owners[2].key, "--yes", "--offline", "-o",
+                 os.path.join(self.dir, "many"))
+        self.assertEqual([n for n in os.listdir(self.dir) if n.startswith("many")], [])
+
     def test_offline(self):
         path = os.path.join(self.dir, "stop.json")
         self.good(*self.stop("--offline", "-o", path))
@@ -992,6 +1112,28 @@ class Witness(Case):
         self.fleet.log.entries = [b"x"] * 3
         self.assertIn("NOT SIGNED", self.once().stderr)
         self.assertEqual(len(self.server.cosignatures), 1)
+
+    def test_two_at_once(self):
+        """One key's memory is one witness's: a server that stalls one of two could have both histories signed."""
+        asked, go = threading.Event(), threading.Event()
+
+        def stall(handler, path):
+            note = self.fleet.log.note().encode()
+            asked.set()
+            go.wait(60)
+            self.server.send(handler, 200, note, "text/plain")
+        self.server.lies["/log/checkpoint"] = stall
+        env = {**os.environ, "PORTCULLIS_OWNER": self.home, "NO_PROXY": "127.0.0.1"}
+        first = subprocess.Popen([PORTCULLIS, "log", "witness", "--key", self.key, "--once"], env=env, stdout=subprocess.DEVNULL)
+        self.assertTrue(asked.wait(60))
+        del self.server.lies["/log/checkpoint"]
+        self.fleet.log.entries = [b"other %d" % i for i in range(7)]
+        r = self.once()
+        go.set()
+        first.wait(60)
+        self.assertEqual((r.returncode, len(self.server.cosignatures)), (1, 1), r)
+        self.assertIn(b"\n3\n", self.server.cosignatures[0])
+        self.assertIn("another witness", r.stderr)
 
     def test_another_log(self):
         self.fleet.log.key = HostKey("x").key

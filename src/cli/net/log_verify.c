@@ -84,9 +84,27 @@ static void keep_evidence(const struct verification *v)
                 v->two ? ": two signatures by the log's key over two logs" : "");
 }
 
+/* Has another `log verify` kept a checkpoint since we looked? Nobody compared that one with ours. */
+static bool is_as_before(const struct verification *v, const char *path)
+{
+    _free_ char *text = NULL;
+    size_t len = 0;
+    int r = pc_cli_file_read(path, PC_NOTE_MAX, &text, &len);
+    if (!v->has_saved)
+        return r == -ENOENT || r == -ENOTDIR;
+    return r == 0 && len == v->saved_note.len && memcmp(text, v->saved_note.data, len) == 0;
+}
+
 static int save(const struct verification *v)
 {
     _free_ char *path = pc_owner_dir_file(&v->fleet.dir, "checkpoint");
+    _close_ int lock = -1;
+    int status = pc_owner_dir_lock(&v->fleet.dir, &lock);
+    if (status == 0 && path && !is_as_before(v, path))
+        return pc_cli_fail(PC_EXIT_FAILED,
+                           "%s: another `log verify` changed it meanwhile: nothing was kept, verify again", path);
+    if (status)
+        return status;
     int r = path ? pc_cli_file_replace(path, v->note.data, v->note.len, 0600) : -ENOMEM;
     return r < 0 ? pc_cli_fail(PC_EXIT_FAILED, "%s/checkpoint: %s", v->fleet.dir.path, pc_strerror(r)) : 0;
 }

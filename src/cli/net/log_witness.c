@@ -18,6 +18,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 
 enum option { OPTION_KEY, OPTION_ONCE, OPTION_INTERVAL, OPTION_MAKE, OPTION_FILE, OPTION_LOG_KEY };
@@ -28,6 +29,7 @@ struct witness {
     struct pc_fleet fleet;
     struct pc_skey key;
     struct pc_vkey log;
+    int lock;                  /* the key's file: one process at a time has this memory */
     char *memory;              /* path of the last checkpoint that was signed */
     struct pc_checkpoint last; /* size 0 and no origin: none */
 };
@@ -35,6 +37,8 @@ struct witness {
 static void witness_clear(struct witness *w)
 {
     OPENSSL_cleanse(&w->key, sizeof w->key);
+    if (w->lock >= 0)
+        close(w->lock);
     free(w->memory);
     pc_fleet_end(&w->fleet);
 }
@@ -76,6 +80,17 @@ static int make_key(const struct pc_cli *cli, const char *name, const char *path
         printf("%s\n", public);
     json_decref(answer);
     return status;
+}
+
+/* Two that remember each for itself could be brought to sign two histories. */
+static int lock_key(struct witness *w, const char *path)
+{
+    w->lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (w->lock >= 0 && flock(w->lock, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (w->lock >= 0 && errno == EWOULDBLOCK)
+        return pc_cli_fail(PC_EXIT_FAILED, "%s: another witness is at work with this key", path);
+    return pc_cli_fail(PC_EXIT_FAILED, "%s: %s", path, pc_strerror(-errno));
 }
 
 static int load_key(struct witness *w, const char *path)
@@ -255,7 +270,7 @@ static int log_key(struct witness *w, const char *given)
 
 int pc_cmd_log_witness(struct pc_cli *cli, const struct pc_cli_args *args)
 {
-    _witness_ struct witness w = {0};
+    _witness_ struct witness w = {.lock = -1};
     uint64_t interval = INTERVAL_DEFAULT_NS;
     const char *every = args->value[OPTION_INTERVAL];
     if (args->value[OPTION_MAKE])
@@ -265,6 +280,8 @@ int pc_cmd_log_witness(struct pc_cli *cli, const struct pc_cli_args *args)
     if (every && pc_parse_duration(every, PC_NS_PER_S, 86400 * PC_NS_PER_S, &interval) < 0)
         return pc_cli_fail(PC_EXIT_USAGE, "log witness: --interval %s: 1s to 1d", every);
     int status = pc_fleet_begin(cli, &w.fleet);
+    if (status == 0)
+        status = lock_key(&w, args->value[OPTION_KEY]);
     if (status == 0)
         status = load_key(&w, args->value[OPTION_KEY]);
     if (status == 0)

@@ -24,7 +24,8 @@ struct looking {
     const char *id;  /* of the look, in asked */
     json_t *asked;   /* the server's answer to the question */
     json_t *answers; /* "NAME" -> weighed */
-    json_t *wanted;  /* names; all hosts: empty */
+    json_t *wanted;  /* names; all hosts: "*" among them */
+    json_t *ids;     /* name -> identity, of those that were asked for by it */
     unsigned forged;
 };
 
@@ -33,6 +34,7 @@ static void looking_clear(struct looking *l)
     json_decref(l->asked);
     json_decref(l->answers);
     json_decref(l->wanted);
+    json_decref(l->ids);
     pc_fleet_end(&l->fleet);
 }
 #define _looking_ __attribute__((cleanup(looking_clear)))
@@ -85,23 +87,47 @@ static json_t *params_of(const struct pc_cli_args *args, const struct pc_action 
     return NULL;
 }
 
-/* Names out of --hosts, given once or often, with commas; "NAME#HOSTID" is fine, "*" is all. */
+/* "NAME", "NAME#HOSTID" or "*" onto the list. False: none of them. */
+static bool take_host(struct looking *l, const char *word)
+{
+    struct pc_host_ref ref;
+    bool full = pc_host_ref_parse(word, &ref) == 0;
+    if (full)
+        json_object_set_new(l->ids, ref.name, json_string(ref.id));
+    else if (strcmp(word, "*") != 0 && !pc_name_valid(word))
+        return false;
+    json_array_append_new(l->wanted, json_string(full ? ref.name : word));
+    return true;
+}
+
+/* Out of --hosts, given once or often, with commas. */
 static int take_hosts(struct looking *l, const struct pc_cli_args *args)
 {
     size_t at = 0;
     for (const char *given; (given = pc_cli_next(args, OPTION_HOSTS, &at));) {
         _free_ char *list = strdup(given);
         char *rest = list;
-        for (char *word; list && (word = strsep(&rest, ","));) {
-            word[strcspn(word, "#")] = 0;
-            if (strcmp(word, "*") != 0 && !pc_name_valid(word))
+        for (char *word; list && (word = strsep(&rest, ","));)
+            if (!take_host(l, word))
                 return pc_cli_fail(PC_EXIT_USAGE, "look: --hosts %s: names of hosts are wanted, or \"*\"", given);
-            json_array_append_new(l->wanted, json_string(word));
-        }
     }
     return json_array_size(l->wanted)
                ? 0
                : pc_cli_fail(PC_EXIT_USAGE, "look: --hosts NAME,... says whom to ask; \"*\" asks all");
+}
+
+/* Who asks for an identity may not have pinned another. */
+static int check_ids(struct looking *l)
+{
+    const char *name;
+    json_t *id;
+    json_object_foreach(l->ids, name, id) {
+        const struct pc_host_ref *pin = pc_pins_find(&l->fleet.pins, name);
+        if (pin && strcmp(pin->id, json_string_value(id)) != 0)
+            return pc_cli_fail(PC_EXIT_REFUSED, "look: %s#%s: you pinned %s#%s", name, json_string_value(id), name,
+                               pin->id);
+    }
+    return 0;
 }
 
 static int ask(struct looking *l, json_t *params)
@@ -136,6 +162,15 @@ static bool host_of(const json_t *envelope, struct pc_host_ref *out)
     return true;
 }
 
+/* NULL: it is the host that was meant. */
+static const char *other_identity(const struct looking *l, const struct pc_host_ref *host, enum pc_pin pin)
+{
+    const char *id = pc_text_of(l->ids, host->name);
+    if (pin == PC_PIN_CHANGED)
+        return "this host has another identity than you pinned";
+    return id && strcmp(id, host->id) != 0 ? "this host has another identity than you asked for" : NULL;
+}
+
 static void take_answer(struct looking *l, const json_t *row)
 {
     const json_t *envelope = json_object_get(row, "envelope");
@@ -151,9 +186,10 @@ static void take_answer(struct looking *l, const json_t *row)
         return;
     json_t *weighed = pc_facts_weigh(&l->fleet, &host, l->id, envelope);
     enum pc_pin pin = pc_fleet_pin(&l->fleet, &host);
-    if (pin == PC_PIN_CHANGED) {
+    const char *other = other_identity(l, &host, pin);
+    if (other) {
         json_decref(weighed);
-        weighed = json_pack("{s:b,s:s}", "proven", 0, "problem", "this host has another identity than you pinned");
+        weighed = json_pack("{s:b,s:s}", "proven", 0, "problem", other);
     }
     l->forged += pc_text_of(weighed, "problem") != NULL;
     json_object_set_new(weighed, "pin",
@@ -202,18 +238,34 @@ static int collect(struct looking *l, unsigned seconds)
     return 0;
 }
 
+/* 1 after saying that this host did not answer. */
+static size_t missing(const struct looking *l, const char *name)
+{
+    if (json_object_get(l->answers, name))
+        return 0;
+    pc_cli_fail(PC_EXIT_FAILED, "%s: no answer: it may be offline, or the server keeps it back", name);
+    return 1;
+}
+
+static size_t all_missing(const struct looking *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->fleet.pins.n; i++)
+        n += missing(l, l->fleet.pins.host[i].name);
+    if (n == 0 && json_object_size(l->answers) == 0) {
+        pc_cli_fail(PC_EXIT_FAILED, "no host answered");
+        n = 1;
+    }
+    return n;
+}
+
 static int finish(const struct looking *l)
 {
     size_t i, silent = 0;
     const json_t *name;
     int status = l->fleet.cli->json ? pc_fleet_put_json(l->answers) : 0;
-    json_array_foreach(l->wanted, i, name) {
-        const char *text = json_string_value(name);
-        bool missing = strcmp(text, "*") != 0 && !json_object_get(l->answers, text);
-        silent += missing;
-        if (missing)
-            pc_cli_fail(PC_EXIT_FAILED, "%s: no answer: it may be offline, or the server keeps it back", text);
-    }
+    json_array_foreach(l->wanted, i, name)
+        silent += strcmp(json_string_value(name), "*") == 0 ? all_missing(l) : missing(l, json_string_value(name));
     if (l->forged)
         return pc_cli_fail(PC_EXIT_FAILED, "the server shows %u answers that no host of yours gave", l->forged);
     return status ? status : silent ? PC_EXIT_FAILED : 0;
@@ -221,8 +273,10 @@ static int finish(const struct looking *l)
 
 int pc_cmd_look(struct pc_cli *cli, const struct pc_cli_args *args)
 {
-    _looking_ struct looking l = {
-        .action = pc_action_find(args->word[0]), .answers = json_object(), .wanted = json_array()};
+    _looking_ struct looking l = {.action = pc_action_find(args->word[0]),
+                                  .answers = json_object(),
+                                  .wanted = json_array(),
+                                  .ids = json_object()};
     uint64_t seconds = WAIT_DEFAULT;
     if (!l.action || !(l.action->classes & 1u << PC_CLASS_A))
         return unknown_look(args->word[0]);
@@ -236,6 +290,8 @@ int pc_cmd_look(struct pc_cli *cli, const struct pc_cli_args *args)
         status = pc_fleet_begin(cli, &l.fleet);
     if (status == 0)
         status = pc_fleet_trust(&l.fleet);
+    if (status == 0)
+        status = check_ids(&l);
     if (status)
         json_decref(params);
     else

@@ -122,6 +122,8 @@ static void put_hosts(const struct pc_cli *cli, const json_t *v)
         pc_table_cell(t, bad ? PC_RED : proven ? PC_GREEN : PC_DIM, proof_of(h));
     }
     pc_table_print(cli, t);
+    if (json_object_get(v, "problem"))
+        pc_say(cli, PC_RED, "  PROBLEM: %s\n", pc_text_of(v, "problem"));
     json_array_foreach(json_object_get(v, "hosts"), i, h) {
         if (!json_object_get(h, "problem"))
             continue;

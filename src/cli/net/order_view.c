@@ -300,6 +300,9 @@ static int weigh(struct weighing *w, const struct pc_order_question *q, json_t *
     put_order(answer, w);
     json_object_set_new(answer, "approved_by", approved_by(w));
     status = weigh_hosts(w, hosts);
+    json_object_del(answer, "problem");
+    if (json_array_size(hosts) == 0) /* of an order with a root: those of a list are in it */
+        problem(w, answer, "the server does not show the hosts of the order", "");
     put_rings(answer, w);
     json_object_set_new(answer, "problems", json_integer(w->problems));
     return status;
@@ -344,6 +347,39 @@ bool pc_order_view_over(const json_t *view)
         if (!one_of(pc_text_of(h, "state"), ended))
             return false;
     return true;
+}
+
+/* A host's own word: how it ended, or, with taken, that it took or refused it. */
+static bool is_signed(const json_t *host, bool taken)
+{
+    return pc_truth_of(host, "proven") || (taken && json_is_object(json_object_get(host, "ack")));
+}
+
+/* As far as is known: what is proven, or else what the server says. */
+static bool went_wrong(const json_t *host)
+{
+    static const char *const bad[] = {"failed", "timeout", "unknown", "halted", "refused", NULL};
+    const char *outcome = pc_text_of(host, "outcome"), *verdict = pc_text_of(json_object_get(host, "ack"), "verdict");
+    return one_of(pc_text_of(host, "state"), bad) || (outcome && *outcome && strcmp(outcome, "ok") != 0) ||
+           (verdict && strcmp(verdict, "refused") == 0);
+}
+
+size_t pc_order_view_unsigned(const json_t *view, bool taken)
+{
+    size_t i, n = 0;
+    const json_t *h;
+    json_array_foreach(json_object_get(view, "hosts"), i, h)
+        n += !is_signed(h, taken);
+    return n;
+}
+
+size_t pc_order_view_wrong(const json_t *view)
+{
+    size_t i, n = 0;
+    const json_t *h;
+    json_array_foreach(json_object_get(view, "hosts"), i, h)
+        n += went_wrong(h);
+    return n;
 }
 
 bool pc_order_view_taken(const json_t *view)

@@ -16,7 +16,8 @@
  *     reported[]    of each ring whose hosts reported: {"ring", "reports", "failures", "incidents"}, by those signed
  *                   reports; what halts an order
  *     halt          {"failures", "incidents"}: more than so many in a ring halt it, as the owners signed
- *     problems      how many hosts have one
+ *     problem       what the server conceals of the whole order
+ *     problems      how many hosts have one, and the order's
  */
 struct pc_order_question {
     const char *id;          /* of the order, or its SHA-256 */
@@ -32,6 +33,10 @@ json_int_t pc_order_view_problems(const json_t *view);
 bool pc_order_view_over(const json_t *view);
 /* Every host took it or refused it (or is past that). */
 bool pc_order_view_taken(const json_t *view);
+/* Hosts that have not signed how it ended; or, with taken, that they took or refused it: that is hearsay. */
+size_t pc_order_view_unsigned(const json_t *view, bool taken);
+/* Hosts that refused it, or where it did not end well. */
+size_t pc_order_view_wrong(const json_t *view);
 /* For people; output: with what the programs wrote. */
 void pc_order_view_print(const struct pc_cli *cli, const json_t *view, bool output);
 /* What this host's line would say: state, outcome, proof. Free it. */

@@ -9,8 +9,9 @@ struct pc_watching {
 };
 /*
  * Asks for an order again and again and prints each host's line when it changes; at the end the whole (with --json only
- * that). A server that does not answer is asked again. An exit status: PC_EXIT_FAILED when time ran out, or when the
- * server showed something that is not so.
+ * that). A server that does not answer is asked again. An exit status: 0 only when every host signed that it took it
+ * (or, without taken, that it ended well); PC_EXIT_FAILED when one refused or failed, when the server alone says so,
+ * when time ran out, or when the server showed something that is not so.
  */
 int pc_order_watch(struct pc_fleet *f, const struct pc_order_question *q, const struct pc_watching *w);
 #endif
