@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "host/collect.h"
+#include "host/jobs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,8 @@
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <time.h>
+
+#define FIT_BYTES (PC_JOB_OUTPUT_MAX - 1024) /* more is cut off, and then it is no JSON */
 
 /* os-release(5): KEY=value, perhaps in quotes. */
 static json_t *os_release(void)
@@ -65,6 +68,40 @@ static void add_machine(json_t *out)
     json_object_set_new(out, "agent", json_string(PC_VERSION));
 }
 
+/* The longest list of the object, or NULL. */
+static json_t *longest(json_t *out, const char **name)
+{
+    const char *key;
+    json_t *part, *most = NULL;
+    json_object_foreach(out, key, part)
+        if (json_is_array(part) && json_array_size(part) > (most ? json_array_size(most) : 0)) {
+            most = part;
+            *name = key;
+        }
+    return most;
+}
+
+/*
+ * What does not fit into an answer costs the longest list its end, and that is told: how many rows it had. Else one
+ * list that anybody may make long (listening sockets) would hide all others.
+ */
+static void make_fit(json_t *out)
+{
+    json_t *cut = json_object();
+    const char *name = NULL;
+    json_t *list;
+    json_object_set_new(out, "cut", cut);
+    while (json_dumpb(out, NULL, 0, JSON_COMPACT) > FIT_BYTES && (list = longest(out, &name))) {
+        size_t n = json_array_size(list);
+        if (!json_object_get(cut, name))
+            json_object_set_new(cut, name, json_integer((json_int_t)n));
+        for (size_t keep = n - n / 8 - 1; n > keep; n--)
+            json_array_remove(list, n - 1);
+    }
+    if (json_object_size(cut) == 0)
+        json_object_del(out, "cut");
+}
+
 int pc_look_inventory(const json_t *params)
 {
     static const struct {
@@ -86,5 +123,6 @@ int pc_look_inventory(const json_t *params)
             pc_collect_text(missing, parts[i].name, why);
     }
     json_object_set_new(out, "missing", missing);
+    make_fit(out);
     return pc_collect_print(out);
 }

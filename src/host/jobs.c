@@ -159,6 +159,11 @@ static int prepare(struct pc_jobs *j, struct job *job)
     return pc_spawn(&job->spec.spawn, &job->child);
 }
 
+bool pc_jobs_room(const struct pc_jobs *j)
+{
+    return j->count < PC_JOBS_MAX;
+}
+
 int pc_jobs_start(struct pc_jobs *j, const struct pc_job_spec *spec)
 {
     uint32_t slot = 0;

@@ -48,6 +48,8 @@ bool pc_jobs_scoped(const struct pc_jobs *j);
 void pc_jobs_free(struct pc_jobs *j); /* ends all that run, without calling back */
 /* Ends whatever an earlier runner left running. Number of groups found, or -errno. */
 int pc_jobs_clear_old(struct pc_jobs *j);
+/* False: PC_JOBS_MAX run; the next one has to wait for one of them. */
+bool pc_jobs_room(const struct pc_jobs *j);
 /* 0, PC_E_LIMIT (PC_JOBS_MAX run), -errno of the start. */
 int pc_jobs_start(struct pc_jobs *j, const struct pc_job_spec *spec);
 /* Fills in descriptors to poll (two a job at most). */

@@ -280,9 +280,12 @@ static int try_start(void *ctx, const struct pc_kept_order *k)
                                .outside = l.order.standing && !pc_order_open(&l.order, 0)};
     enum pc_check c = pc_order_may_start(&l.order, &l.envelope, &r->trust, &r->revoked, &r->memory, &f, why,
                                          sizeof why);
-    /* A stop never waits, not even for the trial of a new program. */
-    bool place = l.order.class_ == PC_CLASS_S ||
-                 (r->running < r->settings.jobs && !r->stuffed && !r->trial && r->exit_status != PC_EXIT_UPGRADED);
+    /* A stop waits for none of these, not even for the trial of a new program; but nobody starts where none can. */
+    bool can = !r->jobs || pc_jobs_room(r->jobs);
+    bool place = l.order.class_ == PC_CLASS_S
+                     ? can
+                     : can && r->running < r->settings.jobs && !r->stuffed && !r->trial &&
+                           r->exit_status != PC_EXIT_UPGRADED;
     if (c == PC_CHECK_OK && place)
         start_order(r, &l);
     else if (c != PC_CHECK_OK)

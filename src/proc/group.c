@@ -66,9 +66,12 @@ static int move_one(void *arg, pid_t pid)
     return 0;
 }
 
+/* One that is forked between reading and moving is met in the next pass. */
 int pc_group_move(int group_fd, int to_fd)
 {
-    int n = each_process(group_fd, move_one, &to_fd);
+    int n = 1;
+    for (int pass = 0; n > 0 && pass < 16; pass++)
+        n = each_process(group_fd, move_one, &to_fd);
     return n < 0 ? n : 0;
 }
 

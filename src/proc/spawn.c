@@ -68,6 +68,8 @@ static int settle(const struct pc_spawn *s, const struct pipes *p)
         int r = pc_write_file_at(s->group_fd, "cgroup.procs", "0");
         if (r < 0)
             return r;
+        /* Our unit's OOMScoreAdjust keeps us when memory runs out; for a program of an order others would be ended. */
+        (void)pc_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "0");
     }
     int r = reset_signals();
     if (r == 0)

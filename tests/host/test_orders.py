@@ -144,6 +144,12 @@ class Runs(rig.Case):
         self.assertEqual((result["outcome"], result["truncated"], len(base64.b64decode(result["output"]))), ("ok", True, 256 << 10))
         self.assertEqual(result["output_sha256"], sha256(b"\0" * 300000))
 
+    def test_what_the_runner_is_worth_when_memory_runs_out_is_its_own(self):
+        """The unit says -500, so that it is ended late; a program of an order is as everybody. (500 here: less takes a right that a container has not.)"""
+        runner = self.host(wrap=["sh", "-c", "echo 500 >/proc/self/oom_score_adj; exec \"$@\"", "-"])
+        digest, _ = runner.deliver(self.script(runner, "cat /proc/self/oom_score_adj"))
+        self.assertEqual(base64.b64decode(runner.result(digest)["output"]), b"0\n")
+
     def test_no_such_program(self):
         runner = self.host()
         params = {"argv": ["/nowhere/program"], "timeout": 5, "output": 100}
@@ -292,6 +298,18 @@ class Looks(rig.Case):
         self.assertEqual(runner.look("log.excerpt", {"log": "dpkg", "lines": 3})["outcome"], "ok" if os.path.exists("/var/log/dpkg.log") else "failed")
         outcomes = [runner.look("guard.incidents")["outcome"] for _ in range(12)]
         self.assertIn("refused", outcomes)  # ten at once, then one a second
+
+    def test_an_inventory_always_fits(self):
+        """Three thousand packages with long names: the list is cut, and says so."""
+        status = self.path("status")
+        with open(status, "w") as f:
+            for i in range(3500):
+                f.write("Package: %s%d\nStatus: install ok installed\nVersion: 1:2.3.4-5+deb12u%d\n\n" % ("p" * 60, i, i))
+        runner = self.host(wrap=["unshare", "--mount", "sh", "-c", "mount --bind %s /var/lib/dpkg/status && exec \"$@\"" % status, "-"])
+        inventory = runner.look("inventory")
+        self.assertEqual((inventory["outcome"], inventory["data"]["cut"]["packages"]), ("ok", 3500))
+        self.assertGreater(len(inventory["data"]["packages"]), 1500)
+        self.assertIn("root", [u["name"] for u in inventory["data"]["users"]])
 
     def test_garbage_costs_the_connection_and_nothing_else(self):
         runner = self.host()

@@ -139,6 +139,22 @@ class Freeze(Stop):
         eventually(lambda: state_of(pid) == "S")
         self.assertEqual(rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select count(*) from timer").strip(), "0")
 
+    def test_a_stop_waits_for_a_place_and_is_not_lost(self):
+        """More stops at one time than programs that can run."""
+        with open(self.path("many.conf"), "w") as f:
+            f.write("[fleet]\nlink-user = nobody\njobs = 12\n[log]\njournal = no\n")
+        runner = self.host(config=self.path("many.conf"))
+        for _ in range(12):
+            runner.deliver(self.fleet.order([runner.ref], "script.run", {"argv": ["/bin/sleep", "60"], "timeout": 60, "output": 0}))
+        _, first, _ = self.hunted(runner)
+        digests = [first]
+        for _ in range(13):
+            document = self.fleet.order([runner.ref], "actor.freeze", {"exe_sha256": "ab" * 32, "seconds": 60}, class_="S")
+            digest, ack = runner.deliver(document, self.fleet.owners[2:], logged=False)
+            self.assertEqual(ack["verdict"], "accepted", ack["text"])
+            digests.append(digest)
+        self.assertEqual({runner.result(digest, 60)["outcome"] for digest in digests}, {"ok"})
+
     def test_init_and_portcullis_are_spared(self):
         runner = self.host()
         document = self.fleet.order([runner.ref], "actor.freeze", {"pid": 1, "start": 0, "seconds": 60}, class_="S")

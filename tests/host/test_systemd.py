@@ -191,6 +191,16 @@ class Jobs(Case):
         self.assertFalse(os.path.exists(self.machine.path("/run/ended")))
         self.assertEqual(self.order("script.run", self.shell("grep -o 'jobs-.*scope' /proc/self/cgroup"))[0], "ok")
 
+    def test_an_order_that_upgrades_our_own_package_ends_before_we_restart(self):
+        """dpkg runs our postinst inside the order: a restart there would end dpkg half way, at every try."""
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/deb")) as f:
+            postinst = f.read().split("DEBIAN/postinst\" <<'END'\n")[1].split("\nEND\n")[0]
+        self.machine.write("/run/postinst", postinst, 0o755)
+        before = self.unit("portcullis-host", "MainPID")
+        outcome, output = self.order("script.run", self.shell("sh /run/postinst configure 0.0.1 && sleep 2 && echo configured"))
+        self.assertEqual((outcome, output.splitlines()[-1]), ("ok", "configured"))
+        self.eventually(lambda: self.unit("portcullis-host", "MainPID") not in (before, "0"))
+
     def test_an_administrator_may_stop_the_scope(self):
         digest = self.start_long_job()
         scope = self.machine.must("systemctl", "list-units", "--plain", "--no-legend", "portcullis-jobs-*.scope").split()[0]
