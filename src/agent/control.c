@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +38,7 @@ struct peer {
     bool asked;        /* the request line is in */
     bool last;         /* the final answer is in out: close when it is sent */
     bool dead;         /* to be removed by sweep */
+    uint32_t serving;  /* not yet: that many callers of ours are at work with it */
     uint64_t since_ns; /* last progress: connected, or bytes of the answer taken */
     struct pc_buf in, out;
     size_t sent;
@@ -95,7 +97,7 @@ static void watch(struct pc_control *c, int op, int fd, uint32_t slot, uint32_t 
 static void sweep(struct pc_control *c)
 {
     for (uint32_t i = 0; i < PC_CONTROL_PEERS_MAX; i++)
-        if (c->peers[i] && c->peers[i]->dead)
+        if (c->peers[i] && c->peers[i]->dead && !c->peers[i]->serving)
             free_peer(c, c->peers[i]);
     if (c->paused && c->count < PC_CONTROL_PEERS_MAX) {
         c->paused = false;
@@ -224,6 +226,7 @@ void pc_reply_fail(struct pc_reply *reply, enum pc_code code, const char *fmt, .
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    pc_utf8_cut(text);
     struct peer *p = end_reply(reply);
     if (p)
         finish(p, failure(code, text));
@@ -413,12 +416,14 @@ static void serve(struct pc_control *c, const struct epoll_event *ev)
     struct peer *p = c->peers[ev->data.u32];
     if (!p || p->dead)
         return;
+    p->serving++; /* its handler may call pc_control_step, and the peer leave meanwhile */
     if (ev->events & EPOLLIN)
         read_peer(p);
     if (ev->events & EPOLLOUT)
         flush_peer(p);
     if ((ev->events & (EPOLLHUP | EPOLLERR)) && (p->asked || !(ev->events & EPOLLIN)))
         kill_peer(p);
+    p->serving--;
 }
 
 int pc_control_step(struct pc_control *c, uint64_t now_ns)

@@ -51,6 +51,7 @@ int pc_control_fd(const struct pc_control *c);
 /*
  * Accepts, reads, runs handlers, writes: all that is possible without waiting. Call it too, at least once a second,
  * while pc_control_peers() > 0, so that idle peers are let go. now_ns: pc_mono_ns(). 0, or an error of epoll itself.
+ * A handler that works for long calls it, too: then other handlers run within it.
  */
 int pc_control_step(struct pc_control *c, uint64_t now_ns);
 /* Members of this group may look, instead of those of group portcullis. Does not change the socket's own group. */

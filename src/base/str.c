@@ -107,6 +107,19 @@ size_t pc_utf8_len(const unsigned char *p, size_t left)
     return n;
 }
 
+void pc_utf8_cut(char *text)
+{
+    size_t len = strlen(text);
+    for (size_t back = 1; back <= 3 && back <= len; back++) {
+        unsigned char c = (unsigned char)text[len - back];
+        if (c >= 0x80 && c < 0xc0)
+            continue; /* not the first byte of one */
+        if (c >= 0xc0 && !pc_utf8_len((const unsigned char *)text + len - back, back))
+            text[len - back] = 0;
+        return;
+    }
+}
+
 static void put(char *out, size_t cap, size_t at, const char *text, size_t n)
 {
     if (at + n < cap)

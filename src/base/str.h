@@ -14,6 +14,8 @@ int pc_parse_duration(const char *s, uint64_t min_ns, uint64_t max_ns, uint64_t 
 bool pc_path_beneath(const char *path, const char *dir);
 /* Length of the valid UTF-8 sequence at p (1..4; left > 0), or 0. Rejects overlong forms and surrogates (RFC 3629). */
 size_t pc_utf8_len(const unsigned char *p, size_t left);
+/* Takes away what is left of a UTF-8 sequence at the end of text that was cut to fit: no JSON may hold it. */
+void pc_utf8_cut(char *text);
 /*
  * Makes any file name printable and unambiguous: backslash, control bytes and invalid UTF-8 become \\ or \xNN.
  * out is always NUL-terminated; returns the length the whole result would need.

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/str.h"
 
 #include <limits.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static void read_incident(sqlite3_stmt *st, struct pc_incident *i)
     i->in_flight = (uint32_t)sqlite3_column_int64(st, 9);
     i->processes = (uint32_t)sqlite3_column_int64(st, 10);
     pc_column_bytes(st, 11, i->summary, sizeof i->summary);
+    pc_utf8_cut(i->summary); /* earlier versions cut it anywhere, and then no list of incidents could be made */
     i->id = pc_column_u64(st, 12);
 }
 

@@ -23,7 +23,7 @@ struct world {
     char dir[64];
     struct pc_control *c;
     struct pc_reply *held;
-    int calls;
+    int calls, leaver;
     uint64_t now_ns;
 };
 
@@ -44,10 +44,23 @@ static void do_hold(void *ctx, const json_t *args, struct pc_reply *reply)
 
 static void do_fail(void *ctx, const json_t *args, struct pc_reply *reply)
 {
+    const char *text = json_string_value(json_object_get(args, "text"));
     (void)ctx;
-    (void)args;
     pc_reply_progress(reply, json_pack("{s:i}", "done", 1));
-    pc_reply_fail(reply, PC_CODE_REFUSED, "no such incident: %d", 7);
+    pc_reply_fail(reply, PC_CODE_REFUSED, "no such incident: %d%s", 7, text ? text : "");
+}
+
+/* Works for long, answering others meanwhile; whoever asked has left before it is done. */
+static void do_work(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct world *w = ctx;
+    (void)args;
+    close(w->leaver);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pc_control_step(w->c, w->now_ns), 0);
+    assert_true(pc_reply_gone(reply));
+    w->calls++;
+    pc_reply_done(reply, json_object());
 }
 
 static json_t *long_text(size_t len)
@@ -70,8 +83,9 @@ static void do_huge(void *ctx, const json_t *args, struct pc_reply *reply)
 static const struct pc_command commands[] = {
     {"echo", true, {{"text", PC_ARG_TEXT, true}, {"n", PC_ARG_NUMBER, false}, {"flag", PC_ARG_BOOL, false}}, do_echo},
     {"hold", false, {{NULL, 0, false}}, do_hold},
-    {"fail", false, {{NULL, 0, false}}, do_fail},
+    {"fail", false, {{"text", PC_ARG_TEXT, false}}, do_fail},
     {"huge", false, {{NULL, 0, false}}, do_huge},
+    {"work", false, {{NULL, 0, false}}, do_work},
     {0},
 };
 
@@ -506,6 +520,36 @@ static void rights_go_by_the_peer_itself(void **state)
     close(door);
 }
 
+/* (Only a build with the address sanitizer tells, should the peer be gone too early.) */
+static void who_leaves_during_the_work_is_let_go_after_it(void **state)
+{
+    static const char request[] = "{\"cmd\":\"work\"}\n";
+    struct world *w = *state;
+    for (int i = 0; i < 3; i++) {
+        w->leaver = connect_to(w);
+        assert_true(w->leaver >= 0);
+        assert_int_equal(send(w->leaver, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+        step(w);
+        step(w);
+        assert_int_equal(w->calls, i + 1);
+        assert_int_equal(pc_control_peers(w->c), 0);
+    }
+}
+
+static void errors_are_cut_between_letters(void **state)
+{
+    static char request[4096], out[8192];
+    struct world *w = *state;
+    for (int odd = 0; odd < 2; odd++) {
+        int n = snprintf(request, sizeof request, "{\"cmd\":\"fail\",\"text\":\"%s", odd ? "x" : "");
+        for (int i = 0; i < 1000; i++)
+            n += snprintf(request + n, sizeof request - (size_t)n, "\u00e9");
+        n += snprintf(request + n, sizeof request - (size_t)n, "\"}\n");
+        ask(w, request, (size_t)n, out, sizeof out);
+        assert_non_null(strstr(out, "no such incident: 7"));
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -522,6 +566,8 @@ int main(void)
         TEST(running_out_of_descriptors_does_not_spin),
         TEST(one_guard_a_state),
         TEST(rights_go_by_the_peer_itself),
+        TEST(who_leaves_during_the_work_is_let_go_after_it),
+        TEST(errors_are_cut_between_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
