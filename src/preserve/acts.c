@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "preserve/content.h"
 
 #include <errno.h>
 #include <string.h>
@@ -79,6 +80,7 @@ int pc_acts_each(struct pc_store *s, uint64_t incident, int (*fn)(void *arg, uin
     while ((r = pc_index_row(&s->ix, st)) > 0) {
         struct pc_act_rec a;
         uint64_t id = pc_column_u64(st, 0);
+        pc_content_breathe();
         r = read_act(st, &a);
         if (r == 0)
             r = fn(arg, id, &a);

@@ -33,6 +33,7 @@ int pc_compare_fd(struct pc_store *s, int fd, uint64_t version, const char **why
 {
     _meta_free_ struct pc_meta want, have;
     struct pc_ver ver;
+    pc_content_breathe();
     pc_meta_init(&want);
     pc_meta_init(&have);
     int r = pc_ver_get(s, version, &ver);

@@ -18,6 +18,40 @@
 #include <zstd.h>
 
 enum { CHUNK = 128 * 1024, ZERO_UNIT = 4096 };
+#define STRETCH ((uint64_t)64 << 20) /* copied at a time, where somebody waits for a sign of life */
+
+static _Thread_local struct {
+    void (*fn)(void *arg);
+    void *arg;
+} breath;
+
+void pc_content_breathe_by(void (*fn)(void *arg), void *arg)
+{
+    breath.fn = fn;
+    breath.arg = arg;
+}
+
+void pc_content_breathe(void)
+{
+    if (breath.fn)
+        breath.fn(breath.arg);
+}
+
+/*
+ * What is copied goes to the disk at the same time, the stretch before it is there: else the fsync at the end of a
+ * large file would take as long as the disk takes for all of it, without a sign of life.
+ */
+static void breathe_out(int out, uint64_t from, uint64_t len)
+{
+    if (!breath.fn)
+        return;
+    if (from >= STRETCH) /* a failed write shows in the fsync */
+        (void)sync_file_range(out, (off_t)(from - STRETCH), (off_t)STRETCH,
+                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    if (len >= STRETCH)
+        (void)sync_file_range(out, (off_t)from, (off_t)len, SYNC_FILE_RANGE_WRITE);
+    pc_content_breathe();
+}
 
 int pc_content_clone(int in, int out)
 {
@@ -54,6 +88,9 @@ static int copy_by_hand(int in, int out, uint64_t from, uint64_t to)
         if (r < 0)
             return r;
         from += (uint64_t)n;
+        if (from % STRETCH < CHUNK)
+            breathe_out(out, from, 0);
+        pc_content_breathe();
     }
     return 0;
 }
@@ -62,12 +99,14 @@ static int copy_stretch(int in, int out, uint64_t from, uint64_t to)
 {
     while (from < to) {
         loff_t a = (loff_t)from, b = (loff_t)from;
-        ssize_t n = copy_file_range(in, &a, out, &b, to - from, 0);
+        uint64_t most = breath.fn && to - from > STRETCH ? STRETCH : to - from;
+        ssize_t n = copy_file_range(in, &a, out, &b, most, 0);
         if (n < 0 && errno == EINTR)
             continue;
         /* Some file systems refuse it or give up early: the plain way answers every case, ENOSPC included. */
         if (n <= 0)
             return copy_by_hand(in, out, from, to);
+        breathe_out(out, from, (uint64_t)n);
         from += (uint64_t)n;
     }
     return 0;
@@ -141,6 +180,7 @@ static int pack_all(struct packer *p, int in, uint64_t size)
         if ((size_t)n != want)
             return PC_E_CHANGED;
         at += (uint64_t)n;
+        pc_content_breathe();
         int r = pack_chunk(p, (size_t)n, at == size ? ZSTD_e_end : ZSTD_e_continue);
         if (r < 0)
             return r;
@@ -216,6 +256,7 @@ static int unpack_all(struct unpacker *u, int in)
         if (r < 0)
             return r;
         at += (uint64_t)n;
+        pc_content_breathe();
     }
     return u->expect == 0 && u->at == u->size ? 0 : PC_E_CORRUPT;
 }
@@ -247,6 +288,7 @@ static int hash_all(EVP_MD_CTX *ctx, int fd, uint64_t size, char *buf)
         if (EVP_DigestUpdate(ctx, buf, want) != 1)
             return -ENOMEM;
         at += want;
+        pc_content_breathe();
     }
     return 0;
 }

@@ -5,6 +5,13 @@
 
 /* Moving and comparing file content. Positions of both descriptors are undefined afterwards. */
 
+/*
+ * fn is called again and again while this thread moves or compares content (pc_store_breathe, store.h), by whom has
+ * many things to look at, too.
+ */
+void pc_content_breathe_by(void (*fn)(void *arg), void *arg);
+void pc_content_breathe(void);
+
 /* Shares all blocks (FICLONE). 0 or -errno. */
 int pc_content_clone(int in, int out);
 /* Copies the first `size` bytes into the empty file out, keeping holes. 0 or -errno; PC_E_CHANGED: in became shorter.

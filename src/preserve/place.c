@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "preserve/content.h"
 #include "preserve/meta.h"
 
 #include <errno.h>
@@ -76,6 +77,7 @@ int pc_name_fh(int dirfd, const char *name, struct pc_fh *out)
 int pc_place_now(struct pc_plan *p, uint32_t place, struct pc_fh *out)
 {
     struct pc_fh fh = {0};
+    pc_content_breathe(); /* asked for each of many files */
     _close_ int dir = pc_place_folder(p, place);
     int r = dir < 0 ? dir : pc_name_fh(dir, p->places[place].name, &fh);
     if (r < 0 && r != -ENOENT)

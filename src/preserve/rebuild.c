@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "preserve/content.h"
 #include "preserve/meta.h"
 
 #include <errno.h>
@@ -180,6 +181,7 @@ static int scan_bucket(struct scan *c, unsigned bucket)
             drop_orphan_record(dirfd(d), e->d_name);
             continue;
         }
+        pc_content_breathe();
         r = is_known(c, id);
         if (r == 0)
             r = take_object(c, id);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "preserve/content.h"
 #include "base/io.h"
 #include "base/str.h"
 
@@ -364,4 +365,9 @@ int pc_store_volume_stats(struct pc_store *s, int vol, struct pc_store_stats *ou
                  (unsigned long long)(pc_space_free(v) >> 20));
     }
     return 0;
+}
+
+void pc_store_breathe(void (*fn)(void *arg), void *arg)
+{
+    pc_content_breathe_by(fn, arg);
 }

@@ -101,6 +101,12 @@ int pc_store_each_vault_dir(struct pc_store *s, int vol, int (*fn)(void *arg, in
 /* Puts objects found in the vault that the index does not know back into the index. Returns how many, or an error. */
 int64_t pc_store_rebuild(struct pc_store *s, int vol);
 
+/*
+ * fn is called again and again while a long call of this thread's is at work (a rollback's plan, one large file):
+ * whoever watches the thread learns so that it lives. It must be quick, and not use the store. NULL: nobody is.
+ */
+void pc_store_breathe(void (*fn)(void *arg), void *arg);
+
 /* What the index knows of a file: by its handle, by where it is, by its number in the index. 0 or PC_E_NOTFOUND. */
 int pc_store_lookup(struct pc_store *s, int vol, const struct pc_fh *fh, struct pc_known *out);
 int pc_store_lookup_name(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name,

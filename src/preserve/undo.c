@@ -56,14 +56,34 @@ static int back(struct pc_store *s, int vol, const struct spot *from, const stru
     return r;
 }
 
+/* Whether something is still in the folder that we made: it is not ours then, all of ours has left it before. */
+static int is_in_use(const struct spot *place)
+{
+    _close_ int fd = openat(place->dir, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
+    if (fd < 0)
+        return errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
+    _closedir_ DIR *d = fdopendir(fd);
+    if (!d)
+        return -errno;
+    TAKE_FD(fd);
+    struct dirent *e;
+    while ((e = readdir(d)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            return 1;
+    return 0;
+}
+
 static int undo_placed(struct pc_store *s, const struct pc_jrow *j, const struct spot *place, const struct spot *aside)
 {
-    if (!j->fh.len) /* nothing was there: ours goes aside */
-        return holds(place, &j->parent2) ? pc_swap_in(place->dir, place->name, aside->dir, aside->name, false) : 0;
-    if (!holds(aside, &j->fh))
+    if (j->fh.len && !holds(aside, &j->fh))
         return 0;
-    if (place->now.len && !holds(place, &j->parent2))
-        return PC_E_CHANGED;
+    if (!holds(place, &j->parent2) && (!j->fh.len || place->now.len))
+        return j->fh.len ? PC_E_CHANGED : 0;
+    int used = place->now.len ? is_in_use(place) : 0;
+    if (used)
+        return used < 0 ? used : PC_E_CHANGED;
+    if (!j->fh.len) /* nothing was there: ours goes aside */
+        return pc_swap_in(place->dir, place->name, aside->dir, aside->name, false);
     int r = pc_swap_in(aside->dir, aside->name, place->dir, place->name, place->now.len > 0);
     return r == 0 ? pc_drop_back(place->dir, place->name, (uint32_t)j->atime_ns & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND))
                   : r;

@@ -486,6 +486,91 @@ static void one_file_is_restored(void **state)
     assert_int_equal(pc_restore_path(f->s, f->vol, &dir, "nothing", "/p/nothing", 0, -1, NULL, &done), PC_E_NOTFOUND);
 }
 
+static void content_is(const struct fixture *f, const char *path, const char *want)
+{
+    char text[64] = "";
+    _close_ int fd = openat(f->root, path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_true(read(fd, text, sizeof text - 1) >= 0);
+    assert_string_equal(text, want);
+}
+
+static int undo(struct fixture *f, uint64_t incident)
+{
+    struct pc_plan *p = NULL;
+    assert_int_equal(pc_rollback_undo(f->s, incident, &p), 0);
+    int r = pc_plan_apply(p, NULL, NULL);
+    pc_plan_free(p);
+    return r;
+}
+
+/* A folder that the rollback made again is its owner's as soon as there is something of theirs in it. */
+static void undo_leaves_folders_in_use(void **state)
+{
+    struct fixture *f = *state;
+    struct actor bad = {f, 1, 1};
+    run("mkdir -p %s/d/in %s/swapped", f->mnt, f->mnt);
+    put_file(f, "d/in/report", "original");
+    put_file(f, "swapped/plan", "original too");
+    capture_tree(f);
+    act_delete(&bad, "d/in/report");
+    act_delete(&bad, "d/in");
+    act_delete(&bad, "d");
+    act_delete(&bad, "swapped/plan");
+    act_delete(&bad, "swapped");
+    act_create(&bad, "swapped", "a note");
+    uint64_t incident = convict(&bad);
+    apply(f, incident, false);
+    content_is(f, "d/in/report", "original");
+    content_is(f, "swapped/plan", "original too");
+    put_file(f, "d/in/later", "their work of today");
+    put_file(f, "swapped/later", "and of tomorrow");
+    assert_int_equal(undo(f, incident), PC_E_UNVERIFIED);
+    content_is(f, "d/in/later", "their work of today");
+    content_is(f, "swapped/later", "and of tomorrow");
+    run("rm %s/d/in/later %s/swapped/later", f->mnt, f->mnt);
+    assert_int_equal(undo(f, incident), 0);
+    assert_int_equal(faccessat(f->root, "d", F_OK, 0), -1);
+    content_is(f, "swapped", "a note");
+}
+
+static void count_breath(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+/* Whoever watches the thread learns that it lives: while one large file is compared and copied, and for each of many. */
+static void long_work_shows(void **state)
+{
+    struct fixture *f = *state;
+    struct actor bad = {f, 1, 1};
+    enum { MIB = 1 << 20, SIZE = 8 * MIB, CHUNK = 128 << 10 };
+    char *data = calloc(1, SIZE);
+    unsigned breaths = 0;
+    assert_non_null(data);
+    for (int i = 0; i < SIZE; i++)
+        data[i] = (char)(i * 7 + i / 1000);
+    put_file(f, "large", "");
+    _close_ int fd = openat(f->root, "large", O_WRONLY);
+    assert_int_equal(write(fd, data, SIZE), SIZE);
+    capture_tree(f);
+    memset(data, 'x', SIZE);
+    act_write(&bad, "large", data, SIZE, -1);
+    free(data);
+    uint64_t incident = convict(&bad);
+    struct pc_plan *p = NULL;
+    pc_store_breathe(count_breath, &breaths);
+    int r = pc_plan_make(f->s, incident, &p);
+    unsigned planned = breaths;
+    if (r == 0)
+        r = pc_plan_apply(p, NULL, NULL);
+    pc_store_breathe(NULL, NULL);
+    pc_plan_free(p);
+    assert_int_equal(r, 0);
+    assert_true(planned >= SIZE / CHUNK);
+    assert_true(breaths - planned >= 2 * SIZE / CHUNK);
+}
+
 static int all_tests(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
@@ -495,6 +580,7 @@ static int all_tests(void)
         T(own_temporary_needs_nothing),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
         T(what_went_aside_goes_with_the_retention),
+        T(undo_leaves_folders_in_use), T(long_work_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
