@@ -8,11 +8,14 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "kern/procfs.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* At the bound the rest stays on record as nobody's: `portcullis history` and `restore` have it. */
 #define STRAYS_MAX 256
@@ -70,19 +73,24 @@ struct takeover {
     struct pc_stopped *s;
 };
 
-static int adopt_member(void *arg, pid_t pid)
+static int adopt(struct takeover *p, pid_t pid, bool in_group)
 {
-    struct takeover *p = arg;
     pc_actor actor = pc_judge_actor_of(p->g->judge, pid);
-    if (pc_stopped_add(p->s, pid) < 0)
-        return 1;
-    p->s->member[p->s->members - 1].in_group = true;
+    int r = pid > 0 ? pc_stopped_add(p->s, pid) : -ESRCH; /* 0: of another pid namespace */
+    if (r < 0)
+        return r == -ESRCH ? 0 : 1;
+    p->s->member[p->s->members - 1].in_group = in_group;
     /* Under this guard it has another number; what it still does (closing its files at its end) is the incident's. */
     if (actor)
         (void)pc_store_incident_add_process(p->g->store, p->s->inc.id, pc_acts_process(p->g, actor));
     if (actor && !pc_stopped_beneath(p->g, p->s, actor) && p->s->roots < PC_ROOTS_MAX)
         p->s->root[p->s->roots++] = actor;
     return 0;
+}
+
+static int adopt_held(void *arg, pid_t pid)
+{
+    return adopt(arg, pid, true);
 }
 
 /* Start times are rounded by clocks that were read at different moments. */
@@ -99,10 +107,37 @@ static int adopt_stopped(void *arg, const struct pc_process *proc)
     struct pc_procinfo now;
     if (!is_same(proc, &now) || now.state != 'T' || pc_stopped_has(p->s, proc->pid))
         return 0;
-    int r = adopt_member(arg, proc->pid);
-    if (r == 0)
-        p->s->member[p->s->members - 1].in_group = false;
-    return r;
+    return adopt(p, proc->pid, false);
+}
+
+/* The cgroup it was in before: where a release takes it back to. */
+static int recall_home(void *arg, const struct pc_process *proc)
+{
+    struct takeover *p = arg;
+    struct pc_procinfo now;
+    bool whole = strlen(proc->cgroup) + 1 < sizeof proc->cgroup; /* else it may have been cut */
+    if (proc->cgroup[0] != '/' || !whole || strstr(proc->cgroup, "/portcullis-") || !is_same(proc, &now))
+        return 0;
+    for (uint32_t i = 0; i < p->s->members; i++) {
+        struct member *m = &p->s->member[i];
+        if (m->pid == proc->pid && !m->home[0] && pc_unescape_name(proc->cgroup, m->home, sizeof m->home) < 0)
+            m->home[0] = 0;
+    }
+    return 0;
+}
+
+/* The folder of its first damage. Until an act with a known path comes, what was set before stays. */
+static int name_folder(void *arg, const struct pc_act_rec *a)
+{
+    struct takeover *p = arg;
+    char path[PATH_MAX];
+    if (!pc_act_damages(a))
+        return 0;
+    pc_known_path(p->g, a->vol, &a->parent, a->name, path, sizeof path);
+    if (path[0] != '/')
+        return 0;
+    pc_stopped_name_folder(p->g, p->s, path);
+    return 1;
 }
 
 /* Named by a verdict that was not carried out yet. */
@@ -127,12 +162,15 @@ static int adopt_one(void *arg, const struct pc_incident *inc)
     if (!s)
         return 1;
     s->inc = *inc;
+    s->held_mono_ns = pc_mono_ns();
     s->group_fd = pc_freeze_group(&g->freezer, inc->id);
     pc_stopped_name_folder(g, s, g->folders ? g->folder[0].path : "/");
     struct takeover p = {.g = g, .s = s};
     if (s->group_fd >= 0)
-        (void)pc_freeze_each(s->group_fd, adopt_member, &p);
+        (void)pc_freeze_each(s->group_fd, adopt_held, &p);
     (void)pc_store_incident_processes(g->store, inc->id, inc->frozen_ns ? adopt_stopped : adopt_root, &p);
+    (void)pc_store_incident_processes(g->store, inc->id, recall_home, &p);
+    (void)pc_store_incident_acts(g->store, inc->id, name_folder, &p);
     s->next = g->stopped;
     g->stopped = s;
     return 0;

@@ -10,7 +10,6 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "kern/procfs.h"
-#include "preserve/rollback.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -306,32 +305,10 @@ static void answer_incidents(void *ctx, const json_t *args, struct pc_reply *rep
     pc_reply_fail(reply, PC_CODE_FAILED, "the list of incidents cannot be read: %s", pc_strerror(r));
 }
 
-/* A folder's path, also of one that is gone: the index still knows its parents. */
-static void folder_path(struct pc_guard *g, int vol, const struct pc_fh *fh, const char *name, char *out, size_t cap)
-{
-    char tail[PATH_MAX], longer[PATH_MAX + 300];
-    snprintf(tail, sizeof tail, "%s", name);
-    struct pc_fh at = *fh;
-    struct pc_known k;
-    for (int depth = 0; depth < 64; depth++) {
-        pc_dir dir = pc_dirs_find(g->dirs, vol, &at);
-        if (dir) {
-            pc_dirs_path(g->dirs, dir, tail, out, cap);
-            return;
-        }
-        if (pc_store_lookup(g->store, vol, &at, &k) < 0)
-            break;
-        snprintf(longer, sizeof longer, "%s/%s", k.name, tail);
-        snprintf(tail, sizeof tail, "%.*s", (int)sizeof tail - 1, longer);
-        at = k.parent;
-    }
-    snprintf(out, cap, "(unknown folder)/%s", tail);
-}
-
 static json_t *path_json(struct pc_guard *g, int vol, const struct pc_fh *parent, const char *name)
 {
     char path[PATH_MAX], shown[4 * PATH_MAX];
-    folder_path(g, vol, parent, name, path, sizeof path);
+    pc_known_path(g, vol, parent, name, path, sizeof path);
     pc_escape_name(path, strlen(path), shown, sizeof shown);
     return json_string(shown);
 }
@@ -484,93 +461,6 @@ static void answer_end(void *ctx, const json_t *args, struct pc_reply *reply)
                                        (json_int_t)inc.processes));
 }
 
-/* ---- rollback ---- */
-
-const char *pc_answer_step_kind(uint8_t kind)
-{
-    static const char *const kinds[] = {"", "restore", "recreate", "move-back", "set-aside", "metadata", "nothing"};
-    return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : "other";
-}
-
-static json_t *step_json(const struct pc_step *s, bool planned)
-{
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "kind", pc_answer_step_kind(s->kind), "path", s->path, "from",
-                     text_json(s->from), "ok", planned ? json_null() : json_boolean(s->result == 0), "why",
-                     text_json(s->why));
-}
-
-struct rolling {
-    struct pc_guard *g;
-    struct pc_reply *reply;
-    uint32_t verified, failed, unchanged;
-};
-
-static void report_step(struct rolling *r, const struct pc_step *s, uint32_t done, uint32_t total, bool planned)
-{
-    r->unchanged += s->kind == PC_STEP_NOTHING;
-    r->verified += !planned && s->result == 0;
-    r->failed += !planned && s->result != 0;
-    (void)pc_reply_progress(r->reply, json_pack("{s:o, s:I, s:I}", "step", step_json(s, planned), "done",
-                                                (json_int_t)done, "total", (json_int_t)total));
-}
-
-static void step_done(void *arg, const struct pc_step *s, uint32_t done, uint32_t total)
-{
-    struct rolling *r = arg;
-    report_step(r, s, done, total, false);
-    pc_guard_pump(r->g); /* a rollback of many files must not keep anybody waiting */
-    (void)pc_control_step(r->g->control, pc_mono_ns());
-}
-
-static void show_plan(struct rolling *r, const struct pc_plan *plan)
-{
-    uint32_t total = pc_plan_count(plan);
-    for (uint32_t i = 0; i < total; i++)
-        report_step(r, pc_plan_step(plan, i), i + 1, total, true);
-}
-
-static void answer_rollback(void *ctx, const json_t *args, struct pc_reply *reply)
-{
-    struct pc_guard *g = ctx;
-    uint64_t id = number_arg(args, "id");
-    bool dry = json_is_true(json_object_get(args, "dry_run")), undo = json_is_true(json_object_get(args, "undo"));
-    struct rolling roll = {.g = g, .reply = reply};
-    struct pc_plan *plan = NULL;
-    pc_deletions_settle(g, id);
-    do { /* all the actor did is recorded before the plan is made */
-        pc_guard_pump(g);
-    } while (!pc_stop_settled(g, id) && usleep(2000) == 0);
-    if (!undo)
-        pc_stop_look_at_held(g, id);
-    int r = undo ? pc_rollback_undo(g->store, id, &plan) : pc_plan_make(g->store, id, &plan);
-    if (r < 0) {
-        pc_reply_fail(reply, PC_CODE_FAILED, "no plan for incident %" PRIu64 ": %s", id, pc_strerror(r));
-        return;
-    }
-    uint32_t total = pc_plan_count(plan);
-    if (dry)
-        show_plan(&roll, plan);
-    else
-        r = pc_plan_apply(plan, step_done, &roll);
-    pc_plan_free(plan);
-    if (!dry) {
-        if (r == 0 && !undo)
-            r = pc_stop_rolled_back(g, id);
-        pc_scan_everything(g);
-        pc_event(g->log, r == 0 ? PC_LEVEL_NOTICE : PC_LEVEL_ERROR, undo ? "rollback-undone" : "rollback",
-                 &(struct pc_event_about){.incident = id, .outcome = r == 0 ? "success" : "failure"},
-                 "incident %" PRIu64 " %s: %u of %u steps verified, %u failed", id,
-                 undo ? "rollback undone" : "rolled back", roll.verified, total, roll.failed);
-    }
-    if (r < 0 && r != PC_E_UNVERIFIED)
-        pc_reply_fail(reply, PC_CODE_FAILED, "stopped after %u of %u steps: %s; nothing is lost, run it again",
-                      roll.verified, total, pc_strerror(r));
-    else
-        pc_reply_done(reply, json_pack("{s:I, s:b, s:b, s:I, s:I, s:I, s:I}", "id", (json_int_t)id, "dry_run", dry,
-                                       "undo", undo, "total", (json_int_t)total, "verified", (json_int_t)roll.verified,
-                                       "failed", (json_int_t)roll.failed, "unchanged", (json_int_t)roll.unchanged));
-}
-
 const struct pc_command pc_guard_commands[] = {
     {"status", true, {{0}}, answer_status},
     {"incidents", true, {{0}}, answer_incidents},
@@ -578,7 +468,7 @@ const struct pc_command pc_guard_commands[] = {
     {"rollback",
      false,
      {{"id", PC_ARG_NUMBER, true}, {"dry_run", PC_ARG_BOOL, false}, {"undo", PC_ARG_BOOL, false}},
-     answer_rollback},
+     pc_answer_rollback},
     {"release", false, {{"id", PC_ARG_NUMBER, true}}, answer_release},
     {"end", false, {{"id", PC_ARG_NUMBER, true}}, answer_end},
     {"history", true, {{"path", PC_ARG_TEXT, true}}, pc_answer_history},

@@ -14,6 +14,12 @@ static inline json_t *time_json(uint64_t real_ns)
     return json_string(text);
 }
 
+/*
+ * Whether this command may begin to change files; else its reply is ended. A command at work answers others meanwhile
+ * (pc_control_step), and a second rollback would take what the first has put back for somebody else's work.
+ */
+bool pc_answer_begin(struct pc_guard *g, const char *command, struct pc_reply *reply);
+
 static inline json_t *text_json(const char *text)
 {
     return text && *text ? json_string(text) : json_null();
@@ -31,8 +37,9 @@ static inline const char *text_arg(const json_t *args, const char *name)
     return text ? text : "";
 }
 
-/* answers.c */
+/* answers_rollback.c */
 const char *pc_answer_step_kind(uint8_t kind); /* enum pc_step_kind, as in CONTROL.md */
+void pc_answer_rollback(void *ctx, const json_t *args, struct pc_reply *reply);
 
 /* answers_files.c: handlers */
 void pc_answer_history(void *ctx, const json_t *args, struct pc_reply *reply);

@@ -146,7 +146,7 @@ static void finish(struct work *w, const char *path, int r)
                             (json_int_t)w->failed, "bytes", (json_int_t)w->bytes));
 }
 
-void pc_answer_deleted(void *ctx, const json_t *args, struct pc_reply *reply)
+static void put_back(struct pc_guard *g, const json_t *args, struct pc_reply *reply)
 {
     _free_ struct work *w = calloc(1, sizeof *w);
     if (!w) {
@@ -154,7 +154,7 @@ void pc_answer_deleted(void *ctx, const json_t *args, struct pc_reply *reply)
         return;
     }
     const char *path = text_arg(args, "path");
-    *w = (struct work){.g = ctx,
+    *w = (struct work){.g = g,
                        .reply = reply,
                        .to = text_arg(args, "to"),
                        .since_ns = number_arg(args, "since"),
@@ -178,4 +178,13 @@ void pc_answer_deleted(void *ctx, const json_t *args, struct pc_reply *reply)
     if (r == 0)
         r = go_through(w, true);
     finish(w, path, r);
+}
+
+void pc_answer_deleted(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    if (!pc_answer_begin(g, "restore", reply))
+        return;
+    put_back(g, args, reply);
+    g->at_work = NULL;
 }

@@ -111,6 +111,27 @@ static int find_place(struct pc_guard *g, const char *shown, struct place *p)
     return follow(g, spot.vol, spot.rest, strlen(spot.rest), &p->parent);
 }
 
+void pc_known_path(struct pc_guard *g, int vol, const struct pc_fh *parent, const char *name, char *out, size_t cap)
+{
+    char tail[PATH_MAX], longer[PATH_MAX + 300];
+    snprintf(tail, sizeof tail, "%s", name);
+    struct pc_fh at = *parent;
+    struct pc_known k;
+    for (int depth = 0; depth < 64; depth++) {
+        pc_dir dir = pc_dirs_find(g->dirs, vol, &at);
+        if (dir) {
+            pc_dirs_path(g->dirs, dir, tail, out, cap);
+            return;
+        }
+        if (pc_store_lookup(g->store, vol, &at, &k) < 0)
+            break;
+        snprintf(longer, sizeof longer, "%s/%s", k.name, tail);
+        snprintf(tail, sizeof tail, "%.*s", (int)sizeof tail - 1, longer);
+        at = k.parent;
+    }
+    snprintf(out, cap, "(unknown folder)/%s", tail);
+}
+
 static int list_version(void *arg, const struct pc_version_info *v)
 {
     static const char *const hows[] = {"", "clone", "copy", "link", "length", "metadata"};
@@ -158,9 +179,8 @@ static int open_target(const char *shown, char *path, size_t cap, const char **n
     return fd < 0 ? -errno : fd;
 }
 
-void pc_answer_restore(void *ctx, const json_t *args, struct pc_reply *reply)
+static void restore(struct pc_guard *g, const json_t *args, struct pc_reply *reply)
 {
-    struct pc_guard *g = ctx;
     struct place p;
     struct pc_step step = {0};
     char to_path[PATH_MAX];
@@ -181,3 +201,11 @@ void pc_answer_restore(void *ctx, const json_t *args, struct pc_reply *reply)
                                    time_json(step.time_ns), "ok", step.result == 0, "why", text_json(step.why)));
 }
 
+void pc_answer_restore(void *ctx, const json_t *args, struct pc_reply *reply)
+{
+    struct pc_guard *g = ctx;
+    if (!pc_answer_begin(g, "restore", reply))
+        return;
+    restore(g, args, reply);
+    g->at_work = NULL;
+}

@@ -164,6 +164,11 @@ static void beat(struct pc_guard *g)
     }
 }
 
+static void breathe(void *arg)
+{
+    beat(arg);
+}
+
 void pc_guard_know(struct pc_guard *g, pid_t pid)
 {
     struct pc_procinfo p;
@@ -224,6 +229,7 @@ void pc_guard_pump(struct pc_guard *g)
     if (g->pumping)
         return; /* called from within a step of its own */
     g->pumping = true;
+    beat(g);
     pc_guard_drain(g);
     pc_gate_step(g);
     g->pumping = false;
@@ -309,7 +315,7 @@ static void tick(struct pc_guard *g, uint64_t now)
         pc_freezer_sweep(&g->freezer);
     }
     pc_gate_relax(g, now);
-    pc_stop_tick(g, pc_real_ns());
+    pc_stop_tick(g);
     pc_deletions_tick(g, pc_mono_ns());
     pc_events_tick(g->log);
     (void)pc_store_tend(g->store, retention_now(g), 2 * PC_NS_PER_MS);
@@ -493,6 +499,7 @@ int pc_guard_run(struct pc_guard *g)
         r = pc_control_listen(g->state_dir, pc_guard_commands, g, &g->control);
     if (r < 0)
         return pc_guard_complain(g->state_dir, r, r == -EADDRINUSE ? "another guard runs with this state folder" : "");
+    pc_store_breathe(breathe, g); /* a rollback, or a new index, may take longer than the supervisor waits */
     r = pc_guard_open(g);
     int signal_fd = -1;
     if (r >= 0)

@@ -88,6 +88,7 @@ struct pc_guard {
     struct pc_rule_list released;
     struct pc_events *log;
     struct pc_control *control;
+    const char *at_work; /* the command that is changing files now: others that would are told to wait */
     struct pc_judge *judge;
     struct pc_store *store;
     struct pc_dirs *dirs;
@@ -312,9 +313,15 @@ bool pc_stop_settled(struct pc_guard *g, uint64_t incident);
  * Puts on record what its frozen processes changed without an event. Call when settled, before the plan of a rollback.
  */
 void pc_stop_look_at_held(struct pc_guard *g, uint64_t incident);
-int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident);
+/* Its files are back (after a rollback), or are not any more (before an undo). 0 or an error of the index. */
+int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident, bool back);
+/*
+ * The path of what is or was at a place, also when its folder is gone: the index still knows that one's parents. Raw
+ * bytes; "(unknown folder)/..." when not even those are known.
+ */
+void pc_known_path(struct pc_guard *g, int vol, const struct pc_fh *parent, const char *name, char *out, size_t cap);
 void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc); /* damaged and preserved, from the acts */
-void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns); /* action.delay, stragglers */
+void pc_stop_tick(struct pc_guard *g); /* action.delay, stragglers */
 int pc_stop_adopt(struct pc_guard *g);                        /* after a restart: incidents still frozen */
 void pc_stop_free(struct pc_guard *g);
 

@@ -294,11 +294,15 @@ static uint32_t reload_folders(struct pc_guard *g)
 int pc_guard_reload(struct pc_guard *g)
 {
     struct pc_settings fresh = {0};
-    char err[512];
+    char err[512] = "no memory";
     int r = access(g->config_path, F_OK) == 0 ? pc_settings_load(g->config_path, &fresh, err, sizeof err)
                                               : pc_settings_default(&fresh);
     for (uint32_t i = 0; r == 0 && i < g->extra_protects; i++)
         r = pc_settings_protect(&fresh, g->extra_protect[i], err, sizeof err);
+    if (r == 0 && !fresh.protect.count) { /* gone, or half written; who wants no guard stops it */
+        snprintf(err, sizeof err, "they name no folder to guard (%s)", g->config_path);
+        r = PC_E_NOTFOUND;
+    }
     if (r < 0) {
         pc_event(g->log, PC_LEVEL_ERROR, "reload", NULL, "settings not reloaded, the old ones stay: %s", err);
         pc_settings_free(&fresh);

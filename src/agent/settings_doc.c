@@ -137,7 +137,8 @@ void pc_settings_write_manual(FILE *f)
         ".B portcullisd \\-n\nchecks a file,\n.B portcullisd \\-\\-print\\-settings\nprints a sample with every key.\n"
         ".PP\nSIGHUP makes the guard read the file again, without a gap in protection. When the file has an error, "
         "the\n"
-        "settings before it stay. Keys that take effect with the next start are named in the log.\n",
+        "settings before it stay; so they do when it is gone, or names no folder and none was named on the command "
+        "line.\nKeys that take effect with the next start are named in the log.\n",
         f);
     for (size_t i = 0; i < pc_setting_count; i++) {
         const struct pc_setting *row = &pc_setting_rows[i];

@@ -1,6 +1,7 @@
 /*
- * Owns what happens after a verdict: opening the incident, stopping the subtree with all races closed, and what people
- * decide later (release, end). Must not judge. Stops only processes that the lineage places beneath a convicted root.
+ * Owns what happens after a verdict: opening the incident, stopping the subtree with all races closed, and what time
+ * brings. What people decide later is decided.c's. Must not judge. Stops only processes that the lineage places beneath
+ * a convicted root.
  */
 #include "agent/share.h"
 
@@ -22,7 +23,6 @@
 /* Each pass stops everything then alive; a fork that raced is found by the next. A stopped process forks no more. */
 #define PASSES_MAX 100
 #define DAMAGE_SCORE 50
-#define REMEMBER_S (30ULL * 86400)
 
 bool pc_stopped_beneath(const struct pc_guard *g, const struct pc_stopped *s, pc_actor actor)
 {
@@ -56,7 +56,7 @@ bool pc_stop_any_frozen(const struct pc_guard *g)
     return false;
 }
 
-static struct pc_stopped *find(struct pc_guard *g, uint64_t incident)
+struct pc_stopped *pc_stopped_find(struct pc_guard *g, uint64_t incident)
 {
     for (struct pc_stopped *s = g->stopped; s; s = s->next)
         if (s->inc.id == incident && !s->observed)
@@ -74,6 +74,10 @@ bool pc_stopped_has(const struct pc_stopped *s, pid_t pid)
 
 int pc_stopped_add(struct pc_stopped *s, pid_t pid)
 {
+    struct pc_procinfo now = {0};
+    int r = pc_proc_brief(pid, &now);
+    if (r == -ENOENT || r == -ESRCH)
+        return -ESRCH;
     if (s->members == s->cap) {
         uint32_t cap = s->cap ? s->cap * 2 : 32;
         struct member *more = reallocarray(s->member, cap, sizeof *more);
@@ -82,8 +86,16 @@ int pc_stopped_add(struct pc_stopped *s, pid_t pid)
         s->member = more;
         s->cap = cap;
     }
-    s->member[s->members++] = (struct member){.pid = pid};
+    s->member[s->members++] = (struct member){.pid = pid, .start_ticks = r == 0 ? now.start_ticks : 0};
     return 0;
+}
+
+/* Somebody else may have killed it while it was held, and its number be another program's by now. */
+bool pc_stopped_is_there(const struct member *m)
+{
+    struct pc_procinfo now;
+    int r = pc_proc_brief(m->pid, &now);
+    return r == 0 && (now.start_ticks == m->start_ticks || !m->start_ticks);
 }
 
 /* ---- stopping ---- */
@@ -126,7 +138,7 @@ static void hold_all(struct pc_guard *g, struct pc_stopped *s)
         return; /* signals only: status says so */
     for (uint32_t i = 0; i < s->members; i++) {
         struct member *m = &s->member[i];
-        if (!m->in_group)
+        if (!m->in_group && pc_stopped_is_there(m))
             m->in_group = pc_freeze_hold(s->group_fd, m->pid, m->home, sizeof m->home) == 0;
     }
 }
@@ -152,11 +164,16 @@ static bool first_time(struct count *c, uint64_t key)
     return true; /* a full table counts a file twice rather than not at all */
 }
 
+bool pc_act_damages(const struct pc_act_rec *a)
+{
+    return a->score >= DAMAGE_SCORE;
+}
+
 static int count_act(void *arg, const struct pc_act_rec *a)
 {
     struct count *c = arg;
     uint64_t file = pc_fh_hash(&a->fh) | 1;
-    if (a->score >= DAMAGE_SCORE && first_time(c, file))
+    if (pc_act_damages(a) && first_time(c, file))
         c->damaged++;
     if (a->before && !a->is_dir && first_time(c, file ^ 0x5555555555555554ULL))
         c->preserved++;
@@ -227,6 +244,7 @@ static void describe(struct pc_guard *g, struct pc_stopped *s)
         snprintf(s->inc.summary, sizeof s->inc.summary, "%.200s", info.argv[0] ? info.argv : info.exe);
     else
         snprintf(s->inc.summary, sizeof s->inc.summary, "process %d (gone)", pid);
+    pc_utf8_cut(s->inc.summary);
     for (char *p = s->inc.summary; *p; p++)
         if (*p == '\n')
             *p = ' ';
@@ -247,7 +265,7 @@ static bool allowed(struct pc_guard *g, const struct pc_stopped *s)
     return true;
 }
 
-static void absolve(struct pc_guard *g, pc_actor root)
+void pc_stopped_absolve(struct pc_guard *g, pc_actor root)
 {
     pc_judge_absolve(g->judge, root);
     pc_tracer_absolve(g, root);
@@ -257,18 +275,19 @@ static void thaw_all(struct pc_guard *g, struct pc_stopped *s)
 {
     for (uint32_t i = s->members; i-- > 0;) {
         struct member *m = &s->member[i];
-        (void)pc_thaw(&g->freezer, m->in_group ? s->group_fd : -1, m->pid, m->home); /* fails when it is gone */
+        if (pc_stopped_is_there(m)) /* fails when it goes just now */
+            (void)pc_thaw(&g->freezer, m->in_group ? s->group_fd : -1, m->pid, m->home);
     }
     pc_freeze_group_done(&g->freezer, s->inc.id, s->group_fd);
 }
 
-static void let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why)
+void pc_stopped_let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why)
 {
     thaw_all(g, s);
     s->observed = true;
     s->members = 0;
     for (uint32_t i = 0; i < s->roots; i++)
-        absolve(g, s->root[i]);
+        pc_stopped_absolve(g, s->root[i]);
     s->inc.state = PC_INC_RELEASED;
     s->inc.closed_ns = pc_real_ns();
     pc_stopped_note(g, s->inc.id, why);
@@ -405,7 +424,8 @@ void pc_stop_carry_out(struct pc_guard *g, struct pc_stopped *s, const char *fir
         hold_all(g, s);
     }
     if (observe || allowed(g, s)) {
-        let_pass(g, s, observe ? "observed only: action.on-verdict is observe" : "let go: an allow rule names it");
+        pc_stopped_let_pass(g, s,
+                            observe ? "observed only: action.on-verdict is observe" : "let go: an allow rule names it");
         pc_event(g->log, PC_LEVEL_WARNING, "observed", &(struct pc_event_about){.incident = s->inc.id},
                  "incident %" PRIu64 ": %s was destroying files and was let go (%s)", s->inc.id, s->inc.summary,
                  observe ? "observe mode" : "allow rule");
@@ -438,114 +458,7 @@ void pc_stop_convict(struct pc_guard *g, const struct pc_outcome *o, const char 
     pc_stop_carry_out(g, s, first_path);
 }
 
-/* ---- what people decide ---- */
-
-static void remember(struct pc_guard *g, const struct pc_stopped *s)
-{
-    char hex[65];
-    uint64_t now_s = pc_real_ns() / PC_NS_PER_S;
-    for (uint32_t i = 0; i < s->roots; i++) {
-        struct pc_rule rule = {.until_s = now_s + REMEMBER_S, .under = strdup(s->folder)};
-        if (!rule.under || pc_proc_exe_sha256(pc_judge_pid(g->judge, s->root[i]), hex) < 0 ||
-            pc_unhex(hex, rule.sha256, sizeof rule.sha256) != 32 || pc_rules_add(&g->released, &rule, now_s) < 0)
-            pc_rule_free(&rule);
-    }
-    _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = dir < 0 ? -errno : pc_rules_save(dir, &g->released);
-    if (r < 0)
-        pc_event(g->log, PC_LEVEL_WARNING, "rules", NULL, "the release is not remembered over a restart: %s",
-                 pc_strerror(r));
-}
-
-int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap)
-{
-    struct pc_stopped *s = find(g, incident);
-    if (!s && pc_blocked_release(g, incident)) {
-        pc_stopped_note(g, incident, "its addresses may use the share again");
-        pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
-                 "incident %" PRIu64 ": uid %u lets its addresses use the share again", incident, by);
-        return 0;
-    }
-    if (!s) {
-        struct pc_incident inc;
-        int r = pc_store_incident_get(g->store, incident, &inc);
-        snprintf(why, cap, "%s", r < 0 ? "no such incident" : "nothing of it is frozen any more");
-        return r < 0 ? PC_E_NOTFOUND : PC_E_STATE;
-    }
-    remember(g, s);
-    char text[80];
-    snprintf(text, sizeof text, "released by uid %u", by);
-    let_pass(g, s, text);
-    (void)pc_blocked_release(g, incident);
-    pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
-             "incident %" PRIu64 " released by uid %u", incident, by);
-    return 0;
-}
-
-int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
-{
-    struct pc_stopped *s = find(g, incident);
-    if (!s)
-        return PC_E_STATE;
-    pc_guard_pump(g);
-    pc_stop_look_at_held(g, incident);
-    for (uint32_t i = 0; i < s->members; i++)
-        (void)kill(s->member[i].pid, SIGKILL);
-    pc_stopped_unlist(g, s);
-    pc_freeze_group_done(&g->freezer, incident, s->group_fd);
-    for (uint32_t i = 0; i < s->roots; i++)
-        absolve(g, s->root[i]);
-    g->ended_mono_ns = pc_mono_ns();
-    s->inc.state = PC_INC_ENDED;
-    s->inc.closed_ns = pc_real_ns();
-    char text[80];
-    snprintf(text, sizeof text, "ended by uid %u", by);
-    pc_stopped_note(g, incident, text);
-    pc_stopped_update(g, s);
-    pc_gate_let_go(g);
-    pc_event(g->log, PC_LEVEL_NOTICE, "end", &(struct pc_event_about){.incident = incident},
-             "incident %" PRIu64 " ended by uid %u: %u processes killed", incident, by, s->members);
-    pc_stopped_free(s);
-    return 0;
-}
-
-/* A write that was under way in the kernel at the freeze may still land: that long after it, nothing does any more. */
-#define SETTLE_NS (500 * PC_NS_PER_MS)
-
-bool pc_stop_settled(struct pc_guard *g, uint64_t incident)
-{
-    const struct pc_stopped *s = find(g, incident);
-    if (!s) /* ended: they die, and the kernel closes their files, when they get to run */
-        return !g->ended_mono_ns || pc_mono_ns() - g->ended_mono_ns > SETTLE_NS;
-    return pc_real_ns() - s->inc.frozen_ns > SETTLE_NS;
-}
-
-void pc_stop_look_at_held(struct pc_guard *g, uint64_t incident)
-{
-    const struct pc_stopped *s = find(g, incident);
-    bool wanted = s && !s->inc.rolled_back; /* later differences are the rollback's */
-    for (uint32_t i = 0; wanted && i < s->members; i++)
-        pc_acts_look_at_held(g, s->member[i].pid);
-}
-
-int pc_stop_rolled_back(struct pc_guard *g, uint64_t incident)
-{
-    struct pc_stopped *s = find(g, incident);
-    struct pc_incident inc;
-    if (s) {
-        s->inc.rolled_back = true;
-        pc_stopped_note(g, incident, "rolled back; its processes stay frozen");
-        pc_stopped_update(g, s);
-        return 0;
-    }
-    int r = pc_store_incident_get(g->store, incident, &inc);
-    if (r < 0)
-        return r;
-    inc.rolled_back = true;
-    inc.state = PC_INC_ROLLED_BACK;
-    pc_stopped_note(g, incident, "rolled back");
-    return pc_store_incident_update(g->store, &inc);
-}
+/* ---- time ---- */
 
 /* The counts of an incident that went on are written when its programs have ended. */
 static void forget_if_gone(struct pc_guard *g, struct pc_stopped *s)
@@ -562,17 +475,14 @@ static void forget_if_gone(struct pc_guard *g, struct pc_stopped *s)
  * A clock that is set forward must not end what somebody is still looking at; a guard that starts again counts anew,
  * for the same reason.
  */
-static bool delay_is_over(const struct pc_guard *g, struct pc_stopped *s)
+static bool delay_is_over(const struct pc_guard *g, const struct pc_stopped *s)
 {
     if (!g->settings.delay_ns || g->settings.after_delay != PC_AFTER_END)
         return false;
-    uint64_t now = pc_mono_ns();
-    if (!s->held_mono_ns) /* taken over from the guard before */
-        s->held_mono_ns = now;
-    return now - s->held_mono_ns > g->settings.delay_ns;
+    return pc_mono_ns() - s->held_mono_ns > g->settings.delay_ns;
 }
 
-void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
+void pc_stop_tick(struct pc_guard *g)
 {
     for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
         next = s->next;
@@ -580,7 +490,7 @@ void pc_stop_tick(struct pc_guard *g, uint64_t now_real_ns)
             forget_if_gone(g, s);
             continue;
         }
-        if (now_real_ns - s->inc.frozen_ns < 10 * PC_NS_PER_S) {
+        if (pc_mono_ns() - s->held_mono_ns < 10 * PC_NS_PER_S) {
             stop_all(g, s);
             hold_all(g, s);
             pc_stopped_update(g, s);

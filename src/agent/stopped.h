@@ -7,6 +7,7 @@
 
 struct member {
     pid_t pid;
+    uint64_t start_ticks; /* with the pid: which process */
     bool in_group; /* held by the cgroup, not by SIGSTOP */
     char home[256];
 };
@@ -14,7 +15,7 @@ struct member {
 struct pc_stopped {
     struct pc_stopped *next;
     struct pc_incident inc;
-    /* since when this guard holds it: action.delay counts from here, by a clock that nobody can set */
+    /* Since when this guard holds it: what has a time limit counts from here, by a clock that nobody can set. */
     uint64_t held_mono_ns;
     pc_actor root[PC_ROOTS_MAX];
     uint32_t roots;
@@ -28,7 +29,15 @@ struct pc_stopped {
 /* Whether the actor descends from one that the verdict names. */
 bool pc_stopped_beneath(const struct pc_guard *g, const struct pc_stopped *s, pc_actor actor);
 bool pc_stopped_has(const struct pc_stopped *s, pid_t pid);
-int pc_stopped_add(struct pc_stopped *s, pid_t pid); /* -ENOMEM */
+int pc_stopped_add(struct pc_stopped *s, pid_t pid); /* 0; -ESRCH: it is gone; -ENOMEM */
+/* Whether it is still that process: it may have been killed while it was held, and its number be another's by now. */
+bool pc_stopped_is_there(const struct member *m);
+/* The one of this number of which something is frozen, or NULL. */
+struct pc_stopped *pc_stopped_find(struct pc_guard *g, uint64_t incident);
+/* Lets its processes go on; what they do later still belongs to it. */
+void pc_stopped_let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why);
+bool pc_act_damages(const struct pc_act_rec *a);
+void pc_stopped_absolve(struct pc_guard *g, pc_actor root);
 void pc_stopped_free(struct pc_stopped *s);
 void pc_stopped_unlist(struct pc_guard *g, struct pc_stopped *s);
 /* The guarded folder that this path lies in becomes what a release is scoped to. */

@@ -67,9 +67,17 @@ static int start_child(char **argv, uint32_t restarts, struct child *c)
         _exit(127);
     }
     close(beat[1]);
-    *c = (struct child){.pid = pid, .pid_fd = (int)syscall(SYS_pidfd_open, pid, 0), .beat_fd = beat[0]};
+    int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pid_fd < 0) { /* a guard that nobody watches is none */
+        int r = -errno;
+        (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+        close(beat[0]);
+        return r;
+    }
+    *c = (struct child){.pid = pid, .pid_fd = pid_fd, .beat_fd = beat[0]};
     c->started_ns = c->beat_ns = pc_mono_ns();
-    return c->pid_fd < 0 ? -errno : 0;
+    return 0;
 }
 
 static void read_beat(struct child *c)
@@ -89,16 +97,24 @@ static int reap(struct child *c)
     return status;
 }
 
-/* Hands our own signals on; returns true when the guard is to end. */
+/* Hands our own signals on, if there is a guard; returns true when it is to end. */
 static bool pass_signals(int signal_fd, const struct child *c)
 {
     struct signalfd_siginfo s;
     bool end = false;
     while (read(signal_fd, &s, sizeof s) == (ssize_t)sizeof s) {
-        kill(c->pid, (int)s.ssi_signo);
+        if (c)
+            kill(c->pid, (int)s.ssi_signo);
         end |= s.ssi_signo != SIGHUP;
     }
     return end;
+}
+
+/* Waits before the next try. True when we are told to end; who is to reload will read the settings anyway. */
+static bool pause_for(int ms, int signal_fd)
+{
+    struct pollfd p = {signal_fd, POLLIN, 0};
+    return poll(&p, 1, ms) > 0 && pass_signals(signal_fd, NULL);
 }
 
 /* Until the child has ended. *end is set when we were told to end too. */
@@ -140,6 +156,17 @@ static void say_died(const struct child *c, int status)
                 WEXITSTATUS(status));
 }
 
+/* Once a minute: this may go on for long. */
+static void say_not_started(int err)
+{
+    static uint64_t last_ns;
+    uint64_t now = pc_mono_ns();
+    if (last_ns && now - last_ns < 60 * PC_NS_PER_S)
+        return;
+    last_ns = now;
+    fprintf(stderr, "portcullisd: the guard cannot be started again: %s; trying on\n", pc_strerror(err));
+}
+
 int pc_supervise(int argc, char **argv, const char *state_dir)
 {
     sigset_t set;
@@ -157,8 +184,14 @@ int pc_supervise(int argc, char **argv, const char *state_dir)
     for (uint32_t restarts = 0;; restarts++) {
         struct child c = {.pid_fd = -1, .beat_fd = -1};
         int r = start_child(argv, restarts, &c);
-        if (r < 0)
+        if (r < 0 && restarts == 0)
             return r;
+        if (r < 0) { /* the lack of processes, memory or descriptors that ended it will pass */
+            say_not_started(r);
+            if (pause_for(BACKOFF_MAX_MS, signal_fd))
+                return 0;
+            continue;
+        }
         int status = watch(&c, signal_fd, &end);
         if (end || is_final(status))
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -169,8 +202,7 @@ int pc_supervise(int argc, char **argv, const char *state_dir)
         backoff_ms = pc_mono_ns() - c.started_ns > LIVED_NS ? BACKOFF_FIRST_MS
                      : backoff_ms * 2 < BACKOFF_MAX_MS      ? backoff_ms * 2
                                                             : BACKOFF_MAX_MS;
-        struct pollfd p = {signal_fd, POLLIN, 0};
-        if (poll(&p, 1, backoff_ms) > 0)
+        if (pause_for(backoff_ms, signal_fd))
             return 0;
     }
 }
