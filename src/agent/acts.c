@@ -36,7 +36,7 @@ int pc_acts_stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *
     return fstat(fd, st) < 0 ? -errno : 0;
 }
 
-static int64_t ctime_of(const struct stat *st)
+int64_t pc_acts_ctime(const struct stat *st)
 {
     return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
 }
@@ -104,15 +104,19 @@ static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t o
 /*
  * on-open, and no copy was made: who opens a file to write waits for one. So it was cut by path (docs/decisions/0004),
  * or written by one who opened it while no guard ran, or whom the guard kept waiting too long. (Files that are too
- * large to be copied are counted by their folder.)
+ * large to be copied are counted by their folder.) Its size and time may have been put back; a close alone, without
+ * either changed, is of one who wrote nothing. Of an append nothing is lost.
  */
 static void count_unkept(struct pc_guard *g, const struct deed *d, const struct pc_known *k, const struct stat *st)
 {
-    if (k->how != PC_HOW_LINK || k->size == 0)
+    bool cut = d->size_after < k->size;
+    if (!pc_how_is_live(k->how) || k->size == 0 || (k->how == PC_HOW_LENGTH && !cut))
         return;
-    bool same = d->size_after == k->size &&
+    bool same = d->closed && d->size_after == k->size &&
                 (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == k->mtime_ns;
-    if (d->size_after < k->size)
+    if (!same)
+        (void)pc_store_overwritten(g->store, d->v->id, &d->fh); /* a failed index shows in status */
+    if (cut)
         g->n.cut_unkept++;
     else if (!same && k->size <= g->settings.copy_limit_bytes && pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
         g->n.written_unkept++;
@@ -131,7 +135,7 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
     /* In the deed, not here: one event may also tell of a deletion, which is judged next. */
     d->earlier = *d->known;
     d->known = &d->earlier;
-    if (ctime_of(&st) == d->earlier.ctime_ns) {
+    if (pc_acts_ctime(&st) == d->earlier.ctime_ns) {
         /* Preserved already, perhaps with the change that this event tells of: then look at the version before. */
         uint64_t before = pc_capture_before(g, d->earlier.version);
         if (!before) {
@@ -141,9 +145,9 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
         d->earlier.version = d->before = before;
         d->earlier.size = size_of_version(g, d->before, d->earlier.size);
     }
-    count_unkept(g, d, &d->earlier, &st);
     d->op = PC_OP_MODIFY;
     d->closed = closed;
+    count_unkept(g, d, &d->earlier, &st);
     if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
         pc_acts_judge(g, d);
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, closed ? PC_WHEN_SOON : PC_WHEN_HOT);
@@ -201,7 +205,7 @@ static void metadata(struct pc_guard *g, struct deed *d)
     if (!d->known)
         return;
     struct stat st;
-    if (pc_acts_stat_live(d->v, &d->fh, &st) < 0 || ctime_of(&st) == d->known->ctime_ns)
+    if (pc_acts_stat_live(d->v, &d->fh, &st) < 0 || pc_acts_ctime(&st) == d->known->ctime_ns)
         return;
     int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
     bool same_mode = d->known->mode == st.st_mode;

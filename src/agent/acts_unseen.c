@@ -48,6 +48,9 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
     struct was now = {(uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, false};
     bool same = now.size == known->size && now.mtime_ns == known->mtime_ns;
     if (!pc_acts_has_content(known, d.op)) {
+        /* Size and time may have been put back: what nobody saw is not trusted, and what is there now is preserved. */
+        if (change == PC_CHANGE_UNSEEN && known->how == PC_HOW_LINK && pc_acts_ctime(&st) != known->ctime_ns)
+            (void)pc_store_overwritten(g->store, v->id, fh);
         g->n.changed_unkept += !same && known->size > 0;
         return;
     }

@@ -150,6 +150,19 @@ static int list_version(void *arg, const struct pc_version_info *v)
     return json_array_size(l->array) >= VERSIONS_PER_ANSWER;
 }
 
+/* Links and lengths are looked at, some of 2,000 for long: what is urgent comes in between. */
+static void add_kept(struct pc_guard *g, json_t *list)
+{
+    size_t i;
+    json_t *version;
+    json_array_foreach(list, i, version) {
+        uint64_t id = (uint64_t)json_integer_value(json_object_get(version, "version"));
+        json_object_set_new(version, "kept", json_boolean(pc_store_is_kept(g->store, id) > 0));
+        if (i % 16 == 15)
+            pc_guard_pump(g);
+    }
+}
+
 void pc_answer_history(void *ctx, const json_t *args, struct pc_reply *reply)
 {
     struct listing l = {.g = ctx, .array = json_array()};
@@ -158,6 +171,7 @@ void pc_answer_history(void *ctx, const json_t *args, struct pc_reply *reply)
     if (r == 0)
         r = pc_store_history(l.g->store, p.vol, &p.parent, p.name, p.path, list_version, &l);
     if (r >= 0) {
+        add_kept(l.g, l.array);
         pc_reply_done(reply, l.array);
         return;
     }

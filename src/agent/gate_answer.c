@@ -93,6 +93,18 @@ static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, uint64
     return true;
 }
 
+/* on-open: let go without anybody having looked at it. The answering thread opens nothing: a handle will do. */
+static void tell_unseen(struct pc_gate *q, int group, int fd, uint8_t kind)
+{
+    struct stat st;
+    struct told_file *f = &q->unseen_to[q->unseen_tos];
+    if (group != q->ask_group || kind == PC_OPEN_READ || kind == PC_OPEN_APPEND || q->unseen_tos == UNSEEN_TO_MAX ||
+        fstat(fd, &st) < 0 || pc_fh_of_fd(fd, &f->fh) < 0)
+        return;
+    f->st_dev = st.st_dev;
+    q->unseen_tos++;
+}
+
 /* Answered here when it cannot destroy anything; else left to the main thread. True when somebody waits for it. */
 static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o, uint64_t now)
 {
@@ -113,8 +125,10 @@ static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o,
                            .single_link = why.wants_single_link,
                            .since_ns = now};
     q->stats.held++;
-    if (!h)
+    if (!h) {
         q->stats.late++;
+        tell_unseen(q, group, o->fd, (uint8_t)why.kind);
+    }
     pthread_mutex_unlock(&q->lock);
     if (!h)
         allow_now(group, o->fd);
@@ -177,6 +191,7 @@ static void enforce_deadlines(struct pc_gate *q)
             h->state = HELD_PARKED;
             continue;
         }
+        tell_unseen(q, h->group, h->fd, h->kind);
         pc_gate_answer(q, h, true);
     }
     pthread_mutex_unlock(&q->lock);

@@ -68,6 +68,24 @@ void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino)
     pthread_mutex_unlock(&q->lock);
 }
 
+void pc_gate_see_to_unseen(struct pc_guard *g)
+{
+    struct pc_gate *q = g->gate;
+    for (;;) {
+        pthread_mutex_lock(&q->lock);
+        bool any = q->unseen_tos > 0;
+        struct told_file f = {0};
+        if (any)
+            f = q->unseen_to[--q->unseen_tos];
+        pthread_mutex_unlock(&q->lock);
+        if (!any)
+            return;
+        const struct pc_volume *v = pc_volume_by_dev(g, f.st_dev);
+        if (v) /* not known, or the index fails: told by status */
+            (void)pc_store_written_unkept(g->store, v->id, &f.fh);
+    }
+}
+
 void pc_gate_uncopied(struct pc_guard *g, const struct pc_volume *v, const struct held *h)
 {
     if (h->kind == PC_OPEN_WRITE || h->kind == PC_OPEN_TRUNCATE)
@@ -154,6 +172,7 @@ void *pc_gate_copier(void *arg)
         if (r < 0) /* what changed under the copy may hold still the next time; a full disk stays full */
             h->tries = (uint8_t)(h->tries + (r == PC_E_CHANGED ? 1 : COPY_TRIES));
         if (h->state == HELD_PARKED) { /* answered by the deadline */
+            j->let_go = h->kind == PC_OPEN_WRITE || h->kind == PC_OPEN_TRUNCATE;
             close(h->fd);
             *h = (struct held){.fd = -1};
         } else if (j->drop_link || atomic_load(&q->alert) || atomic_fetch_add(&q->unseen, 1) >= UNSEEN_MAX) {
@@ -218,6 +237,8 @@ void pc_gate_adopt(struct pc_guard *g)
         int r = j.result;
         if (r < 0)
             pc_store_copy_failed(g->store, j.vol, r);
+        if (r < 0 && j.let_go) /* another try is nobody's any more */
+            (void)pc_store_written_unkept(g->store, j.vol, &j.fh);
         if (r == 0)
             r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
         if (r == 0)

@@ -226,6 +226,7 @@ void pc_gate_step(struct pc_guard *g)
     if (g->drained)
         atomic_store(&q->unseen, 0);
     pc_gate_adopt(g);
+    pc_gate_see_to_unseen(g);
     pc_gate_see_to_read(g);
     judge_touches(g);
     uint64_t now = pc_mono_ns();

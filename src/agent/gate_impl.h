@@ -36,6 +36,11 @@
 /* Crowds whose trust is remembered; of more, the oldest begin anew. */
 #define PASSES_MAX 16
 #define COPY_TRIES 3
+/*
+ * Openers to be told of that were let go before anybody saw to their files; of more at once only the hash that is kept
+ * with a length (preserve/prefix.h) tells what they wrote.
+ */
+#define UNSEEN_TO_MAX 256
 
 enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
 
@@ -71,6 +76,7 @@ struct copy_job {
     bool drop_link; /* the opener needs a file with one name: our link goes before it is answered */
     struct pc_fh fh;
     bool done, adopted;
+    bool let_go; /* its opener, who may overwrite it, was answered at the deadline */
     int result;
     struct pc_vault_copy copy;
 };
@@ -79,7 +85,8 @@ struct read_lately {
     uint32_t tag, second; /* of the file; mono */
 };
 
-struct read_file {
+/* A file as one thread tells another of it. */
+struct told_file {
     dev_t st_dev;
     struct pc_fh fh;
 };
@@ -99,7 +106,7 @@ struct pc_gate {
     uint32_t batch, askers; /* how many of BATCH_MAX, asker[] are used: never more than descriptors allow */
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
-    struct read_file read[READ_RING]; /* written by the answering thread, taken by the main thread */
+    struct told_file read[READ_RING]; /* written by the answering thread, taken by the main thread */
     atomic_uint read_head, read_tail;
     timer_t deadman;
     bool deadman_armed;
@@ -113,6 +120,8 @@ struct pc_gate {
     uint32_t owns;
     pid_t touched[TOUCHES_MAX]; /* threads denied at the vault, for the main thread to judge */
     uint32_t touches;
+    struct told_file unseen_to[UNSEEN_TO_MAX]; /* on-open: may be written, and nobody saw to a copy */
+    uint32_t unseen_tos;
     struct copy_job *job; /* ring of held_max jobs */
     uint32_t job_head, job_taken, job_tail;
     pthread_cond_t sync_work;
@@ -179,6 +188,8 @@ bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
 void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st);
 /* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
 void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino);
+/* What openers may write who were let go before the main thread came to them. Main thread. */
+void pc_gate_see_to_unseen(struct pc_guard *g);
 /* This open is let go although its file has no copy, which could not be made. Main thread. */
 void pc_gate_uncopied(struct pc_guard *g, const struct pc_volume *v, const struct held *h);
 /* Whether this open has to wait for a copy of its file (on-open), and then job->how, job->drop_link. Main thread. */

@@ -39,7 +39,7 @@ void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t
     uint32_t tail = atomic_load(&q->read_tail), waiting = tail - atomic_load(&q->read_head);
     if (st->st_nlink != 1 || waiting >= READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
         return;
-    struct read_file *f = &q->read[tail % READ_RING]; /* free: the main thread is done with it when it moves the head */
+    struct told_file *f = &q->read[tail % READ_RING]; /* free: the main thread is done with it when it moves the head */
     if (pc_fh_of_fd(fd, &f->fh) < 0)
         return;
     f->st_dev = st->st_dev;
@@ -48,7 +48,7 @@ void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t
         pc_gate_wake(q->main_event);
 }
 
-static void see_to(struct pc_guard *g, const struct read_file *f)
+static void see_to(struct pc_guard *g, const struct told_file *f)
 {
     struct stat st;
     struct pc_known known;
@@ -68,7 +68,7 @@ void pc_gate_see_to_read(struct pc_guard *g)
     struct pc_gate *q = g->gate;
     uint32_t head = atomic_load(&q->read_head), tail = atomic_load(&q->read_tail);
     for (; head != tail; head++) {
-        struct read_file f = q->read[head % READ_RING];
+        struct told_file f = q->read[head % READ_RING];
         atomic_store(&q->read_head, head + 1);
         see_to(g, &f);
     }

@@ -124,11 +124,12 @@ static void found_folder(struct pc_guard *g, struct pc_volume *v, int fd, const 
         pc_capture_later(g, v->id, fh, parent, name, 0, walk ? PC_WHEN_SOON : PC_WHEN_NEW);
 }
 
+/* Of which only the length is kept, it is preserved anew: nobody appends any more. */
 static bool unchanged(const struct pc_known *k, const struct stat *st, const struct pc_fh *dir, const char *name)
 {
     int64_t ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
-    return !k->gone && k->version && k->ctime_ns == ctime_ns && k->size == (uint64_t)st->st_size &&
-           pc_fh_equal(&k->parent, dir) && strcmp(k->name, name) == 0;
+    return !k->gone && k->version && k->how != PC_HOW_LENGTH && k->ctime_ns == ctime_ns &&
+           k->size == (uint64_t)st->st_size && pc_fh_equal(&k->parent, dir) && strcmp(k->name, name) == 0;
 }
 
 static void found_file(struct pc_guard *g, struct pc_volume *v, int fd, const struct stat *st, const struct pc_fh *fh,

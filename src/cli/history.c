@@ -16,7 +16,8 @@ static void put_table(const struct pc_cli *cli, const json_t *list)
         pc_table_cell(t, PC_PLAIN, pc_ago(cli, pc_time_of(v, "time"), text));
         pc_table_cell(t, PC_PLAIN, pc_size(pc_number_of(v, "size"), text));
         pc_table_cell(t, PC_PLAIN, pc_text_of(v, "mode"));
-        pc_table_cell(t, PC_PLAIN, pc_text_of(v, "how"));
+        bool lost = json_is_false(json_object_get(v, "kept"));
+        pc_table_cell(t, lost ? PC_RED : PC_PLAIN, lost ? "not kept" : pc_text_of(v, "how"));
         pc_table_cell(t, PC_PLAIN, pc_text_of(v, "actor"));
         pc_table_cell(t, PC_GREEN, current ? "now" : "");
     }

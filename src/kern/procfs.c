@@ -172,8 +172,8 @@ static void why_from_flags(uint64_t flags, struct pc_open_why *out)
     bool writes = (flags & O_ACCMODE) != O_RDONLY;
     if (flags & O_TRUNC)
         out->kind = PC_OPEN_TRUNCATE;
-    else if (writes)
-        out->kind = flags & O_APPEND ? PC_OPEN_APPEND : PC_OPEN_WRITE;
+    else if (writes) /* O_RDWR can be mapped, and a mapping knows no O_APPEND */
+        out->kind = flags & O_APPEND && (flags & O_ACCMODE) == O_WRONLY ? PC_OPEN_APPEND : PC_OPEN_WRITE;
     else
         out->kind = PC_OPEN_READ;
     out->wants_single_link = out->kind == PC_OPEN_READ && (flags & O_NOFOLLOW) && !(flags & (O_DIRECTORY | O_PATH));

@@ -38,7 +38,7 @@ pid_t pc_proc_tgid(pid_t tid);
 /* Why a thread waits in an open, from /proc/<tid>/syscall. */
 enum pc_open_kind {
     PC_OPEN_READ = 1,  /* cannot change the file through this descriptor */
-    PC_OPEN_APPEND,    /* O_APPEND without O_TRUNC */
+    PC_OPEN_APPEND,    /* O_WRONLY and O_APPEND without O_TRUNC */
     PC_OPEN_WRITE,     /* may change it, or not known (io_uring, openat2, other): treated the same */
     PC_OPEN_TRUNCATE,  /* O_TRUNC: the content goes as soon as we answer */
 };

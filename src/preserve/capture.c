@@ -242,7 +242,8 @@ static int keep_link(struct pc_store *s, struct pc_volume *v, struct pc_row *row
     int r = fd < 0 ? fd : pc_capture_record(&rec, PC_HOW_LINK, fd, &row->fh, &row->parent, row->name, row->creator);
     if (r < 0)
         return r;
-    bool same = row->how == PC_HOW_LINK && row->size == rec.meta.size && row->mtime_ns == rec.meta.mtime_ns;
+    bool same = row->how == PC_HOW_LINK && row->object && row->size == rec.meta.size &&
+                row->mtime_ns == rec.meta.mtime_ns;
     struct pc_ver ver = {.vol = v->id, .object = row->link, .how = PC_HOW_LINK, .alloc_bytes = rec.meta.alloc_bytes};
     r = same ? pc_ver_set_alloc(s, row->version, rec.meta.alloc_bytes) : settle_old_link(s, row, &rec.meta);
     if (r == 0 && !same)

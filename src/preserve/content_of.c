@@ -60,23 +60,51 @@ static uint64_t next_with_content(struct pc_store *s, const struct pc_ver *ver)
     return id;
 }
 
-static int open_length(struct pc_store *s, const struct pc_volume *v, const struct pc_ver *ver)
+enum { SOURCES = 3 };
+
+/* Where the content of a LENGTH version may be: a copy that came later, the next version, the live file. */
+static int open_source(struct pc_store *s, const struct pc_volume *v, const struct pc_ver *ver, int which)
 {
     struct pc_known k;
-    uint64_t next = ver->object ? 0 : next_with_content(s, ver);
-    int r = pc_store_lookup_id(s, ver->file, &k);
-    if (r < 0)
-        return r;
-    _close_ int in = -1;
-    if (ver->object)
-        in = pc_object_open(v, PC_AREA_OBJECTS, ver->object);
-    else if (next)
-        in = pc_store_open_version(s, next);
-    else
-        in = pc_fh_open(v->tree_fd, &k.fh, O_RDONLY | O_NOATIME | O_NONBLOCK);
-    if (in < 0)
-        return in == -ESTALE ? PC_E_NOTFOUND : in;
-    return prefix_of(s, v, in, ver->size);
+    uint64_t next;
+    int r;
+    switch (which) {
+    case 0:
+        return ver->object ? pc_object_open(v, PC_AREA_OBJECTS, ver->object) : PC_E_NOTFOUND;
+    case 1:
+        next = next_with_content(s, ver);
+        return next ? pc_store_open_version(s, next) : PC_E_NOTFOUND;
+    default:
+        r = pc_store_lookup_id(s, ver->file, &k);
+        return r < 0 ? r : pc_fh_open(v->tree_fd, &k.fh, O_RDONLY | O_NOATIME | O_NONBLOCK);
+    }
+}
+
+/*
+ * The first of them that begins with what was there: it may have been written to by who had said to append, or while
+ * nobody watched. Better none than another.
+ */
+static int open_length(struct pc_store *s, const struct pc_volume *v, const struct pc_ver *ver, struct pc_prefix *was)
+{
+    int r = pc_ver_prefix(s, ver->id, was);
+    if (r <= 0)
+        return r < 0 ? r : PC_E_NOTFOUND;
+    for (int i = 0; i < SOURCES; i++) {
+        _close_ int in = open_source(s, v, ver, i);
+        if (in >= 0 && pc_prefix_holds(in, ver->size, was) == 1)
+            return TAKE_FD(in);
+    }
+    return PC_E_NOTFOUND;
+}
+
+/* The content of a LENGTH version, apart from the file that goes on: looked at again once nobody else can write it. */
+static int length_content(struct pc_store *s, const struct pc_volume *v, const struct pc_ver *ver)
+{
+    struct pc_prefix was;
+    _close_ int in = open_length(s, v, ver, &was);
+    _close_ int out = in < 0 ? in : prefix_of(s, v, in, ver->size);
+    int r = out < 0 ? out : pc_prefix_holds(out, ver->size, &was);
+    return r < 0 ? r : r == 0 ? PC_E_NOTFOUND : TAKE_FD(out);
 }
 
 /* A copy whose data had not reached the disk when the power failed: its size may be right all the same. */
@@ -107,7 +135,7 @@ int pc_store_open_version(struct pc_store *s, uint64_t version)
     if (ver.how == PC_HOW_META)
         return PC_E_UNSUPPORTED;
     if (ver.how == PC_HOW_LENGTH)
-        return open_length(s, v, &ver);
+        return length_content(s, v, &ver);
     if (!ver.object)
         return PC_E_NOTFOUND;
     _close_ int fd = pc_object_open(v, ver.how == PC_HOW_LINK ? PC_AREA_LINKS : PC_AREA_OBJECTS, ver.object);
@@ -124,4 +152,22 @@ int pc_store_open_version(struct pc_store *s, uint64_t version)
     if (r == 0 && ver.how == PC_HOW_COPY)
         r = check_whole(v, fd, &ver);
     return r < 0 ? r : TAKE_FD(fd);
+}
+
+int pc_store_is_kept(struct pc_store *s, uint64_t version)
+{
+    struct pc_ver ver;
+    struct pc_prefix was;
+    int r = pc_ver_get(s, version, &ver);
+    if (r < 0)
+        return r == PC_E_NOTFOUND ? 0 : r;
+    if (ver.how == PC_HOW_META || !S_ISREG(ver.mode) || ver.size == 0)
+        return 1;
+    if (!pc_how_is_live(ver.how))
+        return ver.object != 0;
+    const struct pc_volume *v = pc_volume_get(s, ver.vol);
+    _close_ int fd = !v                         ? PC_E_STATE
+                     : ver.how == PC_HOW_LENGTH ? open_length(s, v, &ver, &was)
+                                                : pc_store_open_version(s, version);
+    return fd >= 0 ? 1 : fd == PC_E_NOTFOUND || fd == PC_E_CORRUPT ? 0 : fd;
 }

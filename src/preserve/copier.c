@@ -38,14 +38,18 @@ static int copy_now(struct pc_store *s, const struct pc_volume *v, int fd, uint8
     uint64_t id = 0;
     if (r == 0 && !S_ISREG(rec.meta.mode))
         r = PC_E_UNSUPPORTED;
+    struct pc_prefix prefix = {0};
     if (r == 0 && how != PC_HOW_LENGTH)
         r = copy_object(s, v, fd, &rec, &id);
+    else if (r == 0)
+        r = pc_prefix_take(fd, rec.meta.size, &prefix);
     if (r == 0)
         *out = (struct pc_vault_copy){.object = id,
                                       .how = rec.how,
                                       .size = rec.meta.size,
                                       .mtime_ns = rec.meta.mtime_ns,
-                                      .ctime_ns = rec.meta.ctime_ns};
+                                      .ctime_ns = rec.meta.ctime_ns,
+                                      .prefix = prefix};
     return r;
 }
 
@@ -116,6 +120,17 @@ int pc_store_written_unkept(struct pc_store *s, int vol, const struct pc_fh *fh)
     return r == 0 && row.version && row.how == PC_HOW_LENGTH && !row.object ? length_lost(s, &row) : r;
 }
 
+int pc_store_overwritten(struct pc_store *s, int vol, const struct pc_fh *fh)
+{
+    struct pc_row row;
+    int r = pc_row_by_fh(s, vol, fh, &row);
+    if (r < 0 || !row.version || row.gone)
+        return r;
+    if (row.how == PC_HOW_LENGTH && !row.object)
+        return length_lost(s, &row);
+    return row.how == PC_HOW_LINK ? pc_ver_links_lost(s, row.id) : 0;
+}
+
 /* Completes the copied object's record; rec is initialised and comes back filled. */
 static int finish_copy(struct pc_volume *v, const struct pc_row *row, const struct pc_vault_copy *copy,
                        struct pc_record *rec, uint64_t *alloc)
@@ -160,6 +175,8 @@ static int adopt_length(struct pc_store *s, struct pc_volume *v, struct pc_row *
     if (r == 0)
         r = pc_ver_add(s, row, &ver, &meta);
     if (r == 0)
+        r = pc_ver_set_prefix(s, ver.id, &copy->prefix);
+    if (r == 0)
         *version = ver.id;
     return r;
 }
@@ -176,7 +193,7 @@ static int adopt_copy(struct pc_store *s, struct pc_volume *v, struct pc_row *ro
     if (r < 0)
         return r;
     bool same = row->version && row->size == copy->size && row->mtime_ns == copy->mtime_ns;
-    if (same && row->how == PC_HOW_LINK) {
+    if (same && row->how == PC_HOW_LINK && row->object) {
         /* The very content the current version names: give it the copy, the link goes on following the live file. */
         *version = row->version;
         return pc_ver_give_object(s, row, copy->object, copy->how, ver.alloc_bytes);

@@ -161,17 +161,6 @@ static uint64_t before_damage(struct pc_sweep *w, const struct pc_fh *fh)
     return version;
 }
 
-/* Whether the content can be had, without reading it. */
-static bool is_kept(struct pc_store *s, const struct pc_ver *v)
-{
-    if (v->how == PC_HOW_META || v->how == PC_HOW_LENGTH || !S_ISREG(v->mode) || v->size == 0)
-        return true;
-    if (v->how != PC_HOW_LINK)
-        return v->object != 0;
-    _close_ int fd = pc_store_open_version(s, v->id); /* a link may have been written to since */
-    return fd >= 0;
-}
-
 static int describe(struct pc_sweep *w, const struct pc_sweep_row *row, struct pc_deleted *out)
 {
     struct pc_ver v = {0}, sound;
@@ -179,11 +168,11 @@ static int describe(struct pc_sweep *w, const struct pc_sweep_row *row, struct p
     if (r < 0 && r != PC_E_NOTFOUND)
         return r;
     uint64_t earlier = before_damage(w, &row->fh);
-    if (earlier && earlier != v.id && pc_ver_get(w->s, earlier, &sound) == 0 && is_kept(w->s, &sound))
+    if (earlier && earlier != v.id && pc_ver_get(w->s, earlier, &sound) == 0 && pc_store_is_kept(w->s, earlier) > 0)
         v = sound;
     *out = (struct pc_deleted){.version = v.id, .gone_ns = row->gone_ns, .by = row->by, .size = v.size};
     out->is_dir = S_ISDIR(v.mode);
-    out->kept = v.id && is_kept(w->s, &v);
+    out->kept = v.id && pc_store_is_kept(w->s, v.id) > 0;
     int n = snprintf(out->path, sizeof out->path, "%s%s", w->place, row->name);
     return n < (int)sizeof out->path ? 0 : -ENAMETOOLONG;
 }

@@ -34,6 +34,7 @@ static const char schema[] =
     "CREATE INDEX version_object ON version(object) WHERE object<>0;"
     "CREATE INDEX version_retired ON version(vol,retired) WHERE retired>0;"
     "CREATE INDEX version_retired_by ON version(vol,retired_by) WHERE retired_by>0;"
+    "CREATE TABLE prefix(version INTEGER PRIMARY KEY, seed INT, hash BLOB);"
     "CREATE TABLE act(id INTEGER PRIMARY KEY, time INT, actor INT, incident INT, op INT, dir INT, vol INT, fh BLOB,"
     " parent BLOB, name BLOB, nparent BLOB, nname BLOB, before INT, score INT, evidence INT);"
     "CREATE INDEX act_actor ON act(actor);"
@@ -119,6 +120,7 @@ static int set_up(struct pc_index *ix)
     if (version == SCHEMA_VERSION)
         return exec_sql(
             ix, "CREATE INDEX IF NOT EXISTS process_pid ON process(pid);" /* came later; nothing depends on it */
+                "CREATE TABLE IF NOT EXISTS prefix(version INTEGER PRIMARY KEY, seed INT, hash BLOB);" /* so did this */
                 "SELECT count(*) FROM volume; SELECT id FROM file LIMIT 1; SELECT id FROM version LIMIT 1;"
                 "SELECT id FROM act LIMIT 1; SELECT id FROM journal LIMIT 1");
     if (version != 0)

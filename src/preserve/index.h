@@ -41,7 +41,7 @@
     X(FILE_MAX, "SELECT coalesce(max(id),0) FROM file")                                                                \
     X(FILE_LINKED,                                                                                                     \
       "SELECT f.id FROM file f JOIN version v ON v.id=f.current WHERE f.id>?2 AND f.id<=?2+256 AND f.vol=?1 "          \
-      "AND f.gone=0 AND v.how=3 AND v.size>0 AND v.size<=?3 AND v.time<?4 ORDER BY f.id LIMIT 1")                      \
+      "AND f.gone=0 AND v.how IN (3,4) AND v.size>0 AND v.size<=?3 AND v.time<?4 ORDER BY f.id LIMIT 1")                      \
     X(FILE_ADD, "INSERT INTO file(vol,fh,parent,name,creator,current,link,gone) VALUES(?1,?2,?3,?4,?5,0,0,0)")         \
     X(FILE_PLACE, "UPDATE file SET parent=?2,name=?3 WHERE id=?1")                                                     \
     X(FILE_CURRENT, "UPDATE file SET current=?2,gone=0 WHERE id=?1")                                                   \
@@ -60,7 +60,12 @@
     X(VER_TIME, "UPDATE version SET time=?2 WHERE id=?1")                                                              \
     X(VER_RETIRED_BY, "UPDATE version SET retired_by=?2 WHERE id=?1 AND retired_by=0")                                 \
     X(VER_LOST, "UPDATE version SET object=0,alloc=0 WHERE id=?1")                                                     \
-    X(VER_TWINS, "UPDATE version SET object=?2,how=?3,packed=0 WHERE file=?1 AND how=3 AND size=?4 AND mtime=?5")      \
+    X(VER_TWINS,                                                                                                       \
+      "UPDATE version SET object=?2,how=?3,packed=0 WHERE file=?1 AND how=3 AND object<>0 AND size=?4 AND mtime=?5")   \
+    X(VER_LINKED, "SELECT id FROM version WHERE file=?1 AND how=3 AND object<>0 LIMIT 1")                              \
+    X(PREFIX_PUT, "INSERT OR REPLACE INTO prefix(version,seed,hash) VALUES(?1,?2,?3)")                                 \
+    X(PREFIX_GET, "SELECT seed,hash FROM prefix WHERE version=?1")                                                     \
+    X(PREFIX_DROP, "DELETE FROM prefix WHERE version=?1")                                                              \
     X(VER_MAX, "SELECT coalesce(max(id),0) FROM version")                                                              \
     X(VER_CUT, "UPDATE version SET how=3 WHERE id=?1")                                                                 \
     X(VER_SHARE, "UPDATE version SET object=?2,packed=0 WHERE id=?1")                                                  \
@@ -77,7 +82,7 @@
     X(VER_BEFORE, "SELECT id FROM version WHERE file=?1 AND time<?2 ORDER BY id DESC LIMIT 1")                         \
     X(VER_SHARED, "SELECT 1 FROM version WHERE object=?1 AND object<>0 AND vol=?2 AND id<>?3 LIMIT 1")                               \
     X(VER_BY_OBJECT, "SELECT id FROM version WHERE object=?1 AND object<>0 AND vol=?2 LIMIT 1")                                      \
-    X(VER_NEXT, "SELECT id FROM version WHERE file=?1 AND id>?2 AND object<>0 ORDER BY id LIMIT 1")                    \
+    X(VER_NEXT, "SELECT id FROM version WHERE file=?1 AND id>?2 AND object<>0 AND how<>4 ORDER BY id LIMIT 1")         \
     X(VER_COUNTS,                                                                                                      \
       "SELECT count(*),coalesce(sum(object<>0),0),coalesce(sum(alloc),0),"                                             \
       "coalesce(sum(CASE WHEN retired>0 THEN alloc ELSE 0 END),0) FROM version WHERE vol=?1")                          \

@@ -118,6 +118,11 @@ int pc_ver_set_alloc(struct pc_store *s, uint64_t version, uint64_t alloc_bytes)
  * make new versions), get content of their own. */
 int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how,
                        uint64_t alloc_bytes);
+/* What tells the content of a LENGTH version from another. get: 1 and *out, 0 when it is not known, or an error. */
+int pc_ver_set_prefix(struct pc_store *s, uint64_t version, const struct pc_prefix *p);
+int pc_ver_prefix(struct pc_store *s, uint64_t version, struct pc_prefix *out);
+/* None of the file's versions that rest on its link has its content any more. */
+int pc_ver_links_lost(struct pc_store *s, uint64_t file);
 /* From now on it is a version whose content can no longer be had; v: of which only the length was kept (LENGTH). */
 int pc_ver_length_lost(struct pc_store *s, uint64_t version);
 /* The number of the newest version of all. */

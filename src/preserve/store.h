@@ -1,6 +1,7 @@
 #ifndef PC_PRESERVE_STORE_H
 #define PC_PRESERVE_STORE_H
 #include "base/fh.h"
+#include "preserve/prefix.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +22,7 @@ enum pc_how {
     PC_HOW_CLONE = 1, /* FICLONE: no space, no time */
     PC_HOW_COPY,      /* sparse copy; */
     PC_HOW_LINK,      /* hard link to the live inode: keeps it against unlink and rename-over, not against writes */
-    PC_HOW_LENGTH,    /* append: only the old length is needed to undo */
+    PC_HOW_LENGTH,    /* append: only the old length is needed to undo, and what tells that the rest is what it was */
     PC_HOW_META,      /* directory, symlink, device, fifo, empty file: metadata alone */
 };
 /* Whether a version held this way has its content in the live file alone, so that a write to that takes it. */
@@ -136,9 +137,15 @@ int pc_store_open_version(struct pc_store *s, uint64_t version);
 /*
  * on-open mode, copier threads: copies fd's content (sparse, or clone where possible) into a new object of the volume,
  * while the opener waits. No index access. *object identifies it for pc_store_adopt_object, which the main thread calls
- * to make it the file's pre-image version. how: PC_HOW_COPY, or PC_HOW_LENGTH (records the size alone).
+ * to make it the file's pre-image version. how: PC_HOW_COPY, or PC_HOW_LENGTH (records the size, and what the content looks like).
  */
-struct pc_vault_copy { uint64_t object; uint8_t how; uint64_t size; int64_t mtime_ns, ctime_ns; };
+struct pc_vault_copy {
+    uint64_t object;
+    uint8_t how;
+    uint64_t size;
+    int64_t mtime_ns, ctime_ns;
+    struct pc_prefix prefix; /* PC_HOW_LENGTH */
+};
 int pc_vault_copy_now(struct pc_store *s, int vol, int fd, uint8_t how, struct pc_vault_copy *out);
 /* Waits until such a copy, with its name, is on the disk. Any thread. 0, PC_E_NOTFOUND or -errno. */
 int pc_vault_sync_copy(struct pc_store *s, int vol, const struct pc_vault_copy *copy);
@@ -148,7 +155,7 @@ int pc_vault_sync_copy(struct pc_store *s, int vol, const struct pc_vault_copy *
  */
 int pc_vault_sync(struct pc_store *s, int vol);
 /*
- * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on a link alone,
+ * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on the live file,
  * is of 1 to max_size bytes and was preserved before before_ns (CLOCK_REALTIME). 1: *out is it; 2: none among the rows
  * looked at (256 at most), call again; 0: there are no more; or an error. *cursor is moved.
  */
@@ -160,11 +167,18 @@ bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes);
 void pc_store_copy_failed(struct pc_store *s, int vol, int err);
 /* Whether this version was made since the volume was added: all that happened to its file since then was watched. */
 bool pc_store_watched(struct pc_store *s, int vol, uint64_t version);
+/* Whether the content of a version can be had (folders and the like have none to lose). 1, 0 or an error. */
+int pc_store_is_kept(struct pc_store *s, uint64_t version);
 /*
  * The file was opened for writing and could not be copied: when of its current version only the length was kept, that
  * is lost, since what is written now is not told from an append afterwards. 0 or an error.
  */
 int pc_store_written_unkept(struct pc_store *s, int vol, const struct pc_fh *fh);
+/*
+ * The file was written, and its current version rests on nothing but the live file: then none that does has its content
+ * any more, also when size and times were put back to what they had been. Not for an append. 0 or an error.
+ */
+int pc_store_overwritten(struct pc_store *s, int vol, const struct pc_fh *fh);
 int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent,
                           const char *name, const struct pc_vault_copy *copy, uint64_t *version);
 

@@ -172,6 +172,54 @@ int pc_ver_lost(struct pc_store *s, uint64_t version)
     return r;
 }
 
+int pc_ver_links_lost(struct pc_store *s, uint64_t file)
+{
+    for (int r = 0;;) {
+        sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_LINKED, &r);
+        if (!st)
+            return r;
+        pc_bind_u64(st, 1, file);
+        uint64_t id = (r = pc_index_row(&s->ix, st)) > 0 ? pc_column_u64(st, 0) : 0;
+        sqlite3_reset(st);
+        if (r > 0)
+            r = pc_ver_lost(s, id);
+        if (r < 0 || !id)
+            return r;
+    }
+}
+
+int pc_ver_set_prefix(struct pc_store *s, uint64_t version, const struct pc_prefix *p)
+{
+    int r = pc_index_write(&s->ix);
+    sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, PC_SQL_PREFIX_PUT, &r) : NULL;
+    if (!st)
+        return r;
+    pc_bind_u64(st, 1, version);
+    pc_bind_u64(st, 2, p->seed);
+    sqlite3_bind_blob(st, 3, p->sha256, sizeof p->sha256, SQLITE_STATIC);
+    return pc_index_run(&s->ix, st);
+}
+
+int pc_ver_prefix(struct pc_store *s, uint64_t version, struct pc_prefix *out)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_PREFIX_GET, &r);
+    if (!st)
+        return r;
+    pc_bind_u64(st, 1, version);
+    r = pc_index_row(&s->ix, st);
+    if (r <= 0)
+        return r;
+    if (sqlite3_column_bytes(st, 1) == sizeof out->sha256) {
+        out->seed = pc_column_u64(st, 0);
+        memcpy(out->sha256, sqlite3_column_blob(st, 1), sizeof out->sha256);
+    } else {
+        r = 0;
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
 int pc_ver_length_lost(struct pc_store *s, uint64_t version)
 {
     return WRITE(s, PC_SQL_VER_CUT, version); /* a link without an object: as one that was written to */
@@ -290,7 +338,9 @@ int pc_ver_drop(struct pc_store *s, const struct pc_ver *v)
     }
     if (!vol && !shared)
         return PC_E_STATE; /* its file system is not here: the object could not be removed with the row */
-    int e = WRITE(s, PC_SQL_VER_DROP, v->id);
+    int e = v->how == PC_HOW_LENGTH ? WRITE(s, PC_SQL_PREFIX_DROP, v->id) : 0;
+    if (e == 0)
+        e = WRITE(s, PC_SQL_VER_DROP, v->id);
     if (e == 0)
         uncount(s, v);
     if (e == 0 && vol && vol->n.versions)

@@ -3,6 +3,8 @@
 
 In most of these the guard convicts late, so that the actor destroys much before it is frozen, and all must come back.
 """
+import fcntl
+import mmap
 import os
 import subprocess
 import sys
@@ -364,6 +366,96 @@ def overwritten_unwatched_after_an_append(bench):
     guard.wait_quiet()
     status, text = guard.command("restore", os.fsdecode(path))
     check(status != 0 and "was not kept" in text, "restore: status %d: %s", status, text[-600:])
+
+
+def check_not_kept(guard, path, before):
+    """Restore says that it cannot, and puts nothing else there; history says which versions have no content."""
+    status, text = guard.command("restore", os.fsdecode(path))
+    check(status != 0 and "was not kept" in text, "restore: status %d: %s", status, text[-600:])
+    with open(path, "rb") as now:
+        check(now.read() != before, "nothing was changed")
+    kept = [v["kept"] for v in guard.json("history", os.fsdecode(path))]
+    check(kept[0] and not any(kept[1:]), "history says of the versions that they are kept: %s", kept)
+
+
+@rig.scenario("ext4")
+def overwritten_by_who_said_append(bench):
+    """O_APPEND taken off again (fcntl): of the file only the length was kept, and nothing is brought back in its name."""
+    content = b"what was logged, line by line\n" * (2 << 15)
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"log"), content)
+    guard = bench.start_guard("[action]\ngate = no\n")
+    guard.wait_quiet()
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    os.pwrite(fd, os.urandom(len(content) + 5), 0)
+    os.close(fd)
+    guard.wait_quiet()
+    check_not_kept(guard, path, content)
+
+
+@rig.scenario("ext4")
+def mapped_by_who_said_append(bench):
+    """A mapping knows no O_APPEND: who can make one waits for a copy."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"log"), b"what was logged, line by line\n" * (2 << 15))
+    before = bench.look()
+    guard = bench.start_guard("[action]\ngate = no\n")
+    guard.wait_quiet()
+    fd = os.open(path, os.O_RDWR | os.O_APPEND)
+    with mmap.mmap(fd, 1 << 20) as view:
+        view[:] = os.urandom(1 << 20)
+    os.close(fd)
+    guard.wait_quiet()
+    restore_rest(bench, guard, before)
+    bench.check_same(before, "restore")
+
+
+@rig.scenario("ext4")
+def cut_and_grown_again(bench):
+    """truncate(2) to nothing and back, and the old time: what rests on a link or a length is lost, and it is said."""
+    content = b"what was logged, line by line\n" * (2 << 15)
+    linked, length = [files.write(os.path.join(os.fsencode(bench.tree), name), content) for name in (b"linked", b"length")]
+    guard = bench.start_guard("[action]\ngate = no\n")
+    guard.wait_quiet()
+    open(length, "ab").close()
+    guard.wait_quiet()
+    for path in (linked, length):
+        was = os.stat(path)
+        os.truncate(path, 0)
+        os.truncate(path, len(content))
+        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+        guard.wait_quiet()
+        check_not_kept(guard, path, content)
+    guard.stop()
+    was = os.stat(linked)
+    os.truncate(linked, 0)
+    files.write(linked, content)
+    os.utime(linked, ns=(was.st_atime_ns, was.st_mtime_ns))
+    guard = bench.start_guard("[action]\ngate = no\n")
+    guard.wait_quiet()
+    check_not_kept(guard, linked, b"\0" * len(content))
+    os.unlink(linked)
+    guard.wait_quiet()
+    status, text = guard.command("restore", os.fsdecode(linked))
+    check(status == 0, "restore: status %d: %s", status, text[-600:])
+    with open(linked, "rb") as now:
+        check(now.read() == content, "the deleted file came back as another")
+
+
+@rig.scenario("ext4")
+def length_alone_is_made_more_of(bench):
+    """What was opened for appending, and not appended to, is kept by more than its length again, at the latest by the next walk."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"log"), b"what was logged, line by line\n" * (2 << 15))
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    open(path, "ab").close()
+    guard.wait_quiet()
+    check(guard.json("history", os.fsdecode(path))[0]["how"] == "length", "not kept by its length")
+    guard.stop()
+    guard = bench.start_guard("[preserve]\ncopy-ahead = 1s\nspace-budget = 50%\n")
+    guard.wait_quiet()
+    check(guard.json("history", os.fsdecode(path))[0]["how"] in ("link", "copy"), "kept by its length still")
+    open(path, "ab").close()
+    rig.eventually("it is copied ahead", lambda: guard.json("history", os.fsdecode(path))[0]["how"] == "copy", 20)
 
 
 @rig.scenario("ext4")

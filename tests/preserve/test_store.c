@@ -150,6 +150,82 @@ static uint64_t keep_length(struct fixture *f, const char *name)
     return v;
 }
 
+/* Who said it would append can overwrite all the same, or the kernel for somebody. */
+static void length_of_another_content_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_vault_copy c;
+    static char big[3 << 20];
+    static const size_t sizes[] = {7, sizeof big};
+    for (int i = 0; i < 2; i++) {
+        size_t size = sizes[i];
+        memset(big, 'x', size);
+        _close_ int fd = openat(f->root, "log", O_RDWR | O_CREAT | O_TRUNC, 0600);
+        assert_int_equal(pwrite(fd, big, size, 0), size);
+        capture(f, "log");
+        uint64_t v = keep_length(f, "log");
+        assert_int_equal(pc_store_is_kept(f->s, v), 1);
+        assert_int_equal(pwrite(fd, "more", 4, (off_t)size), 4);
+        assert_int_equal(pc_store_is_kept(f->s, v), 1);
+        assert_int_equal(pwrite(fd, "other", 5, (off_t)size - 7), 5);
+        assert_int_equal(pc_store_open_version(f->s, v), PC_E_NOTFOUND);
+        assert_int_equal(pc_store_is_kept(f->s, v), 0);
+        struct pc_fh fh = fh_of(f, "log"), dir = fh_of_dir(f, "log");
+        assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+        assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "log", &c, NULL), 0);
+        assert_int_equal(pc_store_open_version(f->s, v), PC_E_NOTFOUND); /* that copy begins otherwise, too */
+        assert_int_equal(ftruncate(fd, 3), 0);
+        assert_int_equal(pc_store_open_version(f->s, v), PC_E_NOTFOUND);
+    }
+}
+
+/* A link is the live file: what is written there is what it holds, whatever size and time say. */
+static void link_that_was_overwritten_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_known k;
+    struct pc_vault_copy c;
+    uint64_t cursor = 0;
+    if (cloning(f))
+        skip();
+    put_file(f, "a", "first");
+    uint64_t v1 = capture(f, "a");
+    struct pc_fh fh = fh_of(f, "a"), dir = fh_of_dir(f, "a");
+    assert_int_equal(pc_store_next_link(f->s, f->vol, &cursor, 100, UINT64_MAX >> 1, &k), 1);
+    _close_ int fd = openat(f->root, "a", O_RDWR);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(pwrite(fd, "other", 5, 0), 5);
+    assert_int_equal(futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}), 0);
+    assert_int_equal(pc_store_overwritten(f->s, f->vol, &fh), 0);
+    assert_int_equal(pc_store_open_version(f->s, v1), PC_E_NOTFOUND);
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+    uint64_t v2 = 0;
+    assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "a", &c, &v2), 0);
+    assert_int_equal(pc_store_open_version(f->s, v1), PC_E_NOTFOUND); /* of the same size and time, and another */
+    content_is(f, v2, "other");
+    put_file(f, "b", "again");
+    capture(f, "b");
+    struct pc_fh b = fh_of(f, "b");
+    assert_int_equal(pc_store_overwritten(f->s, f->vol, &b), 0);
+    assert_int_equal(unlinkat(f->root, "b", 0), 0);
+    assert_int_equal(pc_store_gone(f->s, f->vol, &b), 0);
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &b, &k), 0);
+    content_is(f, k.version, "again"); /* what it was when it went */
+}
+
+static void length_alone_is_copied_ahead(void **state)
+{
+    struct fixture *f = *state;
+    struct pc_known k;
+    uint64_t cursor = 0;
+    put_file(f, "log", "line 1\n");
+    capture(f, "log");
+    uint64_t v = keep_length(f, "log");
+    assert_int_equal(pc_store_next_link(f->s, f->vol, &cursor, 100, UINT64_MAX >> 1, &k), 1);
+    assert_int_equal(k.version, v);
+}
+
 static void length_alone_is_not_trusted_unwatched(void **state)
 {
     struct fixture *f = *state;
@@ -652,6 +728,7 @@ static int all_tests(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only), T(length_alone_is_not_trusted_unwatched), T(length_alone_is_lost_to_a_write),
+        T(length_of_another_content_is_told), T(link_that_was_overwritten_is_lost), T(length_alone_is_copied_ahead),
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
         T(change_has_an_author), T(process_numbers_are_used_once),
         T(what_a_process_did_in_an_earlier_run),
