@@ -259,11 +259,16 @@ static int plan_hidden(struct pc_plan *p, uint32_t f)
     _close_ int fd = pc_fh_open(v->tree_fd, &file->fh, O_PATH | O_NOFOLLOW);
     int r = fd < 0 ? fd : pc_compare_fd(p->s, fd, file->before, &why);
     int others = r == PC_DIFFERENT ? pc_acts_by_others(p->s, file->vol, &file->fh, p->incident, file->last_act) : 0;
-    if (r <= 0 || others)
+    bool unkept = file->content && (r == PC_E_NOTFOUND || r == PC_E_CORRUPT);
+    if ((r <= 0 && !unkept) || others)
         return r == PC_E_NOTFOUND || r == PC_E_CORRUPT ? 0 : r < 0 ? r : others < 0 ? others : 0;
     struct pc_pstep st = step_for(p, file->at, f);
     st.kind = r == PC_SAME_CONTENT ? PC_STEP_META : PC_STEP_RESTORE;
     st.by_handle = true;
+    if (unkept) {
+        st.result = r;
+        st.why = "its preserved content cannot be read";
+    }
     return pc_plan_add_step(p, &st);
 }
 

@@ -137,7 +137,8 @@ int pc_store_open_version(struct pc_store *s, uint64_t version);
 /*
  * on-open mode, copier threads: copies fd's content (sparse, or clone where possible) into a new object of the volume,
  * while the opener waits. No index access. *object identifies it for pc_store_adopt_object, which the main thread calls
- * to make it the file's pre-image version. how: PC_HOW_COPY, or PC_HOW_LENGTH (records the size, and what the content looks like).
+ * to make it the file's pre-image version. how: PC_HOW_COPY, or PC_HOW_LENGTH (records the size, and a hash that tells
+ * whether that much of the file is the same still).
  */
 struct pc_vault_copy {
     uint64_t object;

@@ -240,6 +240,35 @@ static void others_work_is_kept(void **state)
     }
 }
 
+/* Written through a link that the actor made, and nothing was kept of it: that is no rollback without a fault. */
+static void what_cannot_be_had_is_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    struct actor bad = {f, 1, 1};
+    struct pc_fh report;
+    if (pc_store_can_clone(f->s, f->vol))
+        skip();
+    put_file(f, "report", "original");
+    capture_tree(f);
+    report = fh_of(f, "report");
+    act_link(&bad, "report", "second");
+    struct pc_act_rec written = {.time_ns = pc_real_ns(), .actor = bad.id, .op = 1, .vol = f->vol, .score = 90};
+    struct pc_known k;
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &report, &k), 0);
+    written.fh = report;
+    written.parent = fh_of(f, ".");
+    snprintf(written.name, sizeof written.name, "second");
+    written.before = k.version;
+    put_file(f, "second", "cipher\1\2"); /* of the same size */
+    assert_int_equal(pc_store_record_act(f->s, &written, NULL), 0);
+    capture(f, "second");
+    uint64_t incident = convict(&bad);
+    struct pc_plan *p = NULL;
+    assert_int_equal(pc_plan_make(f->s, incident, &p), 0);
+    assert_int_equal(pc_plan_apply(p, NULL, NULL), PC_E_UNVERIFIED);
+    pc_plan_free(p);
+}
+
 /* The walk after a restart finds the attack's last writes: destroyed, by nobody that was seen. An edit is another matter. */
 static void destruction_by_nobody_is_nobodys_work(void **state)
 {
@@ -575,7 +604,7 @@ static int all_tests(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(flags_acls_and_capabilities),
+        T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(what_cannot_be_had_is_a_failure), T(flags_acls_and_capabilities),
         T(destruction_by_nobody_is_nobodys_work), T(own_earlier_work_stays),
         T(own_temporary_needs_nothing),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
