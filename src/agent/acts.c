@@ -104,19 +104,17 @@ static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t o
 /*
  * on-open, and no copy was made: who opens a file to write waits for one. So it was cut by path (docs/decisions/0004),
  * or written by one who opened it while no guard ran, or whom the guard kept waiting too long. (Files that are too
- * large to be copied are counted by their folder.) Its size and time may have been put back; a close alone, without
- * either changed, is of one who wrote nothing. Of an append nothing is lost.
+ * large to be copied are counted by their folder.) Its size and time may have been put back: counted is what is plain, believed is
+ * nothing. Of an append nothing is lost.
  */
 static void count_unkept(struct pc_guard *g, const struct deed *d, const struct pc_known *k, const struct stat *st)
 {
-    bool cut = d->size_after < k->size;
-    if (!pc_how_is_live(k->how) || k->size == 0 || (k->how == PC_HOW_LENGTH && !cut))
+    if (!pc_how_is_live(k->how) || k->size == 0 || (k->how == PC_HOW_LENGTH && d->size_after > k->size))
         return;
     bool same = d->closed && d->size_after == k->size &&
                 (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == k->mtime_ns;
-    if (!same)
-        (void)pc_store_overwritten(g->store, d->v->id, &d->fh); /* a failed index shows in status */
-    if (cut)
+    (void)pc_store_overwritten(g->store, d->v->id, &d->fh); /* a failed index shows in status */
+    if (d->size_after < k->size)
         g->n.cut_unkept++;
     else if (!same && k->size <= g->settings.copy_limit_bytes && pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
         g->n.written_unkept++;

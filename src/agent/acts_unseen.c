@@ -49,7 +49,7 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
     bool same = now.size == known->size && now.mtime_ns == known->mtime_ns;
     if (!pc_acts_has_content(known, d.op)) {
         /* Size and time may have been put back: what nobody saw is not trusted, and what is there now is preserved. */
-        if (change == PC_CHANGE_UNSEEN && known->how == PC_HOW_LINK && pc_acts_ctime(&st) != known->ctime_ns)
+        if (change == PC_CHANGE_UNSEEN && pc_how_is_live(known->how) && pc_acts_ctime(&st) != known->ctime_ns)
             (void)pc_store_overwritten(g->store, v->id, fh);
         g->n.changed_unkept += !same && known->size > 0;
         return;

@@ -127,8 +127,8 @@ int pc_store_overwritten(struct pc_store *s, int vol, const struct pc_fh *fh)
     if (r < 0 || !row.version || row.gone)
         return r;
     if (row.how == PC_HOW_LENGTH && !row.object)
-        return length_lost(s, &row);
-    return row.how == PC_HOW_LINK ? pc_ver_links_lost(s, row.id) : 0;
+        r = length_lost(s, &row);
+    return r == 0 && row.how == PC_HOW_LINK ? pc_ver_links_lost(s, row.id) : r; /* also what came before the length */
 }
 
 /* Completes the copied object's record; rec is initialised and comes back filled. */

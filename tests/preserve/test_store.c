@@ -214,6 +214,25 @@ static void link_that_was_overwritten_is_lost(void **state)
     content_is(f, k.version, "again"); /* what it was when it went */
 }
 
+/* The link of before the append is the same live file. */
+static void link_before_a_length_is_lost_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    if (cloning(f))
+        skip();
+    put_file(f, "log", "line 1\n");
+    uint64_t link = capture(f, "log"), length = keep_length(f, "log");
+    struct pc_fh fh = fh_of(f, "log");
+    _close_ int fd = openat(f->root, "log", O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(pwrite(fd, "cipher\n", 7, 0), 7);
+    assert_int_equal(futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}), 0);
+    assert_int_equal(pc_store_overwritten(f->s, f->vol, &fh), 0);
+    assert_int_equal(pc_store_open_version(f->s, length), PC_E_NOTFOUND);
+    assert_int_equal(pc_store_open_version(f->s, link), PC_E_NOTFOUND);
+}
+
 static void length_alone_is_copied_ahead(void **state)
 {
     struct fixture *f = *state;
@@ -728,7 +747,7 @@ static int all_tests(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only), T(length_alone_is_not_trusted_unwatched), T(length_alone_is_lost_to_a_write),
-        T(length_of_another_content_is_told), T(link_that_was_overwritten_is_lost), T(length_alone_is_copied_ahead),
+        T(length_of_another_content_is_told), T(link_that_was_overwritten_is_lost), T(length_alone_is_copied_ahead), T(link_before_a_length_is_lost_with_it),
         T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
         T(change_has_an_author), T(process_numbers_are_used_once),
         T(what_a_process_did_in_an_earlier_run),
