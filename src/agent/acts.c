@@ -104,8 +104,8 @@ static uint64_t size_of_version(struct pc_guard *g, uint64_t version, uint64_t o
 /*
  * on-open, and no copy was made: who opens a file to write waits for one. So it was cut by path (docs/decisions/0004),
  * or written by one who opened it while no guard ran, or whom the guard kept waiting too long. (Files that are too
- * large to be copied are counted by their folder.) Its size and time may have been put back: counted is what is plain, believed is
- * nothing. Of an append nothing is lost.
+ * large to be copied are counted by their folder.) Its size and time may have been put back: counted is what is plain,
+ * believed is nothing. Of an append nothing is lost.
  */
 static void count_unkept(struct pc_guard *g, const struct deed *d, const struct pc_known *k, const struct stat *st)
 {
