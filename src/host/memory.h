@@ -78,6 +78,12 @@ int pc_memory_order_answers(struct pc_memory_file *m, const char *sha256,
 int pc_memory_orders(struct pc_memory_file *m, enum pc_order_state state,
                      int (*each)(void *ctx, const struct pc_kept_order *o), void *ctx);
 uint32_t pc_memory_order_count(struct pc_memory_file *m, enum pc_order_state state);
+/*
+ * When more than so many pages of 4 KiB are in use: of the orders that are done, the oldest first, only what keeps them
+ * from being run again is kept, and short answers; not what was signed, nor long results (the server had those, or is
+ * still to get them from the outbox).
+ */
+int pc_memory_orders_trim(struct pc_memory_file *m, uint64_t pages);
 /* Forgets orders done and expired before `before`, but not their place in the sequence. */
 int pc_memory_orders_forget(struct pc_memory_file *m, int64_t before);
 

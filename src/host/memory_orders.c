@@ -151,3 +151,24 @@ int pc_memory_orders_forget(struct pc_memory_file *m, int64_t before)
     return pc_memory_do(m, "DELETE FROM orders WHERE state=? AND expires<? AND ended<?", "iii", (int64_t)PC_ORDER_DONE,
                         before, before);
 }
+
+/* Oldest first, so many at a time: one call is one short transaction. */
+#define TRIM_ORDERS "(SELECT sha256 FROM orders WHERE state=? AND length(envelope)>0 ORDER BY ended LIMIT 1024)"
+
+int pc_memory_orders_trim(struct pc_memory_file *m, uint64_t pages)
+{
+    int64_t all = pc_memory_count(m, "PRAGMA page_count", "");
+    int64_t free_ones = pc_memory_count(m, "PRAGMA freelist_count", "");
+    if (all < 0 || free_ones < 0)
+        return (int)(all < 0 ? all : free_ones);
+    if ((uint64_t)(all - free_ones) <= pages)
+        return 0;
+    int r = pc_memory_begin(m);
+    if (r < 0)
+        return r;
+    r = pc_memory_do(m, "DELETE FROM answer WHERE length(envelope)>4096 AND sha256 IN " TRIM_ORDERS, "i",
+                     (int64_t)PC_ORDER_DONE);
+    if (r == 0)
+        r = pc_memory_do(m, "UPDATE orders SET envelope=x'' WHERE sha256 IN " TRIM_ORDERS, "i", (int64_t)PC_ORDER_DONE);
+    return pc_memory_end(m, r);
+}

@@ -25,6 +25,8 @@
 #define TICK_NS (PC_NS_PER_S)
 #define GUARD_EVERY_NS (5 * PC_NS_PER_S)
 #define FORGET_AFTER_S (90 * 86400)
+#define FORGET_EVERY_NS (10 * PC_NS_PER_S)
+#define TRIM_PAGES 32768 /* half of what the memory may hold */
 
 static int read_boot(char out[33])
 {
@@ -220,6 +222,17 @@ static void watch_guard(struct pc_runner *r)
         r->full = true; /* told again */
 }
 
+/* What cannot be forgotten now is forgotten the next time. */
+static void forget(struct pc_runner *r)
+{
+    uint64_t now = pc_boot_ns();
+    if (now < r->next_forget_ns)
+        return;
+    r->next_forget_ns = now + FORGET_EVERY_NS;
+    (void)pc_memory_orders_forget(r->file, pc_now() - FORGET_AFTER_S);
+    (void)pc_memory_orders_trim(r->file, TRIM_PAGES);
+}
+
 static void tick(struct pc_runner *r)
 {
     watch_guard(r);
@@ -228,7 +241,7 @@ static void tick(struct pc_runner *r)
     say_silence(r);
     if (r->jobs)
         (void)pc_jobs_clear_old(r->jobs);
-    (void)pc_memory_orders_forget(r->file, pc_now() - FORGET_AFTER_S);
+    forget(r);
     pc_events_tick(r->log);
 }
 

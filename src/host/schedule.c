@@ -199,14 +199,23 @@ static void run_order(struct pc_runner *r, struct pc_loaded *l)
     pc_task_free(t);
 }
 
+#define NO_GUARD 0x80000000u /* none answered at the start: what was known of it last is in the other bits */
+
+/* The guard's count as it is now, for incidents_since. One that does not answer just now had some long before. */
+static uint32_t incidents_now(const struct pc_runner *r)
+{
+    int64_t n = pc_guard_incidents(r);
+    uint64_t count = n < 0 ? pc_memory_number(r->file, "guard-incidents") : (uint64_t)n;
+    return (count < NO_GUARD ? (uint32_t)count : NO_GUARD - 1) | (n < 0 ? NO_GUARD : 0);
+}
+
 /* The start is written down first; when that fails nothing runs and the order goes on waiting. */
 static void start_order(struct pc_runner *r, struct pc_loaded *l)
 {
     struct pc_kept_order *k = &l->kept;
-    int64_t incidents = l->order.rings > 1 ? pc_guard_incidents(r) : -1;
     k->state = PC_ORDER_RUNNING;
     k->started = pc_now();
-    k->incidents = incidents < 0 ? UINT32_MAX : (uint32_t)incidents; /* UINT32_MAX: no guard then */
+    k->incidents = l->order.rings > 1 ? incidents_now(r) : NO_GUARD;
     if (!l->order.standing)
         k->run++;
     int e = pc_memory_order_set(r->file, k);
@@ -222,10 +231,21 @@ static void start_order(struct pc_runner *r, struct pc_loaded *l)
     run_order(r, l);
 }
 
+/*
+ * Is the time over, and is that for good? A clock may be years ahead until it is set: then nothing fresh is known by
+ * it, nothing but a stop starts, and nothing ends for that reason.
+ */
+static bool expired_for_good(const struct pc_runner *r, bool stop)
+{
+    return stop || pc_checkpoint_fresh(&r->memory.checkpoint, &r->trust, pc_now());
+}
+
 /* Final answers of may_start end the order without a run. */
 static bool ends_without_run(struct pc_runner *r, const struct pc_loaded *l, enum pc_check c, const char *why)
 {
     if (c != PC_CHECK_HALTED && c != PC_CHECK_EXPIRED && c != PC_CHECK_QUORUM)
+        return false;
+    if (c == PC_CHECK_EXPIRED && !expired_for_good(r, l->order.class_ == PC_CLASS_S))
         return false;
     char text[400];
     snprintf(text, sizeof text, "check %s: %s", pc_check_word(c), why[0] ? why : pc_check_text(c));
@@ -307,10 +327,10 @@ static const char *report_word(const char *outcome)
  */
 static uint32_t incidents_since(const struct pc_runner *r, const struct pc_kept_order *k)
 {
-    int64_t now = pc_guard_incidents(r);
-    if (k->incidents == UINT32_MAX)
-        return now > 0 ? (uint32_t)now : 0;
-    return now < 0 ? 1 : now > (int64_t)k->incidents ? (uint32_t)(now - k->incidents) : 0;
+    int64_t now = pc_guard_incidents(r), before = k->incidents & ~NO_GUARD;
+    if (now < 0)
+        return k->incidents & NO_GUARD ? 0 : 1;
+    return now > before ? (uint32_t)(now - before) : 0;
 }
 
 static int try_soaked(void *ctx, const struct pc_kept_order *kept)
@@ -343,7 +363,8 @@ static int try_expire(void *ctx, const struct pc_kept_order *kept)
 {
     struct pc_runner *r = ctx;
     struct pc_kept_order k = *kept;
-    if (k.expires > pc_now() && !pc_memory_halted(r->file, k.sha256))
+    bool over = k.expires <= pc_now() && expired_for_good(r, false);
+    if (!over && !pc_memory_halted(r->file, k.sha256))
         return 0;
     k.state = PC_ORDER_DONE;
     (void)pc_memory_order_set(r->file, &k); /* tried again at the next tick */

@@ -203,6 +203,34 @@ class Clock(rig.Case):
         runner.send("checkpoint", self.fleet.log.proofs(len(self.fleet.log.entries)))
         self.assertEqual(runner.result(digest)["run"], 1)
 
+    def test_a_clock_that_is_years_ahead_ends_nothing(self):
+        """A dead battery, until the time is set: what was accepted is still there then."""
+        runner = self.host()
+        document = self.fleet.order([runner.ref], "package.update", {"security": True, "timeout": 60, "packages": ["no-such-package"]}, class_="B",
+                                    standing={"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "00:00", "until": "23:59", "every": 60},
+                                    expires=moment(time.time() + 20 * 86400))
+        standing, ack = runner.deliver(document)
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        waiting, ack = runner.deliver(self.script(runner, "true", not_before=moment(time.time() + 4)))
+        self.assertEqual(ack["verdict"], "accepted", ack["text"])
+        self.clock(runner, "+2000d")
+        time.sleep(2)
+        runner.stop()
+        runner.env = None
+        runner.start()
+        runner.send("checkpoint", self.fleet.log.proofs(2))
+        self.assertEqual(runner.result(waiting)["outcome"], "ok")
+        runner.stop()
+        state = rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select state from orders where sha256='%s'" % standing).strip()
+        self.assertEqual(state, "4")  # standing
+        # And with the right clock it ends.
+        self.clock(runner, "+21d")
+        runner.send("checkpoint", self.fleet.log.proofs(2, when=time.time() + 21 * 86400))
+        runner.wait("seen")
+        time.sleep(1.5)
+        runner.stop()
+        self.assertEqual(rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select state from orders where sha256='%s'" % standing).strip(), "5")
+
     def test_wrong_by_a_day(self):
         runner = self.host(start=False)
         runner.start()

@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import socket
+import threading
 import time
 
 import rig
@@ -214,6 +216,46 @@ class Waiting(rig.Case):
         self.assertEqual(runner.result(digest)["outcome"], "ok")
         report = runner.wait("ring")
         self.assertEqual((report["ring"], report["outcome"], report["incidents"]), (1, "ok", 0))
+
+    def guard(self, incidents):
+        """Something that answers for the guard of this host; ends by .close()."""
+        os.makedirs(self.path("guard"), exist_ok=True)
+        path = os.path.join(self.path("guard"), "control.sock")
+        if os.path.exists(path):
+            os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(8)
+
+        def serve():
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                peer.recv(4096)
+                peer.sendall(json.dumps({"ok": True, "result": {"incidents": {"total": incidents}}}).encode() + b"\n")
+                peer.close()
+        threading.Thread(target=serve, daemon=True).start()
+        self.addCleanup(listener.close)
+        return listener
+
+    def test_old_incidents_are_not_those_of_a_ring(self):
+        """The guard does not answer when the order starts, and does when its ring is over: what it has on record is older than the order."""
+        guard = self.guard(3)
+        runner = self.host()
+        while "3 incidents" not in runner.log_text():
+            time.sleep(0.05)
+        guard.shutdown(socket.SHUT_RDWR)
+        guard.close()
+        digest, _ = runner.deliver(self.script(runner, "true", hosts=[runner.ref, HostKey("late").ref], rings=[{"hosts": 1, "soak": 2}, {"hosts": 1, "soak": 1}]))
+        self.assertEqual(runner.result(digest)["outcome"], "ok")
+        self.guard(3)
+        self.assertEqual(runner.wait("ring")["incidents"], 0)
+        digest, _ = runner.deliver(self.script(runner, "true", hosts=[runner.ref, HostKey("late").ref], rings=[{"hosts": 1, "soak": 2}, {"hosts": 1, "soak": 1}]))
+        self.assertEqual(runner.result(digest)["outcome"], "ok")
+        self.guard(4)
+        self.assertEqual(runner.wait("ring")["incidents"], 1)
 
     def test_standing_order_runs_when_started_inside_its_bounds(self):
         if time.strftime("%H:%M") in ("23:58", "23:59"):  # no window contains midnight: tomorrow's has begun in a moment

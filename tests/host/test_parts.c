@@ -214,6 +214,47 @@ static void test_memory_of_orders(void **state)
     assert_int_equal(pc_memory_order_get(m, "aa", &got), PC_E_NOTFOUND);
 }
 
+static int count_bytes(void *ctx, int type, const char *json, size_t len)
+{
+    (void)json;
+    *(size_t *)ctx += type == 13 ? len : 1;
+    return 0;
+}
+
+/* A year of orders with long results, or one owner's flood of stops, must not leave a host without room for the next. */
+static void test_done_orders_make_room(void **state)
+{
+    struct pc_memory_file *m = ((void **)*state)[0];
+    struct pc_kept_order o = {.id = "1", .action = "script.run", .class_ = "C", .state = PC_ORDER_DONE, .expires = 100}, got;
+    char *big = calloc(1, 60000), *text;
+    size_t len, bytes = 0;
+    for (int i = 0; i < 40; i++) {
+        snprintf(o.sha256, sizeof o.sha256, "%d", i);
+        o.ended = i;
+        o.state = i == 0 ? PC_ORDER_WAITING : PC_ORDER_DONE;
+        assert_int_equal(pc_memory_order_add(m, &o, big, 60000), 0);
+        assert_int_equal(pc_memory_order_answer(m, o.sha256, 12, big, 1000), 0);
+        assert_int_equal(pc_memory_order_answer(m, o.sha256, 13, big, 60000), 0);
+    }
+    free(big);
+    assert_int_equal(pc_memory_orders_trim(m, 1000000), 0); /* there is room: nothing goes */
+    assert_int_equal(pc_memory_order_envelope(m, "39", &text, &len), 0);
+    free(text);
+    assert_int_equal(len, 60000);
+    assert_int_equal(pc_memory_orders_trim(m, 100), 0);
+    assert_int_equal(pc_memory_order_envelope(m, "39", &text, &len), 0);
+    free(text);
+    assert_int_equal(len, 0);
+    assert_int_equal(pc_memory_order_get(m, "39", &got), 0); /* and it is known */
+    assert_int_equal(pc_memory_order_answers(m, "39", count_bytes, &bytes), 0);
+    assert_int_equal(bytes, 1);
+    assert_int_equal(pc_memory_order_envelope(m, "0", &text, &len), 0); /* not done: as it was */
+    free(text);
+    assert_int_equal(len, 60000);
+    assert_int_equal(pc_memory_order_answers(m, "0", count_bytes, &bytes), 0);
+    assert_int_equal(bytes, 60002);
+}
+
 static void test_memory_takes_back(void **state)
 {
     struct pc_memory_file *m = ((void **)*state)[0];
@@ -347,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_and_sockets),
         cmocka_unit_test_setup_teardown(test_memory_of_orders, set_up_memory, tear_down_memory),
+        cmocka_unit_test_setup_teardown(test_done_orders_make_room, set_up_memory, tear_down_memory),
         cmocka_unit_test_setup_teardown(test_memory_takes_back, set_up_memory, tear_down_memory),
         cmocka_unit_test_setup_teardown(test_outbox_is_bounded, set_up_memory, tear_down_memory),
         cmocka_unit_test(test_a_result_that_nobody_reads_is_never_made),
