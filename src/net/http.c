@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define STREAM_QUEUE_MAX (1u << 20)
+#define TAKEN_MIN (16u << 10) /* of an answer, within request_s: a slow line gets all of it, one that stalls does not */
 
 struct record {
     struct record *next, *prev;
@@ -32,6 +33,7 @@ struct record {
     struct bufferevent *bev;
     uint64_t address; /* 0: not counted yet */
     int64_t since;    /* of the wait for a request */
+    size_t left;      /* of the answer, then */
     bool hello, busy; /* ClientHello seen; a request is being answered */
 };
 struct pc_http {
@@ -185,11 +187,23 @@ static void cut(struct record *r)
         shutdown(fd, SHUT_RDWR);
 }
 
+/* Whoever still takes the last answer is not late with the next request. */
+static void see_progress(struct record *r, int64_t now)
+{
+    size_t left = evbuffer_get_length(bufferevent_get_output(r->bev));
+    if (left < r->left && (left == 0 || r->left - left >= TAKEN_MIN))
+        r->since = now;
+    else if (left <= r->left)
+        return;
+    r->left = left;
+}
+
 static void every_second(evutil_socket_t fd, short events, void *arg)
 {
     struct pc_http *h = arg;
     h->now = mono_s();
     for (struct record *r = h->first; r; r = r->next) {
+        see_progress(r, h->now);
         int64_t waited = h->now - r->since;
         if (r->busy || waited <= (r->hello ? h->limits.request_s : h->limits.hello_s))
             continue;
@@ -303,6 +317,8 @@ static void on_request(struct evhttp_request *req, void *arg)
         return;
     }
     rec->busy = true;
+    /* evhttp's own limit is on silence, also while it writes; a request that does not come is every_second's. */
+    bufferevent_set_timeouts(rec->bev, NULL, &(struct timeval){.tv_sec = h->limits.request_s});
     struct evbuffer *in = evhttp_request_get_input_buffer(req);
     *r = (struct pc_http_request){.http = h, .req = req, .len = evbuffer_get_length(in)};
     r->body = r->len ? (const char *)evbuffer_pullup(in, -1) : "";

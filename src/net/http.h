@@ -18,7 +18,9 @@ struct pc_http_stream;
 struct pc_http_limits {
     uint32_t body_max, headers_max;    /* bytes */
     uint32_t hello_s;                  /* from accept to the TLS ClientHello */
-    uint32_t request_s;                /* from accept, or from the last answer, until the next whole request is in */
+    /* From accept, or from the last answer, until the next whole request is in; a peer that takes 16 KiB of a long
+     * answer within it has as long again. */
+    uint32_t request_s;
     uint32_t connections, per_address; /* at a time; 0: no limit */
     uint32_t streams;                  /* at a time */
 };

@@ -39,6 +39,7 @@ static const int server_calls[] = {
     /* a database in files: SQLite's list, with the files that it makes beside it, and their owner when it is root's */
     SCMP_SYS(open),
     SCMP_SYS(openat),
+    SCMP_SYS(openat2), /* beneath files/, and nowhere else */
     SCMP_SYS(pwrite64),
     SCMP_SYS(pwritev),
     SCMP_SYS(ftruncate),

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 import unittest
 
 import fleet
@@ -252,6 +253,39 @@ class Abuse(unittest.TestCase):
             silent.settimeout(30)
             self.assertEqual(silent.recv(10), b"")
             s.close()
+
+    def download(self, size):
+        """The socket of a request for a file of so many bytes; nothing is read yet."""
+        folder = os.path.join(self.f.server.state, "files")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "package"), "wb") as f:
+            f.write(b"x" * size)
+        os.chmod(f.name, 0o644)
+        raw = socket.create_connection(("127.0.0.1", self.f.server.api_port))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        s = self.f.server.context().wrap_socket(raw, server_hostname="127.0.0.1")
+        s.sendall(b"GET /files/package HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return s
+
+    def test_a_slow_download_goes_on(self):
+        """A line that takes longer for an agent's package than a request may take: as long as it takes something, it gets all."""
+        s = self.download(16 << 20)
+        s.settimeout(60)
+        taken = 0
+        while True:
+            data = s.recv(65536)
+            if not data:
+                break
+            taken += len(data)
+            time.sleep(0.012)
+        s.close()
+        self.assertGreaterEqual(taken, 16 << 20)
+
+    def test_a_download_that_nobody_takes_ends(self):
+        s = self.download(32 << 20)
+        with_it = self.metric("api_connections")
+        until(lambda: self.metric("api_connections") < with_it, timeout=60)
+        s.close()
 
     def test_too_many_from_one_address(self):
         before = self.metric("api_refused_address_total")

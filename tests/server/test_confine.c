@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,6 +109,11 @@ static int write_a_file(void)
     int bad = fd < 0 || pwrite(fd, "x", 1, 0) != 1 || ftruncate(fd, 100) < 0 || fdatasync(fd) < 0 || unlink(path) < 0;
     return bad ? -1 : 0;
 }
+static int open_beneath(void)
+{
+    int dir = open("/proc/self", O_RDONLY | O_DIRECTORY), fd = pc_open_beneath(dir, "status", O_RDONLY, 0);
+    return dir >= 0 && fd >= 0 ? 0 : -1;
+}
 static void *nothing(void *arg)
 {
     return arg;
@@ -130,7 +136,7 @@ static int know_it(void)
 
 static void what_it_needs(void **state)
 {
-    int (*const acts[])(void) = {write_a_file, have_threads, listen_and_accept, know_it};
+    int (*const acts[])(void) = {write_a_file, open_beneath, have_threads, listen_and_accept, know_it};
     for (size_t i = 0; i < PC_ARRAY_SIZE(acts); i++)
         if (confined(acts[i]) != ANSWERED)
             fail_msg("act %zu failed", i);
