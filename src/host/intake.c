@@ -225,8 +225,9 @@ void pc_intake_bundle(struct pc_runner *r, const char *json, size_t len)
                  e < 0 ? "cannot be sent again now" : "is sent again");
     } else if (c != PC_CHECK_OK) {
         refuse_order(r, c, sha256, why);
+    } else {
+        pc_schedule(r); /* not for each frame: it looks at all orders that wait */
     }
-    pc_schedule(r);
 }
 
 /*
@@ -284,11 +285,12 @@ void pc_intake_continue(struct pc_runner *r, const char *json, size_t len)
                                             sizeof why);
         k->ring_open = c == PC_CHECK_OK;
         end_step(r, c, &seen, note_of(json, len), k, "continue of order", why);
-        if (c == PC_CHECK_OK)
+        if (c == PC_CHECK_OK) {
             pc_event(r->log, PC_LEVEL_NOTICE, "continue", NULL, "order %.12s: ring %u may start", k->sha256, k->ring);
+            pc_schedule(r);
+        }
     }
     pc_loaded_clear(&l);
-    pc_schedule(r);
 }
 
 /*
@@ -340,7 +342,8 @@ void pc_intake_start(struct pc_runner *r, const char *json, size_t len)
     if (c != PC_CHECK_OK || begin_run(r, &l, run))
         end_step(r, c, &seen, note_of(json, len), &l.kept, "start of order", why);
     pc_loaded_clear(&l);
-    pc_schedule(r);
+    if (c == PC_CHECK_OK)
+        pc_schedule(r);
 }
 
 void pc_intake_checkpoint(struct pc_runner *r, const char *json, size_t len)

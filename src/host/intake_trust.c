@@ -97,12 +97,12 @@ void pc_intake_revoke(struct pc_runner *r, const char *json, size_t len)
         if (x == 0) {
             r->revoked = next;
             pc_tell_event(r, PC_LEVEL_NOTICE, "revoked", "key %s counts for nothing from now on", fingerprint);
+            pc_schedule(r);
         }
     }
     if (x < 0)
         refused(r, word, "revocation");
     pc_envelope_clear(&e);
-    pc_schedule(r);
 }
 
 /* CA first: between the two files the link sees a CA without its address, and tries again. */

@@ -76,7 +76,8 @@ json_t *pc_collect_mounts(char *why, size_t why_len)
     char text[8192];
     while (getmntent_r(f, &m, text, sizeof text) && json_array_size(list) < PC_COLLECT_MAX) {
         struct statvfs v;
-        if (m.mnt_fsname[0] != '/' || statvfs(m.mnt_dir, &v) < 0)
+        /* devices; "//SERVER/SHARE" is none, and may hang */
+        if (m.mnt_fsname[0] != '/' || m.mnt_fsname[1] == '/' || statvfs(m.mnt_dir, &v) < 0)
             continue; /* only what lies on a device */
         json_t *mount = json_pack("{s:I, s:I}", "bytes", (json_int_t)(v.f_blocks * v.f_frsize), "free_bytes",
                                   (json_int_t)(v.f_bavail * v.f_frsize));

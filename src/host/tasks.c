@@ -204,6 +204,8 @@ enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t)
         *(t->look[0] ? &r->looking : &r->running) += 1;
         return PC_ACT_RUN;
     }
+    if (t->timer)
+        (void)pc_timer_drop(r, t->timer); /* nothing began that it could end; left there, it would begin at a restart */
     if (!r->jobs)
         snprintf(t->text, sizeof t->text,
                  "no cgroup v2 on this host: what is started could not be ended for sure, so nothing is started");

@@ -353,6 +353,12 @@ class Looks(rig.Case):
         self.assertGreater(len(inventory["data"]["packages"]), 1500)
         self.assertIn("root", [u["name"] for u in inventory["data"]["users"]])
 
+    def test_only_disks_are_asked_how_full_they_are(self):
+        """A share of a server that is gone would hold every look up."""
+        os.mkdir(self.path("share"))
+        runner = self.host(wrap=["unshare", "--mount", "sh", "-c", "mount -t tmpfs //server/share %s && exec \"$@\"" % self.path("share"), "-"])
+        self.assertNotIn(self.path("share"), [m["path"] for m in runner.look("metrics")["data"]["mounts"]])
+
     def test_garbage_costs_the_connection_and_nothing_else(self):
         runner = self.host()
         for kind, body in (("bundle", b"{}"), ("bundle", b"\xff"), ("continue", b"[]"), ("start", b"{"), ("look", b"{}"), ("checkpoint", b"{}"),

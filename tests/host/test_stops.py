@@ -139,6 +139,13 @@ class Freeze(Stop):
         eventually(lambda: state_of(pid) == "S")
         self.assertEqual(rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select count(*) from timer").strip(), "0")
 
+    def test_one_that_cannot_begin_does_not_begin_later(self):
+        """Where there is no cgroup nothing is started; and no timer is left that would be taken for a stop in force."""
+        runner = self.host(wrap=["unshare", "--mount", "sh", "-c", "umount -l %s; exec \"$@\"" % rig.cgroup2(), "-"])
+        pid, start = self.actor()
+        self.assertEqual(self.stop(runner, "actor.freeze", {"pid": pid, "start": start, "seconds": 600})["outcome"], "failed")
+        self.assertEqual(rig.run("sqlite3", os.path.join(runner.folder, "fleet.db"), "select count(*) from timer").strip(), "0")
+
     def test_a_stop_waits_for_a_place_and_is_not_lost(self):
         """More stops at one time than programs that can run."""
         with open(self.path("many.conf"), "w") as f:
