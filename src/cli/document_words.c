@@ -221,6 +221,13 @@ static int put_trust_paper(const struct pc_cli *cli, const struct pc_paper *p)
     return 0;
 }
 
+/* Of what has no list of changes. */
+static void put_tenant(const struct pc_cli *cli, const struct pc_paper *p, const char *tenant)
+{
+    if (p->trusted && strcmp(p->trust.tenant, tenant) != 0)
+        pc_say(cli, PC_RED, "\nIt is for another tenant than yours.");
+}
+
 /* --- revocations, statements ------------------------------------------------------------------------------------- */
 
 static int put_revocation(const struct pc_cli *cli, const struct pc_paper *p)
@@ -231,6 +238,7 @@ static int put_revocation(const struct pc_cli *cli, const struct pc_paper *p)
         return pc_cli_fail(PC_EXIT_REFUSED, "%s: every host would refuse it: %s", p->path, why);
     pc_time_format(v.created, created);
     pc_say(cli, PC_BOLD, "Revocation of a key of %s, tenant %s", v.owner, v.tenant);
+    put_tenant(cli, p, v.tenant);
     printf("\nFrom then on it counts for nothing, also for orders that have not started.\nKey:    ");
     pc_put(cli, PC_PLAIN, v.key);
     printf("\nMade:   %s\nReason:\n", created);
@@ -245,6 +253,7 @@ static int put_statement(const struct pc_cli *cli, const struct pc_paper *p)
     if (pc_server_statement_parse(p->file.envelope.document, p->file.envelope.len, &s, why, sizeof why) < 0)
         return pc_cli_fail(PC_EXIT_REFUSED, "%s: every host would refuse it: %s", p->path, why);
     pc_say(cli, PC_BOLD, "Where the server of %s is, version %" PRIu64, s.tenant, s.version);
+    put_tenant(cli, p, s.tenant);
     printf("\nHosts that cannot verify their server any more will follow this.\nURL:  ");
     pc_put(cli, PC_PLAIN, s.url);
     printf("\nLink: ");

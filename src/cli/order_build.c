@@ -200,23 +200,35 @@ void pc_order_made_clear(struct pc_order_made *m)
     *m = (struct pc_order_made){0};
 }
 
-static int write_hosts(const struct pc_order_made *m, const char *path)
+static int write_hosts(const struct pc_order_made *m, const char *beside)
 {
     struct pc_buf text _buf_free_;
     char line[PC_HOST_REF_SIZE];
-    _free_ char *beside = NULL;
     pc_buf_init(&text, (size_t)PC_ORDER_HOSTS_MAX * PC_HOST_REF_SIZE);
     for (uint32_t i = 0; i < m->hosts.n; i++) {
         pc_host_ref_format(&m->hosts.host[i], line);
         pc_buf_addf(&text, "%s\n", line);
     }
+    if (text.failed)
+        return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
+    return pc_document_create(beside, text.data, text.len);
+}
+
+/* The document, after the list of its hosts when that does not fit: both or none. */
+static int write_both(const struct pc_order_made *m, const char *path)
+{
+    _free_ char *beside = NULL;
     if (asprintf(&beside, "%s.hosts", path) < 0) {
         beside = NULL;
         return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
     }
-    if (text.failed)
-        return pc_cli_fail(PC_EXIT_FAILED, "out of memory");
-    return pc_document_create(beside, text.data, text.len);
+    int status = m->order.rooted ? write_hosts(m, beside) : 0;
+    if (status)
+        return status;
+    status = pc_document_create(path, m->text, m->len);
+    if (status && m->order.rooted)
+        unlink(beside);
+    return status;
 }
 
 int pc_order_write(const struct pc_owner_dir *dir, const struct pc_order_made *m, const char *path)
@@ -226,7 +238,5 @@ int pc_order_write(const struct pc_owner_dir *dir, const struct pc_order_made *m
     int status = counts ? pc_owner_sequence(dir, &last) : 0;
     if (status == 0 && counts && m->order.sequence > last) /* first: a number that is lost is better than one twice */
         status = pc_owner_sequence_keep(dir, m->order.sequence);
-    if (status == 0 && m->order.rooted)
-        status = write_hosts(m, path);
-    return status ? status : pc_document_create(path, m->text, m->len);
+    return status ? status : write_both(m, path);
 }

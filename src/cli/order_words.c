@@ -18,9 +18,7 @@ static const char *const class_words[PC_CLASSES] = {"look", "standing order", "a
 /* Text of several lines, each behind a mark. */
 static void put_lines(const struct pc_cli *cli, const char *text)
 {
-    _free_ char *copy = strdup(text);
-    if (!copy)
-        return;
+    _free_ char *copy = pc_copy_of(text);
     for (char *rest = copy, *line; (line = strsep(&rest, "\n")) != NULL;) {
         if (!rest && !*line && line != copy)
             break; /* after the last newline there is no line */
@@ -80,8 +78,10 @@ static void put_script(const struct pc_cli *cli, const json_t *v)
 {
     _free_ char *bytes = NULL;
     size_t len;
-    if (pc_json_base64(v, PC_DOCUMENT_SMALL_MAX, &bytes, &len) < 0)
-        return;
+    if (pc_json_base64(v, PC_DOCUMENT_SMALL_MAX, &bytes, &len) < 0) {
+        fputs("portcullis: out of memory\n", stderr); /* a script that is not shown must not be signed */
+        exit(PC_EXIT_FAILED);
+    }
     printf("%zu bytes:\n", len);
     for (size_t at = 0; at <= len; at += strlen(bytes + at) + 1) {
         if (at > 0)

@@ -44,6 +44,11 @@ static bool is_unsafe(wchar_t c)
     return wcwidth(c) < 0;
 }
 
+char *pc_copy_of(const char *text)
+{
+    return must(strdup(text));
+}
+
 char *pc_safe_text(const struct pc_cli *cli, const char *text, size_t *columns)
 {
     size_t left = strlen(text), used = 0, width = 0;

@@ -25,6 +25,8 @@ void pc_put_lines(const struct pc_cli *cli, char *text, size_t len);
 void pc_put_marked(const struct pc_cli *cli, const char *text);
 /* The same as pc_put as a string of our own; *columns may be NULL. Free it. */
 char *pc_safe_text(const struct pc_cli *cli, const char *text, size_t *columns);
+/* strdup that ends the program when there is no memory: what is not shown must not be taken for shown. */
+char *pc_copy_of(const char *text);
 /* Our own text, with a style. */
 void pc_say(const struct pc_cli *cli, enum pc_style style, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

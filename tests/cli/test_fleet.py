@@ -445,6 +445,14 @@ class Hosts(Case):
         self.good("hosts", "--pin", "--yes")
         self.assertEqual(len(self.read("hosts").splitlines()), 3)
 
+    def test_not_shown_is_not_pinned(self):
+        self.server.add_host("web3")
+        env = {**os.environ, "PORTCULLIS_OWNER": self.home, "NO_PROXY": "127.0.0.1"}
+        with open("/dev/full", "w") as full:
+            r = subprocess.run([PORTCULLIS, "hosts", "--pin", "--yes"], env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(r.returncode, 1, r)
+        self.assertNotIn("web3", self.read("hosts"))
+
     def test_another_identity(self):
         self.server.hosts[0] = HostKey("web1")
         self.server.hosts[0].online = True

@@ -408,6 +408,17 @@ class Owner(unittest.TestCase):
         self.assertEqual(self.start("order", "new", "host.unisolate", "--hosts", "web1", "--sequence", "9", "-o", self.path("o.json")).returncode, 1)
         self.assertFalse(os.path.exists(self.path("o.json")))
 
+    def test_half_an_order_is_none(self):
+        """A list of hosts whose order could not be written is not left in the way of the next try."""
+        with open(self.path("list"), "w") as f:
+            f.write("".join(f"n{i}#{i:032x}\n" for i in range(300)))
+        open(self.path("o.json"), "w").close()
+        new = ["order", "new", "host.unisolate", "--hosts-file", self.path("list"), "-o", self.path("o.json")]
+        self.bad(1, "o.json: exists already", *new)
+        self.assertFalse(os.path.exists(self.path("o.json.hosts")))
+        os.unlink(self.path("o.json"))
+        self.run_it(*new)
+
     def test_killed_before_the_rename(self):
         """What one that was killed left behind is in nobody's way, though process numbers come again."""
         env = {**os.environ, "PORTCULLIS_OWNER": self.path("owner")}
@@ -509,6 +520,11 @@ class Owner(unittest.TestCase):
         self.run_it(*statement, "-o", self.path("s.json"))
         self.run_it("approve", self.path("s.json"), "--key", self.key("ann"), "--yes")
         self.assertTrue(self.verify("s.json", "ann", "server@portcullis"))
+        for name in ("r", "s"):
+            with open(self.path(name + ".json")) as f, open(self.path(name + "-alien.json"), "w") as g:
+                g.write(f.read().replace('"city"', '"town"'))
+            self.assertIn("another tenant than yours", self.run_it("trust", "show", self.path(name + "-alien.json")))
+            self.assertNotIn("another tenant", self.run_it("trust", "show", self.path(name + ".json")))
         statement[3] = "http://10.0.0.1"
         self.bad(4, "\"url\" must be https://HOST:PORT", *statement, "-o", self.path("s2.json"))
 

@@ -204,5 +204,7 @@ int pc_cmd_hosts(struct pc_cli *cli, const struct pc_cli_args *args)
     int bad = verdict(&l);
     if (status || bad)
         return status ? status : bad;
+    if (args->value[OPTION_PIN] && (fflush(stdout) != 0 || ferror(stdout)))
+        return pc_cli_fail(PC_EXIT_FAILED, "nothing was pinned: the hosts could not be shown");
     return args->value[OPTION_PIN] ? pin_new(&l, args->value[OPTION_YES] != NULL) : 0;
 }
