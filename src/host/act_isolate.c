@@ -314,9 +314,9 @@ static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const json_t
         return e;
     }
     e = pc_nft_release(why, sizeof why);
-    if (e < 0)
+    if (e < 0 && pc_boot_ns() >= r->next_undo_told_ns)
         pc_event(r->log, PC_LEVEL_ERROR, "isolate", NULL, "the isolation could not be lifted: %s", why);
-    else
+    if (e == 0)
         (void)unlinkat(r->dir.fd, PC_FILE_ADDRESSES, 0); /* an old one only means old addresses for the link */
     return e;
 }

@@ -67,7 +67,7 @@ struct pc_runner {
 
     uint32_t running, looking;      /* orders and looks with a job */
     struct pc_unsaved unsaved[PC_UNSAVED_MAX];
-    uint64_t next_tick_ns, next_guard_ns, next_forget_ns, started_ns;
+    uint64_t next_tick_ns, next_guard_ns, next_forget_ns, next_undo_told_ns, started_ns;
     struct pc_child blocker;        /* the process that holds hash.block; pid 0: none */
     bool blocks_changed;            /* it no longer fits the timers */
     bool silent, full, end;

@@ -7,6 +7,7 @@
 #include "host/stops.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <errno.h>
@@ -103,6 +104,8 @@ static void free_list(struct list *l)
     free(l);
 }
 
+#define TELL_AGAIN_NS (60 * PC_NS_PER_S) /* what fails at every tick would drown all else that is told */
+
 static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const char *why)
 {
     const struct pc_stop *stop = pc_stop_find(t->kind);
@@ -111,6 +114,10 @@ static int undo(struct pc_runner *r, const struct pc_kept_timer *t, const char *
     json_decref(data);
     if (e == 0)
         e = pc_memory_timer_done(r->file, t->number);
+    uint64_t now = pc_boot_ns();
+    if (e < 0 && now < r->next_undo_told_ns)
+        return e;
+    r->next_undo_told_ns = e < 0 ? now + TELL_AGAIN_NS : 0;
     pc_tell_event(r, e < 0 ? PC_LEVEL_ERROR : PC_LEVEL_NOTICE, "undone", "%s of order %.12s: %s%s%s", t->kind,
                   t->order_sha256, why, e < 0 ? ": could not be undone, will be tried again: " : "",
                   e < 0 ? pc_strerror(e) : "");
