@@ -3,6 +3,7 @@
  * store: what is queued or delivered there is sent at every connection until the host's ack is in. Must not decide who
  * may order what.
  */
+#include "server/owners.h"
 #include "server/parcel.h"
 #include "server/server.h"
 
@@ -11,7 +12,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +33,7 @@ struct waiting {
 struct pc_delivery {
     struct pc_server *server;
     struct pc_parcels parcels;
+    struct pc_owners_frames owners;
     struct mark *marks; /* newest first */
     uint32_t waiting;
     bool overflow; /* too many are waiting: look at every host instead */
@@ -41,6 +42,8 @@ struct pc_delivery {
     bool looked; /* open orders were looked at since */
     struct pc_frame *checkpoint; /* the last one made */
     uint64_t checkpoint_generation, checkpoint_from;
+    struct pc_frame *signal; /* the last continue or start that was sent, by its entry */
+    uint64_t signal_generation, signal_index;
 };
 
 int pc_delivery_new(struct pc_server *s, struct pc_delivery **out)
@@ -62,12 +65,14 @@ void pc_delivery_free(struct pc_delivery *d)
     if (!d)
         return;
     pc_parcels_clear(&d->parcels);
+    pc_owners_frames_clear(&d->owners);
     while (d->marks) {
         struct mark *next = d->marks->next;
         free(d->marks);
         d->marks = next;
     }
     pc_frame_unref(d->checkpoint);
+    pc_frame_unref(d->signal);
     free(d->wait);
     free(d);
 }
@@ -495,16 +500,14 @@ uint32_t pc_deliver_stop(struct pc_server *s, const struct pc_order *o, const st
 
 /* --- continues, starts -------------------------------------------------------------------------------------------- */
 
-void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_type type, const char *prefix, size_t len,
-                       uint64_t index)
+static int make_signal(struct pc_server *s, enum pc_frame_type type, const char *prefix, size_t len, uint64_t index,
+                       struct pc_frame **out)
 {
     struct pc_buf text _buf_free_;
     pc_buf_init(&text, PC_FRAME_MAX_DOWN - PC_FRAME_HEAD);
     pc_buf_add(&text, prefix, len);
     pc_buf_add(&text, ",", 1);
-    int ret = bring_up_to_date(l);
-    if (ret == 0)
-        ret = pc_add_entry(s->store, index, &text);
+    int ret = pc_add_entry(s->store, index, &text);
     pc_buf_add(&text, ",", 1);
     if (ret == 0)
         ret = pc_logview_add_inclusion(s->log, index, &text);
@@ -512,36 +515,50 @@ void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_typ
     if (ret == 0)
         ret = pc_logview_add_consistency(s->log, pc_logview_size(s->log), &text);
     pc_buf_add(&text, "}", 1);
-    if (ret == 0 && !text.failed)
-        ret = pc_conn_send_body(l->conn, type, text.data, text.len);
+    if (ret < 0 || text.failed)
+        return ret < 0 ? ret : PC_E_LIMIT;
+    *out = pc_frame_new(type, text.data, text.len);
+    return *out ? 0 : -ENOMEM;
+}
+
+/* One frame for all hosts of a ring: it may hold a thousand reports. */
+static int signal_frame(struct pc_server *s, enum pc_frame_type type, const char *prefix, size_t len, uint64_t index)
+{
+    struct pc_delivery *d = s->delivery;
+    uint64_t generation = pc_logview_generation(s->log);
+    struct pc_frame *f;
+    if (d->signal && d->signal_index == index && d->signal_generation == generation)
+        return 0;
+    int ret = make_signal(s, type, prefix, len, index, &f);
+    if (ret < 0)
+        return ret;
+    pc_frame_unref(d->signal);
+    d->signal = f;
+    d->signal_index = index;
+    d->signal_generation = generation;
+    return 0;
+}
+
+void pc_deliver_signal(struct pc_server *s, struct pc_link *l, enum pc_frame_type type, const char *prefix, size_t len,
+                       uint64_t index)
+{
+    int ret = bring_up_to_date(l);
+    if (ret == 0)
+        ret = signal_frame(s, type, prefix, len, index);
+    if (ret == 0)
+        ret = pc_conn_send(l->conn, s->delivery->signal);
     if (pc_store_away(ret))
         missed_by(l);
 }
 
 /* --- owners' documents ------------------------------------------------------------------------------------------ */
 
-static void send_revocations(struct pc_link *l, const char *json)
-{
-    json_t *list = json_loads(json, 0, NULL), *one;
-    size_t i;
-    json_array_foreach(list, i, one)
-    {
-        _free_ char *text = json_dumps(json_object_get(one, "envelope"), JSON_COMPACT);
-        if (text && pc_conn_send_body(l->conn, PC_FRAME_REVOKE, text, strlen(text)) < 0)
-            break;
-    }
-    json_decref(list);
-}
-
 void pc_deliver_policy(struct pc_link *l)
 {
-    struct pc_conn *c = l->conn;
-    const struct pc_server_policy *p = l->server->policy;
-    /* Version 1 is what a host was given at enrolment; there is nothing older to bring up to date. */
-    if (p->trust_json && p->trust.version > 1)
-        pc_conn_send_body(c, PC_FRAME_TRUST, p->trust_json, strlen(p->trust_json));
-    if (p->revocations_json && !pc_conn_closed(c))
-        send_revocations(l, p->revocations_json);
-    if (p->statement_json && !pc_conn_closed(c))
-        pc_conn_send_body(c, PC_FRAME_SERVER, p->statement_json, strlen(p->statement_json));
+    struct pc_owners_frames *f = &l->server->delivery->owners;
+    int ret = pc_owners_frames_get(f, l->server->policy);
+    for (size_t i = 0; i < f->n && ret == 0; i++)
+        ret = pc_conn_send(l->conn, f->frame[i]);
+    if (pc_store_away(ret))
+        missed_by(l);
 }

@@ -106,6 +106,21 @@ void pc_logview_head(struct pc_logview *v, uint64_t size, const char *note, int6
         offer(v, now);
 }
 
+static int take_cosigned(struct pc_logview *v)
+{
+    struct checkpoint c = {0};
+    _free_ void *note = NULL;
+    size_t len;
+    int ret = v->witnesses.needed ? v->store->ops->get(v->store, PC_KEY_COSIGNED, &note, &len) : PC_E_NOTFOUND;
+    if (ret < 0)
+        return ret == PC_E_NOTFOUND ? 0 : ret;
+    bool known = v->published.note && strcmp(v->published.note, note) == 0;
+    if (!known && set(&c, note, len) == 0 && (!v->published.note || c.size >= v->published.size) && enough(v, &c))
+        publish(v, &c);
+    drop(&c);
+    return 0;
+}
+
 int pc_logview_refresh(struct pc_logview *v, int64_t now)
 {
     _free_ char *text = NULL;
@@ -114,7 +129,7 @@ int pc_logview_refresh(struct pc_logview *v, int64_t now)
         return 0;
     if (ret == 0 && (!v->newest.note || strcmp(v->newest.note, text) != 0))
         pc_logview_head(v, UINT64_MAX, text, now);
-    return ret;
+    return ret < 0 ? ret : take_cosigned(v);
 }
 
 void pc_logview_witnesses(struct pc_logview *v, const struct pc_witnesses *w, int64_t now)

@@ -9,6 +9,8 @@
 #include "store/store.h"
 #include "trust/checkpoint.h"
 
+/* Key in the store: the newest note that enough witnesses cosigned, whatever the log is by now. */
+#define PC_KEY_COSIGNED "cosigned"
 #define PC_OFFER_S 10 /* a checkpoint that witnesses did not cosign in this time gives way to a newer one */
 
 struct pc_logview;
@@ -26,7 +28,8 @@ void pc_logview_free(struct pc_logview *v);
 void pc_logview_witnesses(struct pc_logview *v, const struct pc_witnesses *w, int64_t now);
 /* There is a newer checkpoint (from the writer, or from another process). */
 void pc_logview_head(struct pc_logview *v, uint64_t size, const char *note, int64_t now);
-/* Reads the newest one from the store. */
+/* Reads the newest one from the store, and the newest that was cosigned (by way of another process, or before a
+ * restart). */
 int pc_logview_refresh(struct pc_logview *v, int64_t now);
 
 /* The published one. size 0 and text NULL: none yet. */

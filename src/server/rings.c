@@ -1,7 +1,7 @@
 /*
- * Owns rings and runs: continues made of the earlier ring's own reports, starts of standing orders, and their delivery
- * to hosts that come back. A continue's frame is kept in the store as it was logged, so that every host gets the very
- * reports that the log entry names.
+ * Owns rings and runs: continues made of the earlier ring's own reports, halts, starts of standing orders. What is sent
+ * is rings_kept.c's: a continue is kept in the store as it was logged, so that every host gets the very reports that
+ * the log entry names.
  */
 #include "server/rings.h"
 
@@ -21,54 +21,6 @@
 
 #define PREFIX_MAX (PC_FRAME_MAX_DOWN - (256u << 10)) /* leaves room for entry and proofs */
 #define MISSING_WAIT_S 60                             /* hosts that may be missing get so long after the last report */
-
-/* What is kept for a ring: "INDEX\n{...frame without its log part". Run 0 unless standing. */
-static void ring_key(const char *sha256, uint64_t run, uint32_t ring, char out[120])
-{
-    snprintf(out, 120, "continue/%s/%" PRIu64 "/%u", sha256, run, ring);
-}
-
-static void run_key(const char *sha256, char out[120])
-{
-    snprintf(out, 120, "run/%s", sha256);
-}
-
-/* A kept frame: its text behind the index. PC_E_NOTFOUND. */
-static int kept(struct pc_store *s, const char *key, void **memory, const char **text, uint64_t *index)
-{
-    void *value;
-    size_t len;
-    int ret = s->ops->get(s, key, &value, &len);
-    if (ret < 0)
-        return ret;
-    char *end;
-    *index = strtoull(value, &end, 10);
-    if (*end != '\n') {
-        free(value);
-        return PC_E_CORRUPT;
-    }
-    *text = end + 1;
-    *memory = value;
-    return 0;
-}
-
-static int current_run(struct pc_store *s, const struct pc_order *o, uint64_t *run)
-{
-    char key[120];
-    _free_ void *memory = NULL;
-    const char *text;
-    uint64_t index;
-    *run = 0;
-    if (!o->standing)
-        return 0;
-    run_key(o->sha256, key);
-    int ret = kept(s, key, &memory, &text, &index);
-    if (ret < 0)
-        return ret; /* PC_E_NOTFOUND: it never ran */
-    const char *at = strstr(text, "\"run\":");
-    *run = at ? strtoull(at + 6, NULL, 10) : 0;
-    return 0;
-}
 
 /* --- a ring's reports --------------------------------------------------------------------------------------------- */
 
@@ -183,6 +135,13 @@ static int keep(struct pc_store *s, const struct signal_job *j, uint64_t index)
     return s->ops->put(s, j->key, (struct pc_store_blob){text, (size_t)len});
 }
 
+static int tell_others(const struct signal_job *j, struct pc_log_batch *log)
+{
+    char what[PC_SHA256_HEX + 1 + sizeof j->server->name];
+    snprintf(what, sizeof what, "%s %s", j->sha256, j->server->name);
+    return pc_log_tell(log, "ring", what);
+}
+
 static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch *log)
 {
     struct signal_job *j = (struct signal_job *)job;
@@ -208,45 +167,7 @@ static int continue_run(struct pc_job *job, struct pc_store *s, struct pc_log_ba
     if (ret == 0)
         ret = keep(s, j, index);
     j->tried |= ret == 0;
-    return ret < 0 ? ret : pc_log_tell(log, "ring", j->sha256);
-}
-
-struct send {
-    struct pc_server *server;
-    const struct pc_parcel *parcel;
-    const char *text;
-    uint64_t index;
-    enum pc_frame_type frame;
-    uint32_t ring; /* UINT32_MAX: every host */
-};
-
-/* To all hosts of a ring (or of the order) that are here. */
-static void send_all(const struct send *w)
-{
-    const struct pc_host_ref *hosts = pc_parcel_hosts(w->parcel);
-    for (uint32_t i = 0; i < w->parcel->order.hosts; i++) {
-        struct pc_link *l = w->ring == UINT32_MAX || pc_order_ring_of(&w->parcel->order, i) == w->ring
-                                ? pc_hub_find(w->server->hub, hosts[i].id)
-                                : NULL;
-        if (l)
-            pc_deliver_signal(w->server, l, w->frame, w->text, strlen(w->text), w->index);
-    }
-}
-
-static void send_kept(struct pc_server *s, struct pc_parcel *p, const char *key, enum pc_frame_type frame,
-                      uint32_t ring)
-{
-    _free_ void *memory = NULL;
-    struct send w = {.server = s, .parcel = p, .frame = frame, .ring = ring};
-    int ret = kept(s->store, key, &memory, &w.text, &w.index);
-    if (pc_store_away(ret))
-        pc_delivery_missed(s, "a continue or start cannot be read");
-    if (ret < 0)
-        return;
-    if (w.index < pc_logview_size(s->log))
-        send_all(&w);
-    else
-        pc_delivery_rings_wait(s->delivery, p->sha256);
+    return ret < 0 ? ret : tell_others(j, log);
 }
 
 static void signal_done(struct pc_job *job, int result)
@@ -258,8 +179,11 @@ static void signal_done(struct pc_job *job, int result)
                       j->frame == PC_FRAME_START ? "run" : "ring", j->frame == PC_FRAME_START ? j->run : j->ring);
         pc_watch_say(j->server, j->type, "{\"order\":\"%s\",\"run\":%" PRIu64 ",\"ring\":%u}", j->sha256, j->run,
                      j->ring);
-        if (pc_parcel_get(pc_delivery_parcels(j->server->delivery), j->server->store, j->sha256, &p) == 0)
-            send_kept(j->server, p, j->key, j->frame, j->frame == PC_FRAME_START ? UINT32_MAX : j->ring);
+        int ret = pc_parcel_get(pc_delivery_parcels(j->server->delivery), j->server->store, j->sha256, &p);
+        if (pc_store_away(ret))
+            pc_delivery_missed(j->server, "a continue or start cannot be read");
+        else if (ret == 0)
+            pc_ring_send(j->server, p, j->key, j->frame, j->frame == PC_FRAME_START ? UINT32_MAX : j->ring);
     } else if (j->tried && pc_store_away(result)) {
         pc_delivery_missed(j->server, "a continue or start was written, and no answer came");
     }
@@ -296,7 +220,7 @@ static void log_continue(struct tally *t)
                              .job = {.run = continue_run, .done = signal_done}};
     t->frame.len = t->frame.cap = 0;
     memcpy(j->sha256, t->parcel->sha256, sizeof j->sha256);
-    ring_key(j->sha256, j->run, j->ring, j->key);
+    pc_ring_key(j->sha256, j->run, j->ring, j->key);
     submit(j);
 }
 
@@ -396,7 +320,7 @@ static int look_at_rings(struct tally *t, const struct pc_store_order *row)
         _free_ void *there = NULL;
         char key[120];
         size_t len;
-        ring_key(row->sha256, t->run, ring, key);
+        pc_ring_key(row->sha256, t->run, ring, key);
         ret = ops->get(t->server->store, key, &there, &len);
         t->ring = ring - 1;
     }
@@ -420,7 +344,7 @@ int pc_rings_look(struct pc_server *s, const struct pc_store_order *row)
     bool standing = t.parcel->order.standing;
     if (t.parcel->order.rings < 2)
         return standing;
-    ret = current_run(s->store, &t.parcel->order, &t.run);
+    ret = pc_run_current(s->store, &t.parcel->order, &t.run);
     if (ret == PC_E_NOTFOUND)
         return standing; /* it never ran */
     if (ret == 0)
@@ -438,7 +362,7 @@ static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     const char *text;
     size_t len;
     uint64_t index, before = 0;
-    int ret = kept(s, j->key, &memory, &text, &index);
+    int ret = pc_ring_kept(s, j->key, &memory, &text, &index);
     if (ret == 0) {
         const char *at = strstr(text, "\"run\":");
         before = at ? strtoull(at + 6, NULL, 10) : 0;
@@ -459,7 +383,7 @@ static int start_run(struct pc_job *job, struct pc_store *s, struct pc_log_batch
     if (ret == 0)
         ret = keep(s, j, index);
     j->tried |= ret == 0;
-    return ret < 0 ? ret : pc_log_tell(log, "ring", j->sha256);
+    return ret < 0 ? ret : tell_others(j, log);
 }
 
 void pc_server_take_start(struct pc_server *s, struct pc_http_request *r)
@@ -492,76 +416,6 @@ void pc_server_take_start(struct pc_server *s, struct pc_http_request *r)
                              .frame = PC_FRAME_START,
                              .job = {.run = start_run, .done = signal_done}};
     memcpy(j->sha256, row.sha256, sizeof j->sha256);
-    run_key(j->sha256, j->key);
+    pc_run_key(j->sha256, j->key);
     submit(j);
-}
-
-/* --- hosts that come back ----------------------------------------------------------------------------------------- */
-
-static int send_one(struct pc_link *l, const char *sha256, const char *key, enum pc_frame_type frame)
-{
-    _free_ void *memory = NULL;
-    const char *text;
-    uint64_t index;
-    int ret = kept(l->server->store, key, &memory, &text, &index);
-    if (ret < 0)
-        return pc_store_away(ret) ? ret : 0; /* none yet */
-    if (index < pc_logview_size(l->server->log))
-        pc_deliver_signal(l->server, l, frame, text, strlen(text), index);
-    else
-        pc_delivery_rings_wait(l->server->delivery, sha256);
-    return 0;
-}
-
-/* Has this host a part in the order that is not over? 1, 0. */
-static int has_part(struct pc_link *l, const char *sha256, struct pc_parcel **p, struct pc_store_order_host *part)
-{
-    struct pc_server *s = l->server;
-    int ret = s->store->ops->order_host_get(s->store, sha256, l->ref.id, part);
-    if (ret == 0)
-        ret = pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, sha256, p);
-    if (ret < 0)
-        return pc_store_away(ret) ? ret : 0;
-    return (!pc_rings_part_over(part->state) || (*p)->order.standing) && (*p)->order.expires > pc_server_now();
-}
-
-int pc_rings_pending(struct pc_link *l, const char *sha256)
-{
-    struct pc_server *s = l->server;
-    struct pc_store_order_host part;
-    struct pc_parcel *p;
-    uint64_t run;
-    char key[120];
-    int ret = has_part(l, sha256, &p, &part);
-    if (ret <= 0)
-        return ret;
-    ret = current_run(s->store, &p->order, &run);
-    if (ret < 0)
-        return pc_store_away(ret) ? ret : 0;
-    if (p->order.standing) {
-        run_key(sha256, key);
-        ret = send_one(l, sha256, key, PC_FRAME_START);
-    }
-    if (part.ring > 0 && ret == 0) {
-        ring_key(sha256, run, part.ring, key);
-        ret = send_one(l, sha256, key, PC_FRAME_CONTINUE);
-    }
-    return ret;
-}
-
-void pc_rings_told(struct pc_server *s, const char *order_sha256)
-{
-    struct pc_parcel *p;
-    char sha[PC_SHA256_HEX + 1];
-    if (!pc_hex_valid(order_sha256, PC_SHA256_HEX))
-        return;
-    snprintf(sha, sizeof sha, "%s", order_sha256);
-    int ret = pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, sha, &p);
-    for (uint32_t i = 0; ret == 0 && i < p->order.hosts; i++) {
-        struct pc_link *l = pc_hub_find(s->hub, pc_parcel_hosts(p)[i].id);
-        if (l && !l->behind)
-            ret = pc_rings_pending(l, sha);
-    }
-    if (pc_store_away(ret))
-        pc_delivery_missed(s, "a continue or start cannot be read");
 }

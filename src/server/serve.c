@@ -1,6 +1,5 @@
 /*
- * Owns the running server: opens everything in order, the loop, timers, signals, notifications of other processes, the
- * end. Must not know documents.
+ * Owns the running server: opens everything in order, the loop, timers, signals, the end. Must not know documents.
  */
 #include "server/command.h"
 #include "server/server.h"
@@ -129,101 +128,6 @@ static void look_for_policy(struct pc_server *s)
     s->policy_mark = TAKE_PTR(mark);
 }
 
-/* --- other processes ---------------------------------------------------------------------------------------------- */
-
-/* "SHA256 PROCESS": an order is in the log. Who logged it has delivered it. */
-static void ready_told(struct pc_server *s, const char *what)
-{
-    char sha256[PC_SHA256_HEX + 1];
-    if (strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
-        return;
-    snprintf(sha256, sizeof sha256, "%s", what);
-    pc_deliver_order(s, sha256, pc_stop_links(s, sha256));
-    pc_progress_dirty(s, sha256);
-}
-
-static void order_told(struct pc_server *s, const char *sha256)
-{
-    pc_progress_dirty(s, sha256);
-}
-
-static void policy_told(struct pc_server *s, const char *what)
-{
-    pc_server_policy_changed(s);
-}
-
-static const struct {
-    const char *word;
-    void (*told)(struct pc_server *s, const char *what);
-} words[] = {{"ready", ready_told},
-             {"stop", pc_stop_told},
-             {"order", order_told},
-             {"ring", pc_rings_told},
-             {"policy", policy_told},
-             {"look", pc_looks_notified}};
-
-/* Our own come back too; for all but "ready" and "stop", which name who said it, doing it again changes nothing. */
-static int on_text(void *ctx, const char *text)
-{
-    struct pc_server *s = ctx;
-    const char *space = strchr(text, ' ');
-    for (size_t i = 0; space && i < PC_ARRAY_SIZE(words); i++)
-        if (strncmp(words[i].word, text, (size_t)(space - text)) == 0 &&
-            strlen(words[i].word) == (size_t)(space - text))
-            words[i].told(s, space + 1);
-    return 0;
-}
-
-static void hear(struct pc_server *s)
-{
-    if (!s->notify || s->ears->ops->notify_read(s->ears, on_text, s) == 0)
-        return;
-    event_free(s->notify); /* at once: its descriptor is closed, and the number may soon be another's */
-    s->notify = NULL;
-    s->deaf = true;
-    s->notify_fd = -2; /* listen_to_others makes it anew */
-}
-
-static void on_notify(evutil_socket_t fd, short events, void *arg)
-{
-    struct pc_server *s = arg;
-    pc_logview_refresh(s->log, pc_server_now());
-    hear(s);
-}
-
-static void listen_anew(struct pc_server *s, int fd)
-{
-    if (s->notify)
-        event_free(s->notify);
-    s->notify = fd < 0 ? NULL : event_new(s->base, fd, EV_READ | EV_PERSIST, on_notify, s);
-    if (s->notify)
-        event_add(s->notify, NULL);
-    if (s->notify && s->deaf)
-        pc_delivery_missed(s, "other servers were not heard for a while");
-    s->deaf = !s->notify && fd != PC_E_UNSUPPORTED;
-    s->notify_fd = fd;
-}
-
-/* Asking for the descriptor may take in what others said: then it is not readable for it. */
-static void listen_to_others(struct pc_server *s)
-{
-    int fd = s->ears->ops->notify_fd(s->ears);
-    if (fd != s->notify_fd)
-        listen_anew(s, fd);
-    hear(s);
-}
-
-/* Whoever cannot hear that others logged something sees it in the log. */
-static void look_at_the_log(struct pc_server *s, int64_t now)
-{
-    pc_logview_refresh(s->log, now); /* other processes append too: servers, and the command line */
-    if (s->deaf && pc_logview_size(s->log) != s->log_size && !pc_delivery_behind(s))
-        pc_delivery_missed(s, "other servers cannot be heard, and the log has grown");
-    else if (s->deaf)
-        return; /* hosts that are behind get what was missed first */
-    s->log_size = pc_logview_size(s->log);
-}
-
 /* --- timers, signals ---------------------------------------------------------------------------------------------- */
 
 static void on_head(void *ctx, uint64_t size, const char *text)
@@ -246,8 +150,8 @@ void pc_server_second(struct pc_server *s)
     pc_delivery_tick(s->delivery, now);
     pc_progress_tick(s->progress, now);
     pc_watch_tick(s->watch);
-    listen_to_others(s);
-    look_at_the_log(s, now);
+    pc_others_listen(s);
+    pc_others_look(s, now);
     look_for_policy(s);
     int64_t half = (s->state->settings.heartbeat + 1) / 2;
     if (now - pc_logview_newest_time(s->log) >= half)
@@ -417,7 +321,7 @@ static int prepare(struct pc_server *s, struct sockets *fd, char *why, size_t wh
     if (ret == 0)
         ret = make_parts(s);
     if (ret == 0)
-        listen_to_others(s); /* before looking at what there is, so that nothing falls between */
+        pc_others_listen(s); /* before looking at what there is, so that nothing falls between */
     if (ret == 0)
         ret = pc_progress_load(s->progress);
     if (ret == 0)
@@ -472,7 +376,7 @@ static void run_loop(struct pc_server *s)
         if (ev[i])
             event_add(ev[i], NULL);
     }
-    listen_to_others(s);
+    pc_others_listen(s);
     puts("portcullis-server: ready");
     fflush(stdout);
     event_base_dispatch(s->base);

@@ -10,7 +10,8 @@
  *     looks.c     questions to hosts                watch.c     server-sent events
  *     writer.c    group commit (its own thread)     logview.c   checkpoints and proofs
  *     policy.c    what the owners said              logged.c    entries of owners' documents
- *     stops.c     the fast way of a stop            api*.c      the HTTP API
+ *     stops.c     the fast way of a stop            others.c    what other servers say
+ *     api*.c      the HTTP API
  */
 #include "base/buf.h"
 #include "net/conn.h"
@@ -70,6 +71,12 @@ void pc_server_log(const char *area, const char *fmt, ...) __attribute__((format
 void pc_server_second(struct pc_server *s);
 /* The owners' documents changed: makes a new snapshot, tells logview, pushes to hosts. */
 void pc_server_policy_changed(struct pc_server *s);
+
+/* --- others.c: other server processes ----------------------------------------------------------------------------- */
+/* Listens to them, or anew. Every second. */
+void pc_others_listen(struct pc_server *s);
+/* What they appended to the log. Every second. */
+void pc_others_look(struct pc_server *s, int64_t now);
 
 /* --- hub.c: the hosts that are connected -------------------------------------------------------------------------- */
 struct pc_link {
@@ -162,7 +169,8 @@ void pc_progress_free(struct pc_progress *p);
 void pc_progress_dirty(struct pc_server *s, const char *order_sha256);
 /* Continues and starts that a host which has connected must have. -errno: they cannot be read. */
 int pc_progress_pending(struct pc_link *l);
-/* A continue or start of this order was logged, by another process or by this one before it was published. */
+/* A continue or start of this order was logged, by another process or by this one before it was published: to all of
+ * its hosts that are here. */
 void pc_rings_told(struct pc_server *s, const char *order_sha256);
 void pc_progress_tick(struct pc_progress *p, int64_t now);
 

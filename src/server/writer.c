@@ -88,17 +88,17 @@ static void push(struct queue *q, struct pc_job *job)
     q->n++;
 }
 
-/* Behind the urgent ones that are there. */
-static void push_urgent(struct queue *q, struct pc_job *job)
+/* These n, from first to last, behind the urgent ones that are there. */
+static void push_ahead(struct queue *q, struct pc_job *first, struct pc_job *last, uint32_t n)
 {
     struct pc_job **at = &q->first;
     while (*at && (*at)->urgent)
         at = &(*at)->next;
-    job->next = *at;
-    *at = job;
-    if (!job->next)
-        q->last = job;
-    q->n++;
+    last->next = *at;
+    *at = first;
+    if (!last->next)
+        q->last = last;
+    q->n += n;
 }
 
 static struct pc_job *pop(struct queue *q)
@@ -268,8 +268,7 @@ static int append(struct pc_writer *w, struct pc_buf *note)
 
 /* --- groups ------------------------------------------------------------------------------------------------------- */
 
-/* What is wrong with the database or the moment is everybody's. Anything else is this job's own, and the group goes on
- * without it. */
+/* What is wrong with the database or the moment is everybody's; else the group goes on without this job. */
 static int spoil(struct pc_job *job)
 {
     if (pc_store_away(job->result))
@@ -320,14 +319,7 @@ static void put_back(struct pc_writer *w, struct queue *group, struct pc_job *re
     last->next = NULL;
     group->last = last;
     pthread_mutex_lock(&w->lock);
-    struct pc_job **at = &w->waiting.first;
-    while (*at && (*at)->urgent)
-        at = &(*at)->next;
-    end->next = *at;
-    *at = rest;
-    if (!end->next)
-        w->waiting.last = end;
-    w->waiting.n += group->n - n;
+    push_ahead(&w->waiting, rest, end, group->n - n);
     w->counters.waiting = w->waiting.n;
     pthread_mutex_unlock(&w->lock);
     group->n = n;
@@ -479,8 +471,7 @@ static void deliver(struct pc_writer *w)
 
 static void on_wake(evutil_socket_t fd, short events, void *arg)
 {
-    eventfd_t n;
-    if (eventfd_read(fd, &n) == 0)
+    if (eventfd_read(fd, &(eventfd_t){0}) == 0)
         deliver(arg);
 }
 
@@ -490,7 +481,7 @@ int pc_writer_submit(struct pc_writer *w, struct pc_job *job)
     int ret = w->waiting.n >= PC_JOBS_MAX ? PC_E_LIMIT : w->stop ? PC_E_STATE : 0;
     if (ret == 0) {
         if (job->urgent)
-            push_urgent(&w->waiting, job);
+            push_ahead(&w->waiting, job, job, 1);
         else
             push(&w->waiting, job);
         w->counters.waiting = w->waiting.n;

@@ -53,7 +53,8 @@ struct pc_job {
 int pc_log_add(struct pc_log_batch *log, const void *entry, size_t len, const char *order_sha256, const char *type,
                uint64_t *index);
 /* Tells other server processes (if any) at the commit, each text once a group: "WORD WHAT". For run() only, once a job.
- * "ready SHA PROCESS", "stop SHA PROCESS", "order SHA", "policy", "look N ID", "ring SHA". -ENOMEM, PC_E_LIMIT. */
+ * "ready SHA PROCESS", "stop SHA PROCESS", "ring SHA PROCESS", "order SHA", "policy", "look JSON". -ENOMEM,
+ * PC_E_LIMIT. */
 int pc_log_tell(struct pc_log_batch *log, const char *word, const char *what);
 /* Seconds since 1970 of this group, for `time` in entries. */
 int64_t pc_log_time(const struct pc_log_batch *log);

@@ -363,6 +363,76 @@ static void an_owners_document_without_an_answer_is_logged_once(void **state)
     assert_int_equal(pc_logview_size(s->log), size + 1);
 }
 
+static struct pc_frame *trust_of[2]; /* the last one that a host was sent, kept as a network keeps it */
+
+static void note_trust(const struct pc_conn *c, enum pc_frame_type type, const char *body, size_t len)
+{
+    if (type != PC_FRAME_TRUST)
+        return;
+    struct pc_frame *f = (struct pc_frame *)(uintptr_t)(body - PC_FRAME_HEAD - offsetof(struct pc_frame, data));
+    pc_frame_unref(trust_of[c != host_0()]);
+    trust_of[c != host_0()] = pc_frame_ref(f);
+}
+
+/* To thousands of hosts at once. */
+static void a_trust_file_is_one_for_all_hosts(void **state)
+{
+    struct pc_conn *other = fake_connect(1);
+    fake_hello(other);
+    fake_settle();
+    fake_listen(note_trust);
+    assert_int_equal(hand_in("/v1/trust", "trust@portcullis", next_trust(*state)), 200);
+    assert_non_null(trust_of[0]);
+    assert_ptr_equal(trust_of[0], trust_of[1]);
+    pc_frame_unref(trust_of[0]);
+    pc_frame_unref(trust_of[1]);
+    fake_hang_up(other);
+}
+
+/* --- witnesses ---------------------------------------------------------------------------------------------------- */
+
+static void nothing(void *ctx)
+{
+}
+
+/* The offered checkpoint with the witness's line. */
+static void cosign(struct pc_server *s, const struct pc_skey *witness, struct pc_buf *out)
+{
+    struct pc_note note;
+    uint64_t size;
+    const char *offered = pc_logview_offered(s->log, &size);
+    assert_int_equal(pc_note_parse(offered, strlen(offered), &note), 0);
+    pc_buf_add(out, offered, strlen(offered));
+    assert_int_equal(pc_note_cosign(note.text, note.text_len, witness, pc_server_now(), out), 0);
+}
+
+/* Where the log always grows, what a witness signed is never its newest checkpoint. */
+static void what_a_witness_signed_reaches_other_servers(void **state)
+{
+    struct pc_server *s = *state;
+    struct pc_logview *other;
+    struct pc_skey key;
+    struct pc_buf note _buf_free_;
+    const uint8_t seed[32] = {9};
+    char sha[PC_SHA256_HEX + 1];
+    assert_int_equal(pc_skey_make("witness.example", PC_SIG_COSIGNATURE, seed, &key), 0);
+    struct pc_witnesses one = {.log = s->log_key, .witness = {key.pub}, .n = 1, .needed = 1}, none = {.log = s->log_key};
+    pc_logview_witnesses(s->log, &one, pc_server_now());
+    assert_int_equal(pc_logview_new(s->ears, &s->log_key, nothing, NULL, &other), 0);
+    pc_logview_witnesses(other, &one, pc_server_now());
+    uint64_t size;
+    assert_non_null(pc_logview_offered(s->log, &size));
+    assert_int_equal(faulty_script(sha), 200);
+    pc_buf_init(&note, PC_NOTE_MAX);
+    cosign(s, &key, &note);
+    assert_int_equal(fake_request(true, "/v1/cosignatures", NULL, note.data, note.len), 200);
+    assert_int_equal(pc_logview_size(s->log), size);
+    assert_int_equal(pc_logview_refresh(other, pc_server_now()), 0);
+    assert_int_equal(pc_logview_size(other), size);
+    pc_logview_free(other);
+    pc_logview_witnesses(s->log, &none, pc_server_now());
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, all_well)
@@ -378,6 +448,8 @@ int main(void)
         TEST(a_refusal_does_not_outlive_its_group),
         TEST(health_is_not_what_was),
         TEST(an_old_order_is_not_forgotten),
+        TEST(a_trust_file_is_one_for_all_hosts),
+        TEST(what_a_witness_signed_reaches_other_servers),
         TEST(a_trust_file_that_cannot_be_read_yet_is_read_later),
         TEST(an_owners_document_without_an_answer_is_logged_once),
     };
