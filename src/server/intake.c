@@ -230,7 +230,7 @@ static void order_done(struct pc_job *job, int result)
     if (result == PC_E_REFUSED && j->refused != PC_CHECK_OK) {
         pc_api_error(j->request, 422, pc_check_word(j->refused), "%s", j->why);
     } else if (result < 0 && j->stop) {
-        pc_api_error(j->request, 500, "store",
+        pc_api_error(j->request, result == -ENOSPC ? 507 : 500, result == -ENOSPC ? "disk-full" : "store",
                      "the stop was sent to the hosts that are connected here, but the database failed: %s; hand it in "
                      "again for the others, and for the log",
                      pc_strerror(result));
