@@ -23,6 +23,7 @@ struct wish {
     uint64_t at_ns, version, time_ns;
     uint64_t first_ns; /* the oldest version's time, 0: there is none */
     bool unkept;       /* there was one, but its content cannot be had */
+    bool is_dir;
     int err;
 };
 
@@ -46,6 +47,7 @@ static int choose(void *arg, const struct pc_version_info *i)
     }
     w->version = i->version;
     w->time_ns = i->time_ns;
+    w->is_dir = S_ISDIR(i->mode);
     return 1;
 }
 
@@ -63,6 +65,11 @@ static void explain(const struct wish *w, int r, bool in_place, char *out, size_
         snprintf(out, cap, "its old content was not kept");
     else if (r == PC_E_NOTFOUND)
         snprintf(out, cap, "no kept version differs from what is there now");
+    else if (r == -EISDIR && w->is_dir)
+        snprintf(out, cap, "a folder comes back with what is in it: restore --deleted");
+    else if (r == -EISDIR)
+        snprintf(out, cap, "a folder stands there now, and stays: restore --deleted brings back what was deleted "
+                           "beneath it, --to puts this version elsewhere");
     else if (r == -ENOENT && in_place && w->dir < 0)
         snprintf(out, cap, "its folder is gone: restore --deleted brings a whole folder back, --to this file alone");
     else
@@ -102,6 +109,15 @@ int pc_copy_out(struct pc_store *s, uint64_t version, int to_dir, const char *to
     return r == 0 ? pc_drop_back(to_dir, to_name, m.attrs & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND)) : r;
 }
 
+/* Handle of the one file that is to make room. -ENOENT: nothing is there; -EISDIR: a folder, with all that is in it. */
+static int in_the_way(int dir, const char *name, struct pc_fh *out)
+{
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    return S_ISDIR(st.st_mode) ? -EISDIR : pc_name_fh(dir, name, out);
+}
+
 /* Into the volume: made in aside/, exchanged with what is there. */
 static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t version, int dir, const char *name)
 {
@@ -111,7 +127,9 @@ static int swap_version_in(struct pc_store *s, struct pc_volume *v, uint64_t ver
     _meta_free_ struct pc_meta m;
     pc_meta_init(&m);
     int r = pc_fh_of_fd(dir, &folder);
-    int there = r == 0 ? pc_name_fh(dir, name, &now) : r;
+    int there = r == 0 ? in_the_way(dir, name, &now) : r;
+    if (there < 0 && there != -ENOENT)
+        return there;
     if (there == 0)
         r = pc_keep_now(s, v, &now, &folder, name, &kept);
     struct pc_jrow row = {.kind = PC_J_PLACED, .vol = v->id, .fh = now, .parent = folder, .aside = aside};
@@ -153,6 +171,8 @@ static int put_version(struct pc_store *s, struct pc_volume *v, uint64_t version
         return home < 0 ? -ENOENT : swap_version_in(s, v, version, home, name);
     if (!pc_name_ok(to_name))
         return -EINVAL;
+    if (faccessat(to_dir, to_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return -EEXIST; /* whatever it is, it was not asked to go */
     _close_ int dir = pc_through_vault(v, to_dir);
     return dir >= 0 ? swap_version_in(s, v, version, dir, to_name) : pc_copy_out(s, version, to_dir, to_name);
 }
@@ -168,7 +188,7 @@ int pc_restore_path(struct pc_store *s, int vol, const struct pc_fh *parent, con
     struct wish w = {.s = s, .dir = home, .name = name, .at_ns = at_ns};
     int r = pc_store_history(s, vol, parent, name, path, choose, &w);
     if (r == 0)
-        r = w.err ? w.err : w.version ? 0 : PC_E_NOTFOUND;
+        r = w.err ? w.err : w.is_dir ? -EISDIR : w.version ? 0 : PC_E_NOTFOUND;
     if (r == 0)
         r = put_version(s, v, w.version, home, name, to_dirfd, to_name);
     if (r == 0) {

@@ -245,5 +245,35 @@ def released_after_a_restart(bench):
         os.rmdir(home)
 
 
+@rig.scenario("xfs", "ext4")
+def restored_over_a_folder(bench):
+    """Restoring a single name never takes a folder with all that is in it out of the way."""
+    folder = os.path.join(bench.tree, "projects")
+    files.make(os.fsencode(folder))
+    name = os.path.join(bench.tree, "was-a-file")
+    files.write(os.fsencode(name), b"some words\n" * 300)
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    os.unlink(name)
+    guard.wait_quiet()
+    os.mkdir(name)
+    files.write(os.path.join(os.fsencode(name), b"new-work"), b"of today\n" * 300)
+    guard.wait_quiet()
+    before = bench.look()
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+    for words in ((folder, "--at", at), (name,), (folder,)):
+        status, text = guard.command("restore", *words)
+        bench.check_same(before, "restore %s: status %d: %s" % (words, status, text[-300:]))
+        check(status != 0, "restore %s: status 0: %s", words, text)
+    status, text = guard.command("restore", name, "--to", os.path.join(bench.tree, "beside"))
+    check(status == 0, "restore --to: status %d: %s", status, text)
+    before = bench.look()
+    for words in ((name, "--to", folder), (name, "--to", os.path.join(bench.tree, "beside")),
+                  (folder, "--at", at, "--to", os.path.join(bench.tree, "other"))):
+        status, text = guard.command("restore", *words)
+        check(status != 0, "restore %s: status 0: %s", words, text)
+        bench.check_same(before, "restore %s: %s" % (words, text[-300:]))
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
