@@ -176,6 +176,32 @@ static int adopt_one(void *arg, const struct pc_incident *inc)
     return 0;
 }
 
+/* Frozen by a guard that could not write the incident, nor could before its end: stop.c:record_late does it now. */
+static void adopt_unrecorded(struct pc_guard *g)
+{
+    struct pc_stopped *s = calloc(1, sizeof *s);
+    if (!s)
+        return;
+    struct takeover p = {.g = g, .s = s};
+    uint64_t now = pc_real_ns();
+    s->inc = (struct pc_incident){.started_ns = now, .verdict_ns = now, .frozen_ns = now, .state = PC_INC_FROZEN,
+                                  .summary = "frozen by an earlier guard that could not write its index"};
+    s->held_mono_ns = pc_mono_ns();
+    s->group_fd = pc_freeze_group(&g->freezer, 0);
+    pc_stopped_name_folder(g, s, g->folders ? g->folder[0].path : "/");
+    if (s->group_fd >= 0)
+        (void)pc_freeze_each(s->group_fd, adopt_held, &p);
+    if (!s->members) {
+        pc_freeze_group_done(&g->freezer, 0, s->group_fd);
+        pc_stopped_free(s);
+        return;
+    }
+    s->inc.processes = s->members;
+    s->inc.root = s->roots ? pc_acts_process(g, s->root[0]) : 0;
+    s->next = g->stopped;
+    g->stopped = s;
+}
+
 /* The guard was killed between the verdict and the freeze. */
 static void resume(struct pc_guard *g, struct pc_stopped *s)
 {
@@ -186,6 +212,7 @@ static void resume(struct pc_guard *g, struct pc_stopped *s)
 int pc_stop_adopt(struct pc_guard *g)
 {
     int r = pc_store_incidents(g->store, adopt_one, g);
+    adopt_unrecorded(g);
     for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
         next = s->next;
         if (!s->inc.frozen_ns && s->roots)

@@ -195,6 +195,8 @@ void pc_stop_recount(struct pc_guard *g, struct pc_incident *inc)
 
 void pc_stopped_update(struct pc_guard *g, struct pc_stopped *s)
 {
+    if (!s->inc.id)
+        return; /* see record_late */
     pc_stop_recount(g, &s->inc);
     if (pc_store_incident_update(g->store, &s->inc) < 0)
         pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "incident %" PRIu64 " could not be written", s->inc.id);
@@ -338,8 +340,12 @@ static void open_record(struct pc_guard *g, struct pc_stopped *s, const struct p
     s->inc.root = pc_acts_process(g, s->root[0]);
     s->inc.damaged = o->evidence_files;
     describe(g, s);
-    if (pc_store_incident_open(g->store, &s->inc) < 0)
-        pc_event(g->log, PC_LEVEL_ERROR, "index", NULL, "an incident could not be written to the index");
+    int r = pc_store_incident_open(g->store, &s->inc);
+    if (r < 0)
+        pc_event(g->log, PC_LEVEL_ERROR, "index", NULL,
+                 "an incident could not be written to the index (%s): its programs are stopped all the same, and it "
+                 "gets its number as soon as it can be written",
+                 pc_strerror(r));
     for (uint32_t i = 0; i < s->roots; i++) {
         (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, s->root[i]));
         /* is no process: a guard that is killed now finds it again by those that serve it */
@@ -482,6 +488,33 @@ static bool delay_is_over(const struct pc_guard *g, const struct pc_stopped *s)
     return pc_mono_ns() - s->held_mono_ns > g->settings.delay_ns;
 }
 
+/*
+ * An incident that could not be written at its verdict (a full disk) has no number yet, and nobody could release or end
+ * it.
+ */
+static void record_late(struct pc_guard *g, struct pc_stopped *s)
+{
+    if (pc_store_incident_open(g->store, &s->inc) < 0)
+        return; /* told at the verdict; tried again in a second */
+    for (uint32_t i = 0; i < s->roots + s->members; i++) {
+        pc_actor actor = i < s->roots ? s->root[i] : pc_judge_actor_of(g->judge, s->member[i - s->roots].pid);
+        pc_acts_forget_process(g, actor); /* what was written of it may be lost, too */
+        (void)pc_store_incident_add_process(g->store, s->inc.id, pc_acts_process(g, actor));
+    }
+    for (uint32_t i = 0; i < s->roots; i++)
+        pc_acts_add_to_incident(g, s->inc.id, s->root[i]);
+    for (uint32_t i = 0; i < s->members; i++)
+        s->member[i].in_group = false;
+    int unnamed = s->group_fd;
+    s->group_fd = -1;
+    hold_all(g, s); /* from the frozen group of those without a number into one of its own */
+    if (unnamed >= 0)
+        close(unnamed); /* removed by pc_freezer_sweep when it is empty */
+    pc_stopped_note(g, s->inc.id, "could not be written to the index before");
+    pc_stopped_update(g, s);
+    alarm_event(g, s, NULL);
+}
+
 void pc_stop_tick(struct pc_guard *g)
 {
     for (struct pc_stopped *s = g->stopped, *next; s; s = next) {
@@ -490,6 +523,8 @@ void pc_stop_tick(struct pc_guard *g)
             forget_if_gone(g, s);
             continue;
         }
+        if (!s->inc.id)
+            record_late(g, s);
         if (pc_mono_ns() - s->held_mono_ns < 10 * PC_NS_PER_S) {
             stop_all(g, s);
             hold_all(g, s);

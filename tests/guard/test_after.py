@@ -275,5 +275,44 @@ def restored_over_a_folder(bench):
         bench.check_same(before, "restore %s: %s" % (words, text[-300:]))
 
 
+@rig.scenario("xfs")
+def no_room_for_the_record(bench):
+    """The disk of the index is full at the verdict: frozen all the same, and on record as soon as there is room; also by a later guard."""
+    paths = tree_of(bench, 2)
+    state = os.path.join(bench.dir, "small")
+    os.mkdir(state)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0711", "none", state], check=True)
+    guard = rig.Guard(bench, [bench.tree], state=state)
+    bench.guards.append(guard)
+    guard.wait_ready()
+    ballast = os.path.join(state, "ballast")
+    for n, part in enumerate((paths[:len(paths) // 2], paths[len(paths) // 2:])):
+        guard.wait_quiet()
+        with open(ballast, "wb", buffering=0) as out:
+            try:
+                while True:
+                    out.write(bytes(4096))
+            except OSError:
+                pass
+        actor = rig.Actor(bench, "write", part)
+        actor.go()
+        eventually("it is said", lambda: guard.log_text().count("could not be written to the index") == n + 1)
+        eventually("it is frozen", lambda: "/portcullis-" in open("/proc/%d/cgroup" % actor.pid).read())
+        old = guard.worker()
+        if n:
+            os.kill(old, signal.SIGKILL)
+        os.unlink(ballast)
+        if n:
+            guard.wait_worker_other_than(old)
+        incident = guard.wait_incident()
+        members = [p["pid"] for p in guard.json("incident", str(incident["id"]))["processes"] if p["state"] == "frozen"]
+        check(members == [actor.pid], "whose: %s", members)
+        status, text = guard.command("end", str(incident["id"]))
+        check(status == 0, "end: status %d: %s", status, text)
+        actor.process.wait(10)
+    guard.stop()
+    subprocess.run(["umount", "-l", state], check=False)
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
