@@ -431,14 +431,12 @@ static void answer_release(void *ctx, const json_t *args, struct pc_reply *reply
     struct pc_guard *g = ctx;
     uint64_t id = number_arg(args, "id");
     char why[128] = "";
-    int r = pc_stop_release(g, id, pc_reply_uid(reply), why, sizeof why);
     char rule[PATH_MAX + 128] = "";
+    int r = pc_stop_release(g, id, pc_reply_uid(reply), rule, sizeof rule, why, sizeof why);
     struct pc_incident inc;
     struct pc_process root = {0};
     bool program = pc_store_incident_get(g->store, id, &inc) == 0 &&
                    pc_store_get_process(g->store, inc.root, &root) == 0 && root.pid > 0;
-    if (r == 0 && program && g->released.count)
-        (void)pc_rule_format(&g->released.rule[g->released.count - 1], rule, sizeof rule);
     if (r < 0)
         pc_reply_fail(reply, PC_CODE_FAILED, "incident %" PRIu64 " cannot be released: %s", id, why);
     else

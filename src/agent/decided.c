@@ -18,15 +18,17 @@
 
 #define REMEMBER_S (30ULL * 86400)
 
-static void remember(struct pc_guard *g, const struct pc_stopped *s)
+/* text: what is remembered, the last one when there are several; "" when nothing is. */
+static void remember(struct pc_guard *g, const struct pc_stopped *s, char *text, size_t cap)
 {
-    char hex[65];
     uint64_t now_s = pc_real_ns() / PC_NS_PER_S;
     for (uint32_t i = 0; i < s->roots; i++) {
         struct pc_rule rule = {.until_s = now_s + REMEMBER_S, .under = strdup(s->folder)};
-        if (!rule.under || pc_proc_exe_sha256(pc_judge_pid(g->judge, s->root[i]), hex) < 0 ||
-            pc_unhex(hex, rule.sha256, sizeof rule.sha256) != 32 || pc_rules_add(&g->released, &rule, now_s) < 0)
+        if (!rule.under || !pc_stopped_program(g, s->root[i], rule.sha256) ||
+            pc_rules_add(&g->released, &rule, now_s) < 0)
             pc_rule_free(&rule);
+        else
+            (void)pc_rule_format(&g->released.rule[g->released.count - 1], text, cap);
     }
     _close_ int dir = open(g->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = dir < 0 ? -errno : pc_rules_save(dir, &g->released);
@@ -35,8 +37,9 @@ static void remember(struct pc_guard *g, const struct pc_stopped *s)
                  pc_strerror(r));
 }
 
-int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap)
+int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *rule, size_t rule_cap, char *why, size_t cap)
 {
+    *rule = 0;
     struct pc_stopped *s = pc_stopped_find(g, incident);
     if (!s && pc_blocked_release(g, incident)) {
         pc_stopped_note(g, incident, "its addresses may use the share again");
@@ -50,13 +53,20 @@ int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, 
         snprintf(why, cap, "%s", r < 0 ? "no such incident" : "nothing of it is frozen any more");
         return r < 0 ? PC_E_NOTFOUND : PC_E_STATE;
     }
-    remember(g, s);
+    remember(g, s, rule, rule_cap);
     char text[80];
     snprintf(text, sizeof text, "released by uid %u", by);
     pc_stopped_let_pass(g, s, text);
     (void)pc_blocked_release(g, incident);
     pc_event(g->log, PC_LEVEL_NOTICE, "release", &(struct pc_event_about){.incident = incident},
              "incident %" PRIu64 " released by uid %u", incident, by);
+    return 0;
+}
+
+static int end_one(void *unused, pid_t pid)
+{
+    if (pid > 0) /* 0: of another pid namespace */
+        (void)kill(pid, SIGKILL);
     return 0;
 }
 
@@ -70,6 +80,8 @@ int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by)
     for (uint32_t i = 0; i < s->members; i++)
         if (pc_stopped_is_there(&s->member[i]))
             (void)kill(s->member[i].pid, SIGKILL);
+    if (s->group_fd >= 0) /* its group is thawed below: nobody else is in it, listed or not */
+        (void)pc_freeze_each(s->group_fd, end_one, NULL);
     pc_stopped_unlist(g, s);
     pc_freeze_group_done(&g->freezer, incident, s->group_fd);
     for (uint32_t i = 0; i < s->roots; i++)

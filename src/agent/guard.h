@@ -305,7 +305,9 @@ uint64_t pc_stop_incident_of(struct pc_guard *g, pc_actor actor);
 /* The same, also when its processes were let go (observe mode, allow rule, release): later acts belong to it. */
 uint64_t pc_stop_case_of(struct pc_guard *g, pc_actor actor);
 bool pc_stop_any_frozen(const struct pc_guard *g);
-int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *why, size_t cap);
+/* rule: the rule that is remembered, "" when none could be. why: filled on failure. */
+int pc_stop_release(struct pc_guard *g, uint64_t incident, uid_t by, char *rule, size_t rule_cap, char *why,
+                    size_t cap);
 int pc_stop_end(struct pc_guard *g, uint64_t incident, uid_t by);
 /* False for a moment after the freeze, while writes that were under way may still land. */
 bool pc_stop_settled(struct pc_guard *g, uint64_t incident);

@@ -252,12 +252,18 @@ static void describe(struct pc_guard *g, struct pc_stopped *s)
             *p = ' ';
 }
 
-static bool allowed(struct pc_guard *g, const struct pc_stopped *s)
+bool pc_stopped_program(const struct pc_guard *g, pc_actor root, uint8_t sha256[32])
 {
     char hex[65];
+    return pc_judge_alive(g->judge, root) && pc_proc_exe_sha256(pc_judge_pid(g->judge, root), hex) == 0 &&
+           pc_unhex(hex, sha256, 32) == 32;
+}
+
+static bool allowed(struct pc_guard *g, const struct pc_stopped *s)
+{
     uint8_t sha[32];
     for (uint32_t i = 0; i < s->roots; i++) {
-        if (pc_proc_exe_sha256(pc_judge_pid(g->judge, s->root[i]), hex) < 0 || pc_unhex(hex, sha, sizeof sha) != 32)
+        if (!pc_stopped_program(g, s->root[i], sha))
             return false;
         uint64_t now_s = pc_real_ns() / PC_NS_PER_S;
         if (!pc_rules_match(&g->settings.rules, sha, s->folder, now_s) &&

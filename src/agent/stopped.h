@@ -36,6 +36,8 @@ bool pc_stopped_is_there(const struct member *m);
 struct pc_stopped *pc_stopped_find(struct pc_guard *g, uint64_t incident);
 /* Lets its processes go on; what they do later still belongs to it. */
 void pc_stopped_let_pass(struct pc_guard *g, struct pc_stopped *s, const char *why);
+/* What the rules know a program by. False: it is gone (its number may be another's), or cannot be read. */
+bool pc_stopped_program(const struct pc_guard *g, pc_actor root, uint8_t sha256[32]);
 bool pc_act_damages(const struct pc_act_rec *a);
 void pc_stopped_absolve(struct pc_guard *g, pc_actor root);
 void pc_stopped_free(struct pc_stopped *s);

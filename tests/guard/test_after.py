@@ -245,6 +245,25 @@ def released_after_a_restart(bench):
         os.rmdir(home)
 
 
+@rig.scenario("xfs")
+def released_when_it_is_gone(bench):
+    """No rule can be remembered for a program that is gone: none is told, not that of another release."""
+    folders = [os.path.join(bench.tree, name) for name in ("first", "second")]
+    paths = [files.make(os.fsencode(folder)) for folder in folders]
+    guard = bench.start_guard(protect=folders)
+    guard.wait_quiet()
+    for n in range(2):
+        actor, incident = frozen(bench, guard, paths[n])
+        if n:
+            actor.kill()
+        answer = last_line(ask(guard, cmd="release", id=incident["id"]))
+        check(answer["ok"], "release: %s", answer)
+        rule = answer["result"]["rule"]
+        check(rule is None if n else " under=%s " % folders[n] in rule, "release %d: the rule %s", n, rule)
+        if not n:
+            actor.finish()
+
+
 @rig.scenario("xfs", "ext4")
 def restored_over_a_folder(bench):
     """Restoring a single name never takes a folder with all that is in it out of the way."""
