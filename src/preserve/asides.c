@@ -57,6 +57,7 @@ static int oldest(struct pc_store *s, int64_t limit, uint64_t *rollback)
     if (!st)
         return r;
     sqlite3_bind_int64(st, 1, limit);
+    pc_bind_u64(st, 2, s->asides_after);
     r = pc_index_row(&s->ix, st);
     if (r > 0)
         *rollback = pc_column_u64(st, 0);
@@ -74,17 +75,15 @@ static int drop(struct pc_store *s, enum pc_sql which, uint64_t id)
     return pc_index_run(&s->ix, st);
 }
 
-int pc_asides_tend(struct pc_store *s, int64_t limit)
+/* 1: some of it, or all, is gone; 0: its volume is not mounted, its rows wait for it. */
+static int empty_one(struct pc_store *s, uint64_t rollback)
 {
     struct pc_jrow row = {.id = INT64_MAX};
-    uint64_t rollback = 0;
-    int left = STEP_MAX, r = oldest(s, limit, &rollback);
-    if (r <= 0)
-        return r;
+    int left = STEP_MAX, r = 0;
     while (left > 0 && (r = pc_journal_prev(s, rollback, row.id, &row)) == 0) {
         struct pc_volume *v = pc_volume_get(s, row.vol);
         if (!v)
-            return 0; /* not mounted: its rows wait for it */
+            return 0;
         struct pc_object_path path = pc_object_path(PC_AREA_ASIDE, row.aside);
         r = row.aside ? remove_tree(v->vault_fd, path.text, DEPTH_MAX, &left) : 0;
         if (r == 0 && left > 0)
@@ -95,5 +94,20 @@ int pc_asides_tend(struct pc_store *s, int64_t limit)
     }
     if (r == PC_E_NOTFOUND)
         r = drop(s, PC_SQL_RB_DROP, rollback);
+    return r < 0 ? r : 1;
+}
+
+/* What cannot go (a disk that is away, a tree too deep) waits for the next round, and holds up none of the others. */
+int pc_asides_tend(struct pc_store *s, int64_t limit)
+{
+    uint64_t rollback = 0;
+    int r = oldest(s, limit, &rollback);
+    if (r == 0)
+        s->asides_after = 0;
+    if (r <= 0)
+        return r;
+    r = empty_one(s, rollback);
+    if (r <= 0)
+        s->asides_after = rollback;
     return r < 0 ? r : 1;
 }

@@ -275,15 +275,16 @@ int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns)
 {
     uint64_t end = pc_mono_ns() + budget_ns;
     int64_t limit = now_real_ns > s->opts.retention_ns ? (int64_t)(now_real_ns - s->opts.retention_ns) : 0;
-    int more;
+    int more, stuck = 0;
     do {
         /* Acts have no index by time (it would cost every act): looked through once a minute, until none is old. */
         uint64_t now = pc_mono_ns();
         more = s->acts_due_ns > now ? 0 : tend_acts(s, limit);
         if (more == 0 && s->acts_due_ns <= now)
             s->acts_due_ns = now + 60 * PC_NS_PER_S;
-        int asides = more < 0 ? more : pc_asides_tend(s, limit);
-        more = asides < 0 ? asides : more | asides;
+        int asides = more < 0 ? 0 : pc_asides_tend(s, limit);
+        stuck = asides < 0 ? asides : stuck; /* told in the end: it must not keep the disk from being emptied */
+        more = more < 0 ? more : more | (asides != 0);
         for (int i = 0; i < PC_MAX_VOLUMES && more >= 0; i++) {
             if (!s->vols[i])
                 continue;
@@ -292,5 +293,5 @@ int pc_store_tend(struct pc_store *s, uint64_t now_real_ns, uint64_t budget_ns)
         }
     } while (more > 0 && pc_mono_ns() < end);
     int r = pc_index_maybe_commit(&s->ix);
-    return more < 0 ? more : r < 0 ? r : more;
+    return more < 0 ? more : r < 0 ? r : stuck && more <= 0 ? stuck : more;
 }

@@ -183,7 +183,7 @@
     X(RB_UNDONE, "UPDATE rollback SET undone=?2 WHERE id=?1")                                                          \
     X(RB_OLD,                                                                                                          \
       "SELECT r.id FROM rollback r LEFT JOIN incident i ON i.id=r.incident WHERE max(r.finished,r.undone)>0 AND "      \
-      "max(r.finished,r.undone)<?1 AND coalesce(i.state,4)=4 ORDER BY r.id LIMIT 1")                                   \
+      "max(r.finished,r.undone)<?1 AND coalesce(i.state,4)=4 AND r.id>?2 ORDER BY r.id LIMIT 1")                       \
     X(RB_DROP, "DELETE FROM rollback WHERE id=?1")                                                                     \
     X(J_DROP, "DELETE FROM journal WHERE id=?1")                                                                       \
     X(J_ADD,                                                                                                           \

@@ -43,6 +43,7 @@ struct pc_store {
     void (*on_link)(void *arg, int vol, int fd, uint64_t ino);
     void *on_link_arg;
     uint64_t acts_due_ns;  /* mono: when old acts are looked for again */
+    uint64_t asides_after; /* the last rollback whose aside/ had to wait, in this round: see asides.c */
     struct pc_buf scratch; /* encoded metadata on its way into the index */
 };
 

@@ -447,6 +447,45 @@ static void what_went_aside_goes_with_the_retention(void **state)
     run("test \"$(cat %s/doc)\" = precious", f->mnt);
 }
 
+static uint64_t rolled_back(struct fixture *f, struct actor *a)
+{
+    uint64_t incident = convict(a);
+    struct pc_incident inc;
+    apply(f, incident, false);
+    assert_int_equal(pc_store_incident_get(f->s, incident, &inc), 0);
+    inc.state = PC_INC_ROLLED_BACK;
+    assert_int_equal(pc_store_incident_update(f->s, &inc), 0);
+    return incident;
+}
+
+/* A tree too deep to be removed stays in aside/; what went aside after it goes, and so do old versions. */
+static void what_cannot_go_holds_up_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct actor a = {f, 4, 4}, b = {f, 5, 5};
+    put_file(f, "doc", "precious");
+    put_file(f, "old", "of last year");
+    capture_tree(f);
+    put_file(f, "old", "of this year");
+    capture(f, "old");
+    act_mkdir(&a, "junk");
+    run("d=%s/junk; for i in $(seq 90); do d=$d/d; done; mkdir -p $d", f->mnt);
+    rolled_back(f, &a);
+    act_write(&b, "doc", "ENCRYPTED", 9, -1);
+    rolled_back(f, &b);
+    run("test $(ls %s/.portcullis/*/aside | wc -l) -eq 2", f->mnt);
+    struct pc_store_stats was, now;
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &was), 0);
+    uint64_t later = pc_real_ns() + f->opts.retention_ns + PC_NS_PER_S;
+    bool told = false;
+    for (int i = 0; i < 50; i++)
+        told |= pc_store_tend(f->s, later, PC_NS_PER_MS) == PC_E_LIMIT;
+    assert_true(told);
+    run("test $(ls %s/.portcullis/*/aside | wc -l) -eq 1", f->mnt);
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &now), 0);
+    assert_true(now.versions < was.versions);
+}
+
 static void full_disk_stops_cleanly(void **state)
 {
     struct fixture *f = *state;
@@ -609,7 +648,7 @@ static int all_tests(void)
         T(own_temporary_needs_nothing),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
         T(what_went_aside_goes_with_the_retention),
-        T(undo_leaves_folders_in_use), T(long_work_shows),
+        T(undo_leaves_folders_in_use), T(long_work_shows),         T(what_cannot_go_holds_up_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
