@@ -74,9 +74,10 @@ static void count_step(struct work *w, const struct pc_deleted *d, const struct 
     }
 }
 
+/* Not what a disk says of one file (EIO): the others are to come back, and again it would say the same. */
 static bool ends_it(int r)
 {
-    return r == -ENOSPC || r == -EDQUOT || r == -EROFS || r == -EIO || r == -ENOMEM;
+    return r == -ENOSPC || r == -EDQUOT || r == -EROFS || r == -ENOMEM;
 }
 
 static int one(struct work *w, struct pc_sweep *sweep, const struct pc_deleted *d)

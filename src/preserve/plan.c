@@ -23,6 +23,12 @@ int pc_plan_add_step(struct pc_plan *p, const struct pc_pstep *st)
     return r;
 }
 
+/* This one file's content cannot be had: lost, or the disk does not give it back (by its own word or a checksum's). */
+static bool is_unreadable(int r)
+{
+    return r == PC_E_NOTFOUND || r == PC_E_CORRUPT || r == -EIO || r == -EBADMSG || r == -EUCLEAN;
+}
+
 /* What is at every place now, and for each file of the incident where it is. */
 static int look(struct pc_plan *p)
 {
@@ -176,7 +182,7 @@ static int plan_present(struct pc_plan *p, uint32_t place, uint32_t f, const str
         st.kind = PC_STEP_RESTORE;
         st.result = r;
         st.why = "its preserved content cannot be read";
-        return r == PC_E_NOTFOUND || r == PC_E_CORRUPT ? pc_plan_add_step(p, &st) : r;
+        return is_unreadable(r) ? pc_plan_add_step(p, &st) : r;
     }
     int others = r == PC_DIFFERENT ? pc_acts_by_others(p->s, file->vol, &file->fh, p->incident, file->last_act) : 0;
     if (others < 0)
@@ -208,7 +214,7 @@ static int plan_gone(struct pc_plan *p, uint32_t place, uint32_t f)
     }
     const char *why;
     int r = compare_at(p, place, st.version, &why);
-    if (r == PC_E_NOTFOUND || r == PC_E_CORRUPT) {
+    if (is_unreadable(r)) {
         st.result = r;
         st.why = "its preserved content cannot be read";
         return pc_plan_add_step(p, &st);
@@ -259,9 +265,9 @@ static int plan_hidden(struct pc_plan *p, uint32_t f)
     _close_ int fd = pc_fh_open(v->tree_fd, &file->fh, O_PATH | O_NOFOLLOW);
     int r = fd < 0 ? fd : pc_compare_fd(p->s, fd, file->before, &why);
     int others = r == PC_DIFFERENT ? pc_acts_by_others(p->s, file->vol, &file->fh, p->incident, file->last_act) : 0;
-    bool unkept = file->content && (r == PC_E_NOTFOUND || r == PC_E_CORRUPT);
+    bool unkept = file->content && is_unreadable(r);
     if ((r <= 0 && !unkept) || others)
-        return r == PC_E_NOTFOUND || r == PC_E_CORRUPT ? 0 : r < 0 ? r : others < 0 ? others : 0;
+        return is_unreadable(r) ? 0 : r < 0 ? r : others < 0 ? others : 0;
     struct pc_pstep st = step_for(p, file->at, f);
     st.kind = r == PC_SAME_CONTENT ? PC_STEP_META : PC_STEP_RESTORE;
     st.by_handle = true;

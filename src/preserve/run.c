@@ -71,9 +71,10 @@ static int verify(struct pc_plan *p, struct pc_pstep *st)
     return r < 0 ? r : r == PC_SAME ? 0 : PC_E_UNVERIFIED;
 }
 
+/* Not what a disk says of one file (EIO): each step is journaled first, so what stops them all stops each. */
 static bool is_fatal(int r)
 {
-    return r == -ENOSPC || r == -EDQUOT || r == -EROFS || r == -EIO || r == -ENOMEM;
+    return r == -ENOSPC || r == -EDQUOT || r == -EROFS || r == -ENOMEM;
 }
 
 /* Does and checks one step; only what stops the whole rollback is returned. */

@@ -269,6 +269,64 @@ static void what_cannot_be_had_is_a_failure(void **state)
     pc_plan_free(p);
 }
 
+/* Overwrites on the disk, beneath the file system, every block that begins with these words. How many. */
+static unsigned spoil_blocks(const struct fixture *f, const char *words)
+{
+    char cmd[200], device[64] = "", block[4096];
+    unsigned n = 0;
+    snprintf(cmd, sizeof cmd, "findmnt -n -o SOURCE %s", f->mnt);
+    FILE *p = popen(cmd, "r");
+    assert_non_null(p);
+    assert_int_equal(fscanf(p, "%63s", device), 1);
+    pclose(p);
+    run("sync -f %s", f->mnt);
+    _close_ int fd = open(device, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t at = 0; pread(fd, block, sizeof block, at) == (ssize_t)sizeof block; at += (off_t)sizeof block) {
+        if (memcmp(block, words, strlen(words)) != 0)
+            continue;
+        assert_int_equal(pwrite(fd, "spoilt", 6, at), 6);
+        n++;
+    }
+    assert_int_equal(fsync(fd), 0);
+    return n;
+}
+
+/* A disk that cannot give back one file is no reason to leave the others destroyed. */
+static void one_bad_block_costs_one_file(void **state)
+{
+    struct fixture *f = *state;
+    struct actor bad = {f, 1, 1};
+    static char text[16 * 4096 + 1];
+    if (strcmp(f->fs, "btrfs") != 0)
+        skip(); /* knows of a bad block without the device's help, by its checksum */
+    for (size_t at = 0; at + 1 < sizeof text; at += 32)
+        memcpy(text + at, "this is where the disk is broken", 32);
+    put_file(f, "a", "the first one");
+    put_file(f, "broken", text);
+    put_file(f, "c", "the last one");
+    capture_tree(f);
+    assert_true(spoil_blocks(f, "this is where the disk is broken") >= 16);
+    static char cipher[sizeof text - 1];
+    act_write(&bad, "a", "cipher\1\2\3\4\5\6\7", 13, 0);
+    act_write(&bad, "broken", cipher, sizeof cipher, 0); /* of the same size: both have to be read */
+    act_write(&bad, "c", "cipher\1\2\3\4\5\6", 12, 0);
+    uint64_t incident = convict(&bad);
+    struct pc_plan *p = NULL;
+    assert_int_equal(pc_plan_make(f->s, incident, &p), 0);
+    assert_int_equal(pc_plan_apply(p, NULL, NULL), PC_E_UNVERIFIED);
+    unsigned failed = 0;
+    for (uint32_t i = 0; i < pc_plan_count(p); i++)
+        failed += pc_plan_step(p, i)->result < 0;
+    assert_int_equal(failed, 1);
+    pc_plan_free(p);
+    char first[20] = "", last[20] = "";
+    _close_ int a = openat(f->root, "a", O_RDONLY), c = openat(f->root, "c", O_RDONLY);
+    assert_true(read(a, first, sizeof first - 1) > 0 && read(c, last, sizeof last - 1) > 0);
+    assert_string_equal(first, "the first one");
+    assert_string_equal(last, "the last one");
+}
+
 /* The walk after a restart finds the attack's last writes: destroyed, by nobody that was seen. An edit is another matter. */
 static void destruction_by_nobody_is_nobodys_work(void **state)
 {
@@ -643,7 +701,8 @@ static int all_tests(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(what_cannot_be_had_is_a_failure), T(flags_acls_and_capabilities),
+        T(random_histories),        T(survives_kill_at_any_point), T(others_work_is_kept), T(what_cannot_be_had_is_a_failure), T(one_bad_block_costs_one_file),
+        T(flags_acls_and_capabilities),
         T(destruction_by_nobody_is_nobodys_work), T(own_earlier_work_stays),
         T(own_temporary_needs_nothing),
         T(full_disk_stops_cleanly), T(beyond_four_gib),            T(one_file_is_restored),
