@@ -369,6 +369,7 @@ static void lost_events(struct pc_guard *g)
     pc_event(g->log, PC_LEVEL_WARNING, "overflow", NULL,
              "file events were lost: walking all guarded folders again to find what changed");
     pc_scan_everything(g);
+    pc_missing_look(g);
 }
 
 /* A file written under a name outside: is it still in its guarded folder, too (a hard link), or was it moved out? */

@@ -341,6 +341,10 @@ static bool work(struct pc_guard *g)
             return true;
         if (!g->ready)
             say_ready(g);
+        if (now >= pc_missing_next_ns(g)) {
+            pc_guard_urgent(g, false);
+            pc_missing_step(g, now);
+        }
         if (now >= pc_ahead_next_ns(g)) {
             pc_guard_urgent(g, false);
             pc_ahead_step(g, now);
@@ -363,6 +367,7 @@ static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
         return 0;
     uint64_t next = pc_capture_next_ns(g), ahead = pc_ahead_next_ns(g);
     next = ahead < next ? ahead : next;
+    next = pc_missing_next_ns(g) < next ? pc_missing_next_ns(g) : next;
     if (g->opens_wait)
         return TURN_MS;
     uint64_t ms = next == UINT64_MAX ? TICK_MS : next <= now ? 0 : (next - now) / PC_NS_PER_MS + 1;

@@ -77,6 +77,7 @@ struct pc_links;   /* links.c */
 struct pc_outside; /* outside.c */
 struct pc_deletions; /* deletions.c */
 struct pc_ahead; /* ahead.c */
+struct pc_missing; /* missing.c */
 struct pc_clients; /* clients.c */
 struct pc_blocked; /* blocked.c */
 
@@ -103,6 +104,7 @@ struct pc_guard {
     struct pc_outside *outside;
     struct pc_deletions *deletions;
     struct pc_ahead *ahead;
+    struct pc_missing *missing;
     struct pc_clients *clients;
     struct pc_blocked *blocked;
     struct pc_tracer *tracer; /* NULL: nothing is recorded */
@@ -371,6 +373,14 @@ void pc_ahead_step(struct pc_guard *g, uint64_t now_ns);
 uint64_t pc_ahead_next_ns(const struct pc_guard *g); /* mono time of the next call that can do something */
 /* Since the start; full: the next file had no room. */
 void pc_ahead_stats(const struct pc_guard *g, uint64_t *files, uint64_t *bytes, bool *full);
+
+/* missing.c: finds what was deleted unseen; a few files a call, when nothing else is to be done. */
+int pc_missing_new(struct pc_missing **out);
+void pc_missing_free(struct pc_missing *m);
+/* Events were lost: among all files, not only those of before the start. */
+void pc_missing_look(struct pc_guard *g);
+void pc_missing_step(struct pc_guard *g, uint64_t now_ns);
+uint64_t pc_missing_next_ns(const struct pc_guard *g); /* mono time of the next call that can do something */
 
 /* decoys.c: puts decoys into the guarded folders, or takes them away, as the settings say. */
 int pc_decoys_set(struct pc_guard *g);

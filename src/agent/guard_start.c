@@ -99,6 +99,8 @@ static int open_memory(struct pc_guard *g)
     if (r == 0)
         r = pc_ahead_new(&g->ahead);
     if (r == 0)
+        r = pc_missing_new(&g->missing);
+    if (r == 0)
         r = pc_clients_new(&g->clients);
     if (r == 0)
         r = pc_startup_new(&g->startup);
@@ -251,6 +253,7 @@ void pc_guard_close(struct pc_guard *g)
     pc_outside_free(g->outside);
     pc_deletions_free(g->deletions);
     pc_ahead_free(g->ahead);
+    pc_missing_free(g->missing);
     pc_clients_free(g->clients);
     pc_blocked_free(g);
     pc_scan_free(g->scan);

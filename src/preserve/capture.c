@@ -233,6 +233,28 @@ static int still_named(const struct pc_volume *v, const struct pc_row *row, stru
     return S_ISDIR(m->mode) ? m->nlink > 0 : m->nlink > ours;
 }
 
+int pc_store_next_missing(struct pc_store *s, int vol, bool old, uint64_t *cursor, struct pc_fh *fh)
+{
+    enum { LOOKS = 16 }; /* files at a time: each may have to be read from the disk */
+    struct pc_volume *v = pc_volume_get(s, vol);
+    for (int i = 0; v && i < LOOKS; i++) {
+        struct pc_known k;
+        struct pc_meta m;
+        uint64_t id = 0;
+        int r = pc_row_next_there(s, vol, old ? v->versions_before : INT64_MAX, cursor, &id);
+        if (r != 1)
+            return r;
+        if (pc_store_lookup_id(s, id, &k) < 0)
+            continue;
+        struct pc_row row = {.fh = k.fh, .link = k.linked};
+        if (still_named(v, &row, &m) == 0) { /* what cannot be looked at is believed to be there */
+            *fh = k.fh;
+            return 1;
+        }
+    }
+    return v ? 2 : PC_E_NOTFOUND;
+}
+
 /* The link is now the only name: from here on it is an object like any other, with its own record. */
 static int keep_link(struct pc_store *s, struct pc_volume *v, struct pc_row *row)
 {

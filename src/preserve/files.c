@@ -212,6 +212,28 @@ static int newest_row(struct pc_store *s, uint64_t *out)
     return r < 0 ? r : 0;
 }
 
+int pc_row_next_there(struct pc_store *s, int vol, uint64_t newest_version, uint64_t *cursor, uint64_t *id)
+{
+    uint64_t last = 0;
+    int r = newest_row(s, &last);
+    if (r < 0 || *cursor >= last)
+        return r;
+    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_FILE_THERE, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, vol);
+    pc_bind_u64(st, 2, *cursor);
+    sqlite3_bind_int64(st, 3, (sqlite3_int64)newest_version);
+    r = pc_index_row(&s->ix, st);
+    if (r > 0)
+        *id = pc_column_u64(st, 0);
+    sqlite3_reset(st);
+    if (r < 0)
+        return r;
+    *cursor = r > 0 ? *id : *cursor + 256;
+    return r > 0 ? 1 : 2;
+}
+
 int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t max_size, uint64_t before_ns,
                        struct pc_known *out)
 {

@@ -94,6 +94,8 @@ struct pc_row {
 int pc_row_by_fh(struct pc_store *s, int vol, const struct pc_fh *fh, struct pc_row *out);
 int pc_row_put(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name,
                uint64_t creator, struct pc_row *row);
+/* The next row of a file that is not gone, its version no newer. 1: *id; 2: none in this part; 0: no more; an error. */
+int pc_row_next_there(struct pc_store *s, int vol, uint64_t newest_version, uint64_t *cursor, uint64_t *id);
 int pc_row_set_link(struct pc_store *s, uint64_t file, uint64_t link);
 int pc_row_set_gone(struct pc_store *s, uint64_t file);
 

@@ -129,6 +129,13 @@ int pc_store_moved(struct pc_store *s, int vol, const struct pc_fh *fh, const st
 /* on-open: turns the link object into the kept content */
 int pc_store_gone(struct pc_store *s, int vol, const struct pc_fh *fh);
 /*
+ * Looks for a file that the index has as being there, and that is not: the next one after *cursor (0 at first). old:
+ * only of those that were not preserved since the volume was added. 1: *fh is it, to be handed to pc_store_gone once
+ * events that may tell of it were read; 2: none among the rows looked at (a few), call again; 0: there are no more; or
+ * an error. *cursor is moved.
+ */
+int pc_store_next_missing(struct pc_store *s, int vol, bool old, uint64_t *cursor, struct pc_fh *fh);
+/*
  * Content of a version, read-only, positioned at 0. Descriptor, or PC_E_NOTFOUND / PC_E_CORRUPT / -errno. PC_HOW_META:
  * PC_E_UNSUPPORTED.
  */

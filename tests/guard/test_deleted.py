@@ -48,6 +48,33 @@ def deleted_comes_back(bench):
     return "%d restored, %d bytes" % (len(gone), listed["bytes"])
 
 
+@rig.scenario("xfs", "ext4", seconds=90)
+def deleted_while_no_guard_ran(bench):
+    """Nobody saw it: it is found missing, comes back as what was seen does, and makes room as that does. (Of a file with several names one.)"""
+    tree = os.fsencode(bench.tree)
+    paths = files.make(tree + b"/first")
+    files.make(tree + b"/second")
+    before = bench.look()
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    guard.stop()
+    for path in paths:
+        if os.path.isfile(path) or os.path.islink(path):
+            os.unlink(path)
+    subprocess.run(["rm", "-r", tree + b"/second"], check=True, env=bench.environment())
+    before = {path: row for path, row in before.items() if os.path.basename(path) != "linked"}
+    gone = sorted(set(before) - set(bench.look()))
+    guard = bench.start_guard()
+    listed = lambda: guard.json("restore", "--deleted", bench.tree, "--dry-run")  # noqa: E731
+    rig.eventually("all that is gone is listed", lambda: listed()["total"] >= len(gone), 30)
+    check(listed()["failed"] == 0, "not all that is gone is kept: %s", listed())
+    check(guard.json("status")["volumes"][0]["superseded_bytes"] > 0, "none of it would make room")
+    status, text = guard.command("restore", "--deleted", bench.tree)
+    check(status == 0, "restore --deleted: status %d: %s", status, text[-800:])
+    bench.check_same(before, "restore --deleted", ("links",))
+    return "%d found missing" % len(gone)
+
+
 @rig.scenario("xfs", "ext4", "btrfs", seconds=90)
 def mass_deletion_is_told(bench):
     """A program that deletes many files is not stopped, but told; rolling its incident back brings exactly them back."""
