@@ -19,6 +19,7 @@
 #define PC_SQL_KIN                                                                                                     \
     "kin(id) AS (SELECT id FROM process WHERE pid=?1 AND id<?2 AND start>=?3 AND start<=?4 "                           \
     "UNION SELECT c.id FROM kin JOIN process c ON c.parent=kin.id) "
+/* "+vol": through the rows by number; by an index on vol each of these would go over all files of the volume. */
 #define PC_SQL_TABLE(X)                                                                                                \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
     X(COMMIT, "COMMIT")                                                                                                \
@@ -40,10 +41,10 @@
       "v.mode FROM file f LEFT JOIN version v ON v.id=f.current WHERE f.id=?1")                                        \
     X(FILE_MAX, "SELECT coalesce(max(id),0) FROM file")                                                                \
     X(FILE_LINKED,                                                                                                     \
-      "SELECT f.id FROM file f JOIN version v ON v.id=f.current WHERE f.id>?2 AND f.id<=?2+256 AND f.vol=?1 "          \
+      "SELECT f.id FROM file f JOIN version v ON v.id=f.current WHERE f.id>?2 AND f.id<=?2+256 AND +f.vol=?1 "          \
       "AND f.gone=0 AND v.how IN (3,4) AND v.size>0 AND v.size<=?3 AND v.time<?4 ORDER BY f.id LIMIT 1")                      \
     X(FILE_THERE,                                                                                                      \
-      "SELECT id FROM file WHERE id>?2 AND id<=?2+256 AND vol=?1 AND gone=0 AND current<=?3 ORDER BY id LIMIT 1")      \
+      "SELECT id FROM file WHERE id>?2 AND id<=?2+256 AND +vol=?1 AND gone=0 AND current<=?3 ORDER BY id LIMIT 1")     \
     X(FILE_ADD, "INSERT INTO file(vol,fh,parent,name,creator,current,link,gone) VALUES(?1,?2,?3,?4,?5,0,0,0)")         \
     X(FILE_PLACE, "UPDATE file SET parent=?2,name=?3 WHERE id=?1")                                                     \
     X(FILE_CURRENT, "UPDATE file SET current=?2,gone=0 WHERE id=?1")                                                   \
