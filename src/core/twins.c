@@ -307,12 +307,13 @@ struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s)
     struct pc_match best = {0};
     enum fit fit = FIT_NONE;
     uint32_t outside = 0;
-    if (!t->lin->node[wide].opaque)
-        return best;
+    /* Also while nothing opaque was made: what is explained now must not be held against the first of that later. */
     if (s->gist && is_explained(t, s, wide)) {
         best.explained = true;
         return best;
     }
+    if (!t->lin->node[wide].opaque)
+        return best;
     for (uint32_t k = 1; k <= PC_TWINS_CREDITS; k++) { /* newest first: of equals the newest is meant */
         uint32_t at = (t->credit_at + PC_TWINS_CREDITS - k) % PC_TWINS_CREDITS;
         const struct pc_credit *c = &t->credit[at];

@@ -90,6 +90,18 @@ static size_t make_gzip(uint8_t *out, size_t n, uint64_t seed)
     return n;
 }
 
+/* What cannot be packed, packed: a certificate. n: of what is in it. */
+static size_t make_gzip_noise(uint8_t *out, size_t n, uint64_t seed)
+{
+    uint8_t *p = malloc(n + 1);
+    if (!p)
+        abort();
+    make_random(p, n, seed);
+    n = deflated(out, 2 * n + 8192, p, n, 31);
+    free(p);
+    return n;
+}
+
 static size_t make_zlib(uint8_t *out, size_t n, uint64_t seed)
 {
     size_t len;
@@ -378,7 +390,7 @@ static const struct maker makers[] = {
     {"locked-zip", make_locked_zip}, {"jpeg", make_jpeg}, {"png", make_png},    {"pdf", make_pdf},
     {"sqlite", make_sqlite}, {"pgpages", make_pgpages}, {"elf", make_elf},      {"mp3", make_mp3},
     {"mp4", make_mp4},       {"gpg", make_gpg},         {"openssl", make_openssl}, {"disk", make_disk},
-    {"binary", make_binary},
+    {"binary", make_binary}, {"gzip-noise", make_gzip_noise},
 };
 
 const char *const make_file_kinds[] = {"text",  "log",  "random", "zeros",      "gzip",    "zlib", "xz",     "lzma",
@@ -438,13 +450,30 @@ static size_t edit_fill_zeros(const uint8_t *old, size_t n, uint8_t *out, uint64
     return n;
 }
 
+/* gunzip. */
+static size_t edit_unpack(const uint8_t *old, size_t n, uint8_t *out, uint64_t seed)
+{
+    (void)seed;
+    z_stream z = {0};
+    if (inflateInit2(&z, 31) != Z_OK)
+        abort();
+    z.next_in = (z_const Bytef *)(uintptr_t)old;
+    z.avail_in = (uInt)n;
+    z.next_out = out;
+    z.avail_out = 8u << 20;
+    if (inflate(&z, Z_FINISH) != Z_STREAM_END)
+        abort();
+    inflateEnd(&z);
+    return z.total_out;
+}
+
 size_t make_edit(const char *edit, const uint8_t *old, size_t n, uint8_t *out, uint64_t seed)
 {
     static const struct {
         const char *name;
         size_t (*fn)(const uint8_t *, size_t, uint8_t *, uint64_t);
     } edits[] = {{"edit", edit_words}, {"append", edit_append}, {"insert", edit_insert}, {"pages", edit_pages},
-                 {"fill-zeros", edit_fill_zeros}};
+                 {"fill-zeros", edit_fill_zeros}, {"unpack", edit_unpack}};
     for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++)
         if (strcmp(edits[i].name, edit) == 0)
             return edits[i].fn(old, n, out, seed);
