@@ -9,7 +9,7 @@ gzip_tree_setup() { find . -type f ! -name '*.gz' ! -name '*.tgz' -links 1 | wc 
 gzip_tree() { gzip -q -r . || [ $? -eq 2 ]; }
 gzip_tree_check() { [ "$(find . -name '*.gz' -exec gzip -t {} \; -print | wc -l)" -ge "$(cat "$SCRATCH/count")" ]; }
 
-#@ gunzip-tree needs=gzip
+#@ gunzip-tree needs=gzip ci
 gunzip_tree_setup() { gzip -q -r . || [ $? -eq 2 ]; }
 gunzip_tree() { gunzip -q -r . || [ $? -eq 2 ]; }
 gunzip_tree_check() { [ "$(find . -name '*.html' | wc -l)" -gt 5 ]; }
