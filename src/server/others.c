@@ -11,13 +11,20 @@
 #include <errno.h>
 #include <string.h>
 
-/* "SHA256 PROCESS": an order is in the log. Who logged it has delivered it. */
+bool pc_told_by_other(const struct pc_server *s, const char *what, char sha256[PC_SHA256_HEX + 1])
+{
+    if (strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
+        return false;
+    snprintf(sha256, PC_SHA256_HEX + 1, "%s", what);
+    return true;
+}
+
+/* An order is in the log. Who logged it has delivered it. */
 static void ready_told(struct pc_server *s, const char *what)
 {
     char sha256[PC_SHA256_HEX + 1];
-    if (strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
+    if (!pc_told_by_other(s, what, sha256))
         return;
-    snprintf(sha256, sizeof sha256, "%s", what);
     pc_deliver_order(s, sha256, pc_stop_links(s, sha256));
     pc_progress_dirty(s, sha256);
 }
@@ -26,10 +33,8 @@ static void ready_told(struct pc_server *s, const char *what)
 static void ring_told(struct pc_server *s, const char *what)
 {
     char sha256[PC_SHA256_HEX + 1];
-    if (strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
-        return;
-    snprintf(sha256, sizeof sha256, "%s", what);
-    pc_rings_told(s, sha256);
+    if (pc_told_by_other(s, what, sha256))
+        pc_rings_told(s, sha256);
 }
 
 static void order_told(struct pc_server *s, const char *sha256)

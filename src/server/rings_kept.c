@@ -223,9 +223,10 @@ void pc_rings_told(struct pc_server *s, const char *order_sha256)
     if (!pc_hex_valid(order_sha256, PC_SHA256_HEX))
         return;
     int ret = pc_parcel_get(pc_delivery_parcels(s->delivery), s->store, order_sha256, &p);
-    t.parcel = p;
-    if (ret == 0)
+    if (ret == 0) {
+        t.parcel = p;
         ret = tell_all(&t);
+    }
     if (pc_store_away(ret))
         pc_delivery_missed(s, "a continue or start cannot be read");
 }

@@ -75,6 +75,8 @@ void pc_server_policy_changed(struct pc_server *s);
 /* --- others.c: other server processes ----------------------------------------------------------------------------- */
 /* Listens to them, or anew. Every second. */
 void pc_others_listen(struct pc_server *s);
+/* "SHA256 PROCESS": takes the hash. false: this process said it itself, or it is none of these. */
+bool pc_told_by_other(const struct pc_server *s, const char *what, char sha256[PC_SHA256_HEX + 1]);
 /* What they appended to the log. Every second. */
 void pc_others_look(struct pc_server *s, int64_t now);
 

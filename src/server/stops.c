@@ -141,9 +141,8 @@ void pc_stop_told(struct pc_server *s, const char *what)
     char sha256[PC_SHA256_HEX + 1], key[KEY_SIZE];
     _free_ void *text = NULL;
     size_t len;
-    if (!s->policy->has_trust || strlen(what) <= PC_SHA256_HEX || strcmp(what + PC_SHA256_HEX + 1, s->name) == 0)
+    if (!s->policy->has_trust || !pc_told_by_other(s, what, sha256))
         return;
-    snprintf(sha256, sizeof sha256, "%s", what);
     key_of(sha256, key);
     int ret = s->store->ops->get(s->store, key, &text, &len);
     if (ret == 0)

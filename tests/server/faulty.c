@@ -185,6 +185,23 @@ void faulty_second(struct pc_server *s)
     fake_settle();
 }
 
+static struct pc_conn *host;
+
+bool faulty_host_is_there(void)
+{
+    return host && fake_open(host);
+}
+
+struct pc_conn *faulty_host(void)
+{
+    if (!faulty_host_is_there()) {
+        host = fake_connect(0);
+        fake_hello(host);
+        fake_settle();
+    }
+    return host;
+}
+
 /* --- an owner's orders -------------------------------------------------------------------------------------------- */
 
 static char *document_of(const char *class_, const char *more, size_t *len)

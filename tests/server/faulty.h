@@ -22,6 +22,9 @@ extern struct faults faults;
 struct pc_server *faulty_server(void);
 /* What the server does by itself every second. */
 void faulty_second(struct pc_server *s);
+/* The connection of host 0, made when there is none; and whether there is one, without making it. */
+struct pc_conn *faulty_host(void);
+bool faulty_host_is_there(void);
 
 /* The writer stands still where its next transaction begins; it has got there when this returns. And goes on, if it
  * stands. */

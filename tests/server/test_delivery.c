@@ -45,21 +45,10 @@ static bool was_heard(const char *sha)
     return false;
 }
 
-static struct pc_conn *host_0(void)
-{
-    static struct pc_conn *c;
-    if (!c || !fake_open(c)) {
-        c = fake_connect(0);
-        fake_hello(c);
-        fake_settle();
-    }
-    return c;
-}
-
 static int fresh(void **state)
 {
     *state = faulty_server();
-    host_0();
+    faulty_host();
     faulty_second(*state);
     fake_listen(listen_to_host_0);
     n_heard = starts = 0;
@@ -72,7 +61,7 @@ static int all_well(void **state)
     faults = (struct faults){0};
     fake_queued = 0;
     fake_listen(NULL);
-    assert_true(fake_open(host_0())); /* nobody was sent away */
+    assert_true(faulty_host_is_there()); /* nobody was sent away */
     return 0;
 }
 
@@ -166,12 +155,12 @@ static void a_start_waits_for_its_witness(void **state)
 static void what_did_not_fit_is_not_overtaken(void **state)
 {
     char sha[4][PC_SHA256_HEX + 1], stop[PC_SHA256_HEX + 1];
-    fake_hang_up(host_0());
+    fake_hang_up(faulty_host());
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(faulty_script(sha[i]), 200);
     n_heard = 0;
     fake_queued = 9u << 20;
-    host_0();
+    faulty_host();
     assert_false(was_heard(sha[2]));
     assert_int_equal(faulty_script(sha[3]), 200);
     faulty_second(*state);

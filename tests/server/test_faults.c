@@ -17,21 +17,10 @@
 
 #include <cmocka.h>
 
-static struct pc_conn *host_0(void)
-{
-    static struct pc_conn *c;
-    if (!c) {
-        c = fake_connect(0);
-        fake_hello(c);
-        fake_settle();
-    }
-    return c;
-}
-
 static int fresh(void **state)
 {
     *state = faulty_server();
-    host_0();
+    faulty_host();
     faulty_second(*state);
     return 0;
 }
@@ -42,7 +31,7 @@ static int all_well(void **state)
     faulty_second(*state);
     faults = (struct faults){0};
     fake_listen(NULL);
-    assert_true(fake_open(host_0()));
+    assert_true(faulty_host_is_there());
     return 0;
 }
 
@@ -68,16 +57,16 @@ static void no_database_is_not_a_bad_token(void **state)
 static void a_stop_needs_no_database(void **state)
 {
     char sha[PC_SHA256_HEX + 1];
-    unsigned before = fake_sent(host_0(), PC_FRAME_BUNDLE);
+    unsigned before = fake_sent(faulty_host(), PC_FRAME_BUNDLE);
     faults.no_tokens = faults.away = true;
     faults.begins_refused = 10;
     assert_int_equal(faulty_stop(sha), 500);
-    assert_int_equal(fake_sent(host_0(), PC_FRAME_BUNDLE), before + 1);
+    assert_int_equal(fake_sent(faulty_host(), PC_FRAME_BUNDLE), before + 1);
     /* but nobody else gets anything in that way */
     uint64_t size = pc_logview_size(((struct pc_server *)*state)->log);
     faults.begins_refused = 0;
     assert_int_equal(faulty_order("S", "\"action\":\"host.isolate\",\"params\":{\"allow\":[],\"seconds\":60}", 0, sha), 503);
-    assert_int_equal(fake_sent(host_0(), PC_FRAME_BUNDLE), before + 1);
+    assert_int_equal(fake_sent(faulty_host(), PC_FRAME_BUNDLE), before + 1);
     assert_int_equal(pc_logview_size(((struct pc_server *)*state)->log), size);
 }
 
@@ -113,7 +102,7 @@ static void send_ack(const char *sha)
                      "\"accepted\",\"why\":\"\",\"text\":\"\",\"time\":\"%s\",\"checkpoint\":{\"size\":0,\"root\":\"%s\"}}",
                      fake_ref(0), sha, now, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
     assert_true(n > 0);
-    fake_document(host_0(), PC_FRAME_ACK, "ack", text, (size_t)n);
+    fake_document(faulty_host(), PC_FRAME_ACK, "ack", text, (size_t)n);
     free(text);
 }
 
@@ -152,10 +141,10 @@ static void an_ack_without_an_answer_counts(void **state)
     assert_int_equal(faulty_script(sha), 200);
     turn(s, 600000); /* the look at it that is due anyway is over */
     uint64_t size = pc_logview_size(s->log);
-    unsigned got = fake_sent(host_0(), PC_FRAME_GOT);
+    unsigned got = fake_sent(faulty_host(), PC_FRAME_GOT);
     faults.answers_lost = 1;
     ack(sha);
-    assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got + 1);
+    assert_int_equal(fake_sent(faulty_host(), PC_FRAME_GOT), got + 1);
     faulty_second(s);
     assert_int_equal(pc_logview_size(s->log), size + 1);
     for (uint64_t until = pc_mono_ns() + 10000000000u; strcmp(now, "running") != 0 && pc_mono_ns() < until;) {
@@ -171,13 +160,13 @@ static void an_ack_that_is_not_stored_is_not_got(void **state)
     char sha[PC_SHA256_HEX + 1];
     assert_int_equal(faulty_script(sha), 200);
     uint64_t size = pc_logview_size(s->log);
-    unsigned got = fake_sent(host_0(), PC_FRAME_GOT);
+    unsigned got = fake_sent(faulty_host(), PC_FRAME_GOT);
     faults.begins_refused = 2;
     ack(sha);
-    assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got);
+    assert_int_equal(fake_sent(faulty_host(), PC_FRAME_GOT), got);
     assert_int_equal(pc_logview_size(s->log), size);
     ack(sha); /* as the host does it, once a minute */
-    assert_int_equal(fake_sent(host_0(), PC_FRAME_GOT), got + 1);
+    assert_int_equal(fake_sent(faulty_host(), PC_FRAME_GOT), got + 1);
     assert_int_equal(pc_logview_size(s->log), size + 1);
 }
 
@@ -188,7 +177,7 @@ static void hosts_wait_for_a_database_that_stands_still(void **state)
     struct pc_server *s = *state;
     struct pc_writer_counters w;
     uint32_t checking, held;
-    unsigned threads, got = fake_sent(host_0(), PC_FRAME_GOT);
+    unsigned threads, got = fake_sent(faulty_host(), PC_FRAME_GOT);
     char sha[PC_SHA256_HEX + 1];
     assert_int_equal(faulty_script(sha), 200);
     faulty_stop_writer(s);
@@ -202,7 +191,7 @@ static void hosts_wait_for_a_database_that_stands_still(void **state)
     assert_int_equal(held, 1);
     assert_true(w.waiting < BOUND);
     faulty_let_writer_go();
-    while (fake_sent(host_0(), PC_FRAME_GOT) < got + MANY)
+    while (fake_sent(faulty_host(), PC_FRAME_GOT) < got + MANY)
         turn_once(s);
     fake_settle();
 }
@@ -370,8 +359,8 @@ static void note_trust(const struct pc_conn *c, enum pc_frame_type type, const c
     if (type != PC_FRAME_TRUST)
         return;
     struct pc_frame *f = (struct pc_frame *)(uintptr_t)(body - PC_FRAME_HEAD - offsetof(struct pc_frame, data));
-    pc_frame_unref(trust_of[c != host_0()]);
-    trust_of[c != host_0()] = pc_frame_ref(f);
+    pc_frame_unref(trust_of[c != faulty_host()]);
+    trust_of[c != faulty_host()] = pc_frame_ref(f);
 }
 
 /* To thousands of hosts at once. */
