@@ -434,15 +434,15 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
 
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid)
 {
-    pid_t pid = pc_proc_tgid(tid);
-    if (pid <= 0)
+    pid_t pid = pc_guard_pid_of(g, tid);
+    if (!pid)
         return;
     struct pc_procinfo info = {0};
-    (void)pc_proc_read(pid, &info);
+    (void)pc_proc_read(pid, &info); /* it may be gone: what it did is told, and counts, all the same */
     pc_event(
         g->log, PC_LEVEL_WARNING, "vault-denied",
         &(struct pc_event_about){.category = "process", .pid = pid, .executable = info.exe, .command_line = info.argv},
-        "process %d (%s) was denied access to the vault", pid, info.exe);
+        "process %d (%s) was denied access to the vault", pid, info.exe[0] ? info.exe : "gone");
     struct pc_act act = {.now_ns = pc_mono_ns(), .pid = pid, .op = PC_OP_VAULT, .file = pc_guard_random(g)};
     struct pc_outcome o = {0};
     enum pc_answer said = pc_judge_act(g->judge, &act, &o);

@@ -135,8 +135,7 @@ static void identify(struct pc_guard *g, struct held *h)
     h->state = HELD_WAITING;
     if (!h->tid) /* outside our pid namespace, as many others: nobody to be held for what another one did */
         return;
-    pid_t known_pid = pc_judge_actor_of(g->judge, h->tid) ? h->tid : pc_proc_tgid(h->tid);
-    h->pid = known_pid > 0 ? known_pid : h->tid;
+    h->pid = pc_guard_pid_of(g, h->tid);
     if (!pc_judge_actor_of(g->judge, h->pid)) { /* it waits, so it lives: the best moment to learn whose child it is */
         pc_guard_lineage(g);
         pc_guard_know(g, h->pid);

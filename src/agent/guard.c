@@ -178,6 +178,12 @@ void pc_guard_know(struct pc_guard *g, pid_t pid)
     pc_clients_met(g, pid);
 }
 
+pid_t pc_guard_pid_of(struct pc_guard *g, pid_t tid)
+{
+    pid_t pid = !tid || pc_judge_actor_of(g->judge, tid) ? tid : pc_proc_tgid(tid);
+    return pid >= 0 ? pid : tid;
+}
+
 static void handle_batch(struct pc_guard *g, size_t len)
 {
     struct pc_fan_iter it;

@@ -141,6 +141,8 @@ void pc_guard_drain(struct pc_guard *g);
 void pc_guard_lineage(struct pc_guard *g);
 /* A process that no fork told of (there may be no process connector): its parent from /proc, while it lives. */
 void pc_guard_know(struct pc_guard *g, pid_t pid);
+/* The process of a thread, which may be gone: then the thread itself, for want of better. 0: outside our pid namespace. */
+pid_t pc_guard_pid_of(struct pc_guard *g, pid_t tid);
 /*
  * Urgent (a real-time priority) while looking at events, so that 256 busy attackers cannot keep the guard off the
  * processor; ordinary while preserving and walking, so that the guard does not keep others off it.

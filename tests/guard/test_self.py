@@ -69,6 +69,25 @@ def vault_is_closed(bench):
     check(attempts.returncode != 0, "rm -rf of the vault worked")
 
 
+@rig.scenario("xfs")
+def who_is_gone_is_told_too(bench):
+    """Forty processes try once each, and are gone before the guard's main thread has a processor: all are in the log."""
+    _, objects = start_twice(bench)
+    guard = bench.start_guard("[guard]\nmode = ahead\n[judge]\nmin-files = 1000\n")
+    forks = ("import os,signal,sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nr, w = os.pipe()\n"
+             "for i in range(40):\n"
+             " if not os.fork():\n"
+             "  os.close(w)\n"
+             "  try: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))\n"  # below the thread that answers only
+             "  except PermissionError: pass\n"
+             "  os.read(r, 1)\n"
+             "  try: os.open(sys.argv[1], os.O_RDONLY)\n"
+             "  finally: os._exit(1)\n")
+    subprocess.run([rig.sys.executable, "-c", forks, objects[0]], env=bench.environment(), timeout=20, check=True)
+    eventually("all are denied", lambda: guard.json("status")["events"]["vault_denied"] == 40)
+    eventually("all are told", lambda: guard.log_text().count("was denied access to the vault") == 40)
+
+
 @rig.scenario("xfs", "ext4")
 def objects_are_immutable(bench):
     """Also while no guard runs: they cannot be written, cut, removed or renamed without taking the flag off first."""
