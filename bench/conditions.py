@@ -70,10 +70,16 @@ class Portcullis:
         self.guard = where.guard()
         self.settle()
 
-    def settle(self, seconds=30):
-        """Until nothing waits to be preserved."""
-        until = time.monotonic() + seconds
-        while any(v["queue"] for v in self.guard.json("status")["volumes"]) and time.monotonic() < until:
+    def settle(self, seconds=120):
+        """Until the guard has done what it does after its start: nothing waits, old small files are copied (on-open)."""
+        until, last, since = time.monotonic() + seconds, None, time.monotonic()
+        while time.monotonic() < until:
+            now = self.guard.json("status")
+            copied = (now["events"]["copied_ahead"], now["events"]["links_dropped"])
+            if any(v["queue"] or v["asks"] == "every open" for v in now["volumes"]) or copied != last:
+                last, since = copied, time.monotonic()
+            elif time.monotonic() - since > 3:
+                return
             time.sleep(0.1)
 
     def pids(self):

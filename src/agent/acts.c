@@ -133,7 +133,10 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
     /* In the deed, not here: one event may also tell of a deletion, which is judged next. */
     d->earlier = *d->known;
     d->known = &d->earlier;
-    if (pc_acts_ctime(&st) == d->earlier.ctime_ns) {
+    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    /* Where clocks are coarse, what was written right after the capture has its ctime. */
+    if (pc_acts_ctime(&st) == d->earlier.ctime_ns && mtime_ns == d->earlier.mtime_ns &&
+        d->size_after == d->earlier.size) {
         /* Preserved already, perhaps with the change that this event tells of: then look at the version before. */
         uint64_t before = pc_capture_before(g, d->earlier.version);
         if (!before) {

@@ -39,6 +39,12 @@ static const char *mode_text(const struct pc_volume *v)
     return !v ? "none" : v->mode == PC_MODE_AHEAD ? "ahead" : "on-open";
 }
 
+/* Whose opens wait for an answer in calm times. */
+static const char *asks_text(const struct pc_volume *v)
+{
+    return v->mode == PC_MODE_AHEAD ? "nobody" : v->asks_all ? "every open" : "opens of files kept by a link";
+}
+
 /* ---- status ---- */
 
 static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
@@ -65,10 +71,11 @@ static json_t *volume_json(struct pc_guard *g, const struct pc_volume *v)
 {
     struct pc_store_stats s = {0};
     int r = pc_store_volume_stats(g->store, v->id, &s);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "mount", v->point, "filesystem", v->type,
-                     "mode", mode_text(v), "gate", v->gate_down ? "down" : "up", "vault", v->vault, "vault_bytes",
-                     (json_int_t)s.object_bytes, "superseded_bytes", (json_int_t)s.superseded_bytes, "versions",
-                     (json_int_t)s.versions, "queue", (json_int_t)pc_captures_waiting(g), "degraded",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "mount", v->point, "filesystem",
+                     v->type, "mode", mode_text(v), "asks", asks_text(v), "gate", v->gate_down ? "down" : "up",
+                     "vault", v->vault, "vault_bytes", (json_int_t)s.object_bytes, "superseded_bytes",
+                     (json_int_t)s.superseded_bytes, "versions", (json_int_t)s.versions, "queue",
+                     (json_int_t)pc_captures_waiting(g), "degraded",
                      r < 0        ? json_string(pc_strerror(r))
                      : s.degraded ? json_string(s.why)
                                   : json_null());
@@ -133,6 +140,11 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
             w, json_sprintf("%" PRIu64 " times a file was overwritten of which on-open mode had made no copy: it was "
                             "opened while no guard ran, or could not be copied in time",
                             g->n.written_unkept));
+    if (g->n.unasked)
+        json_array_append_new(
+            w, json_sprintf("%" PRIu64 " times a file was kept by a link, and opens of it could not be held: what is "
+                            "written to it is not preserved before",
+                            g->n.unasked));
     if (gs->copy_errors)
         json_array_append_new(
             w, json_sprintf("%" PRIu64
@@ -141,6 +153,11 @@ static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id && v->read_only)
             json_array_append_new(w, json_sprintf("%s is read-only: nothing new is preserved", v->point));
+    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
+        if (v->id && v->asks_all && pc_gate_files_failed(g))
+            json_array_append_new(w, json_sprintf("%s: more files are kept by a link than ask-files, or they could not "
+                                                  "be marked: every open there waits for an answer",
+                                                  v->point));
     tell_over_budget(g, w);
     return w;
 }
@@ -196,9 +213,8 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
     struct pc_gate_stats gs;
     pc_gate_stats(g, &gs);
     struct tally incidents = {.warnings = warnings_json(g, &gs)};
-    uint64_t ahead = 0, ahead_bytes = 0;
-    bool full = false;
-    pc_ahead_stats(g, &ahead, &ahead_bytes, &full);
+    struct pc_ahead_stats ahead;
+    pc_ahead_stats(g, &ahead);
     for (uint32_t i = 0; i < g->folders; i++)
         if (!g->folder[i].dropped)
             json_array_append_new(folders, folder_json(g, &g->folder[i]));
@@ -208,20 +224,21 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         json_array_append_new(volumes, volume_json(g, v));
         down |= v->gate_down;
     }
-    if (full)
+    if (ahead.full)
         json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64
                                                                " files, %" PRIu64 " MiB copied): "
                                                                "truncate(2) loses the content of the others",
-                                                               ahead, ahead_bytes >> 20));
+                                                               ahead.files, ahead.bytes >> 20));
     (void)pc_store_incidents(g->store, count_incident, &incidents);
     json_t *blocked = kept_out_json(g, incidents.warnings);
     json_t *events = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events,
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events,
         "overflow", (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts",
         (json_int_t)g->n.acts, "captures", (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission",
         (json_int_t)gs.opens, "waited", (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs",
         (json_int_t)g->n.gate_downs, "vault_denied", (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied,
-        "held_at_start", (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead);
+        "held_at_start", (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead.files,
+        "links_dropped", (json_int_t)ahead.links_dropped);
     pc_reply_done(
         reply,
         json_pack(

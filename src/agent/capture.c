@@ -30,6 +30,12 @@
 #define HOT_NS (5 * PC_NS_PER_S)
 #define HOT_MAX_NS (60 * PC_NS_PER_S)
 #define HOT_SHARE 50
+/*
+ * on-open: a capture makes a link, at once, and it is the next opener for writing who waits for a copy of it all. So a
+ * file whose copying took more than a fiftieth of this is preserved as seldom as one whose capture takes that long: a
+ * database table would be copied for every connection.
+ */
+#define COPIED_NS PC_NS_PER_S
 #define RECENT_SLOTS 4096
 #define TRIES_MAX 100 /* then preserved as it is, or left to the next event */
 #define BUSY_SLOTS 256
@@ -303,10 +309,11 @@ static uint64_t not_before(const struct pc_captures *c, const struct pc_fh *fh)
     return c->busy[file % BUSY_SLOTS].file == file ? c->busy[file % BUSY_SLOTS].not_before_ns : 0;
 }
 
-/* Called after each capture of a file that had not been closed, or took long. */
-static void note_busy(struct pc_captures *c, const struct pc_fh *fh, uint64_t took_ns, uint64_t now_ns)
+/* Called after each capture of a file that had not been closed, or that took long. least_ns: the first pause. */
+static void note_busy(struct pc_captures *c, const struct pc_fh *fh, uint64_t least_ns, uint64_t took_ns,
+                      uint64_t now_ns)
 {
-    uint64_t file = pc_fh_hash(fh), pause = HOT_NS;
+    uint64_t file = pc_fh_hash(fh), pause = least_ns;
     __typeof__(c->busy[0]) *b = &c->busy[file % BUSY_SLOTS];
     if (b->file == file && now_ns < b->not_before_ns + 2 * b->pause_ns)
         pause = b->pause_ns * 2 < HOT_MAX_NS ? b->pause_ns * 2 : HOT_MAX_NS;
@@ -315,6 +322,12 @@ static void note_busy(struct pc_captures *c, const struct pc_fh *fh, uint64_t to
     b->file = file;
     b->pause_ns = pause;
     b->not_before_ns = now_ns + pause;
+}
+
+void pc_capture_was_copied(struct pc_guard *g, const struct pc_fh *fh, uint64_t took_ns)
+{
+    if (took_ns * HOT_SHARE >= COPIED_NS)
+        note_busy(g->captures, fh, took_ns * HOT_SHARE, took_ns, pc_mono_ns());
 }
 
 static void drop(struct pc_captures *c, uint32_t i)
@@ -481,7 +494,7 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);
     uint64_t end_ns = pc_mono_ns();
     if (e->when == PC_WHEN_HOT || (end_ns - now_ns) * HOT_SHARE > HOT_NS)
-        note_busy(c, &e->fh, end_ns - now_ns, end_ns);
+        note_busy(c, &e->fh, HOT_NS, end_ns - now_ns, end_ns);
     if (r == PC_E_CHANGED && e->tries++ < TRIES_MAX)
         again(c, i, now_ns);
     else

@@ -1,9 +1,9 @@
 /*
  * Owns the answers to the kernel: opens that wait for us. Here is their life (start, stop, volumes), when a gate goes
  * down and up, and what all files of it share; the rest is in gate_answer.c (the answering thread), gate_copy.c (copies
- * made while an opener waits), gate_decide.c (the main thread's decisions), gate_read.c (files that are only read) and
- * gate_sync.c (copies that are to reach the disk). guard.c and acts.c call it, on the main thread. Must not judge: it
- * is told of evidence.
+ * made while an opener waits), gate_decide.c (the main thread's decisions), gate_files.c (which files on-open asks
+ * about), gate_read.c (files that are only read) and gate_sync.c (copies that are to reach the disk). guard.c and
+ * acts.c call it, on the main thread. Must not judge: it is told of evidence.
  *
  * Nothing here may keep the host waiting: every waiting open has a deadline, a SIGKILL timer ends this process when the
  * answering thread stops (the kernel then lets all opens through), and at the bound of waiting opens the next ones are
@@ -168,7 +168,7 @@ int pc_gate_start(struct pc_guard *g)
     pthread_cond_init(&q->work, NULL);
     pthread_cond_init(&q->sync_work, NULL);
     pc_gate_register_own(q);
-    pc_store_on_link(g->store, pc_gate_unspare, g);
+    pc_store_on_link(g->store, pc_gate_on_link, g);
     q->gate_group = pc_fan_gate_open();
     q->ask_group = pc_fan_first_gate_open();
     q->vault_group = pc_fan_first_gate_open();
@@ -237,18 +237,15 @@ int pc_gate_add_volume(struct pc_guard *g, struct pc_volume *v)
         r = pc_store_each_vault_dir(g->store, v->id, mark_vault_dir, q);
     for (uint32_t i = 0; i < SPARED_SLOTS; i++)
         atomic_store(&q->spared[i], 0); /* the device number may have been another file system's */
-    if (r == 0 && v->mode == PC_MODE_ON_OPEN)
-        r = pc_fan_gate_down(q->ask_group, v->tree_fd);
-    return r;
+    return r == 0 && v->mode == PC_MODE_ON_OPEN ? pc_gate_files_begin(g, v) : r;
 }
 
 void pc_gate_remove_volume(struct pc_guard *g, struct pc_volume *v)
 {
-    /* Both fail when the file system is gone. */
     if (v->mode == PC_MODE_ON_OPEN)
-        (void)pc_fan_gate_up(g->gate->ask_group, v->tree_fd);
+        pc_gate_files_end(g, v);
     if (v->gate_down)
-        (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd);
+        (void)pc_fan_gate_up(g->gate->gate_group, v->tree_fd); /* fails when the file system is gone */
     v->gate_down = false;
 }
 

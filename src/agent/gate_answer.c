@@ -28,15 +28,6 @@ static bool is_own(const struct pc_gate *q, pid_t tid)
     return false;
 }
 
-/* The second open of a spared file: from now on the kernel does not ask. The lock keeps unspare from coming between. */
-static void ask_no_more(struct pc_gate *q, int fd, const struct stat *st)
-{
-    pthread_mutex_lock(&q->lock);
-    if (pc_gate_is_spared(q, st))
-        (void)pc_fan_ask_no_more(q->ask_group, fd); /* fails on old kernels: then every open is asked about */
-    pthread_mutex_unlock(&q->lock);
-}
-
 static struct held *free_slot(struct pc_gate *q)
 {
     for (uint32_t i = 0; i < q->held_max; i++) {
@@ -83,8 +74,8 @@ static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, uint64
     struct stat st;
     if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return true;
-    if (pc_gate_is_spared(q, &st)) {
-        ask_no_more(q, o->fd, &st);
+    if (pc_gate_is_spared(q, &st)) { /* its second open: from now on the kernel does not ask */
+        pc_gate_ask_no_more(q, o->fd, &st, true);
         return true;
     }
     if (!only_reads(q, o, true, why))

@@ -1,6 +1,6 @@
 /*
- * Owns on-open's copies: which files may be written without one, which open has to wait for one, the copier threads
- * that make them, and what becomes of a copy that is made. gate_decide.c hands jobs to the copiers by the ring in
+ * Owns on-open's copies: which open has to wait for one, the copier threads that make them, and what becomes of a copy
+ * that is made. gate_decide.c hands jobs to the copiers by the ring in
  * struct pc_gate; they answer the opener and hand the copy to the main thread. Must not decide on suspects: a copier
  * lets nobody go while a gate is down. The copier threads touch no index: that is the main thread's.
  */
@@ -21,52 +21,6 @@
 #define TELL_NS (10 * PC_NS_PER_S)
 
 /* ---- which files ---- */
-
-/* The slot's content for a file; 0: it has none (a larger number than fits, so that no two files look the same). */
-static uint64_t spared_key(uint64_t dev, uint64_t ino)
-{
-    return dev >> 32 || ino >> 32 ? 0 : dev << 32 | ino;
-}
-
-static _Atomic uint64_t *spared_slot(struct pc_gate *q, uint64_t key)
-{
-    return &q->spared[key * 0x9e3779b97f4a7c15ULL >> 51];
-}
-
-bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st)
-{
-    uint64_t key = spared_key(st->st_dev, st->st_ino);
-    return key && atomic_load(spared_slot(q, key)) == key;
-}
-
-/* Only while it is not kept by a link: until unspare. */
-static void spare(struct pc_gate *q, const struct stat *st)
-{
-    uint64_t key = spared_key(st->st_dev, st->st_ino);
-    if (key)
-        atomic_store(spared_slot(q, key), key);
-}
-
-void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st)
-{
-    pthread_mutex_lock(&q->lock);
-    spare(q, st);
-    (void)pc_fan_ask_no_more(q->ask_group, fd); /* fails on old kernels: then every open is asked about */
-    pthread_mutex_unlock(&q->lock);
-}
-
-void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino)
-{
-    struct pc_guard *g = arg;
-    struct pc_gate *q = g->gate;
-    const struct pc_volume *v = pc_volume_by_id(g, vol);
-    uint64_t key = v ? spared_key(v->st_dev, ino) : 0;
-    pthread_mutex_lock(&q->lock);
-    if (key && atomic_load(spared_slot(q, key)) == key)
-        atomic_store(spared_slot(q, key), 0);
-    (void)pc_fan_ask_again(q->ask_group, fd); /* also when the slot is another's by now; fails only without the group */
-    pthread_mutex_unlock(&q->lock);
-}
 
 void pc_gate_see_to_unseen(struct pc_guard *g)
 {
@@ -100,11 +54,12 @@ static void free_to_write(struct pc_guard *g, const struct pc_volume *v, const s
                           const struct pc_known *known)
 {
     bool writes = h->kind != PC_OPEN_READ;
+    int64_t ctime_ns; /* not followed: it may be written at once */
     if (known && known->linked && st->st_nlink == 2 && (writes || h->single_link) &&
-        pc_store_unlink_link(g->store, v->id, &h->fh) < 0)
+        pc_store_unlink_link(g->store, v->id, &h->fh, &ctime_ns) < 0)
         return; /* it stays a question, and has two names */
     if (writes || !known || !known->linked)
-        spare(g->gate, st);
+        pc_gate_spare(g->gate, st);
 }
 
 /*
@@ -162,7 +117,9 @@ void *pc_gate_copier(void *arg)
     uint32_t at;
     while (take_job(q, &at)) {
         struct copy_job *j = &q->job[at];
+        uint64_t began = pc_mono_ns();
         int r = pc_vault_copy_now(q->store, j->vol, j->fd, j->how, &j->copy);
+        j->took_ns = pc_mono_ns() - began;
         if (r == 0 && j->durable)
             r = pc_vault_sync_copy(q->store, j->vol, &j->copy);
         pthread_mutex_lock(&q->lock);
@@ -243,10 +200,12 @@ void pc_gate_adopt(struct pc_guard *g)
             r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
         if (r == 0)
             r = pc_store_adopt_object(g->store, j.vol, &j.fh, &known.parent, known.name, &j.copy, NULL);
+        int64_t ctime_ns;
         if (r == 0 && j.drop_link)
-            r = pc_store_unlink_link(g->store, j.vol, &j.fh);
+            r = pc_store_unlink_link(g->store, j.vol, &j.fh, &ctime_ns);
         if (r == 0) {
             q->stats.copied++;
+            pc_capture_was_copied(g, &j.fh, j.took_ns);
         } else {
             say_not_copied(g, r);
         }

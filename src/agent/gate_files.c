@@ -18,8 +18,9 @@
 #include <errno.h>
 #include <fcntl.h>
 
-/* Files of a round that are looked at in one turn: some 10 us each. */
-#define TURN_FILES 64
+/* Of a round in one turn: a file takes some 10 us, 256 rows without one to be marked some 100. */
+#define WORK_NS (1 * PC_NS_PER_MS)
+#define PAUSE_NS (3 * PC_NS_PER_MS)
 /* At first at most this share of the limit: the rest is for what comes to rest on links later. */
 #define AT_FIRST(limit) ((uint32_t)((limit) / 4 * 3))
 /* After a round that failed, or found too many. Then twice as long, and so on. */
@@ -111,7 +112,7 @@ static void ask_all(struct pc_guard *g)
     plan_round(q, true);
 }
 
-void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino)
+void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino, bool again)
 {
     struct pc_guard *g = arg;
     struct pc_gate *q = g->gate;
@@ -125,9 +126,11 @@ void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino)
     int r = marks && room ? pc_fan_ask_file(q->ask_group, fd) : pc_fan_ask_again(q->ask_group, fd);
     pthread_mutex_unlock(&q->lock);
     if (r == 0 && marks && room)
-        q->asked++; /* perhaps it was marked already: then it counts twice, until the next round */
+        q->asked += !again; /* perhaps it was marked already: then it counts twice, until the next round */
     else if (r < 0 || marks)
         ask_all(g);
+    if (marks && !room && !v->asks_all) /* over the bound rather than lost */
+        r = pc_fan_ask_file(q->ask_group, fd);
     g->n.unasked += r < 0 && v && !v->asks_all;
 }
 
@@ -151,7 +154,7 @@ int pc_gate_files_begin(struct pc_guard *g, struct pc_volume *v)
 
 void pc_gate_files_end(struct pc_guard *g, struct pc_volume *v)
 {
-    if (!v->asks_all)
+    if (!v->asks_all || v->marking)
         ask_all(g); /* or the marks of its files would stay */
     (void)pc_fan_gate_up(g->gate->ask_group, v->tree_fd); /* fails when the file system is gone */
 }
@@ -170,9 +173,10 @@ static void next_volume(struct pc_guard *g)
             return;
         }
     }
-    if (!n->failed)
+    bool failed = g->gate->round_failed = n->failed;
+    if (!failed)
         n->pause_ns = 0;
-    plan_round(g->gate, n->failed);
+    plan_round(g->gate, failed);
 }
 
 static void leave_volume(struct files_round *n, bool failed)
@@ -193,6 +197,7 @@ static int mark_file(struct pc_guard *g, const struct pc_volume *v, const struct
     int r = pc_fan_ask_file(q->ask_group, fd);
     pthread_mutex_unlock(&q->lock);
     q->asked += r == 0;
+    q->round.found += r == 0;
     return r;
 }
 
@@ -202,12 +207,20 @@ static void end_of_pass(struct pc_guard *g, struct pc_volume *v)
     struct files_round *n = &g->gate->round;
     if (!v->marking) {
         v->marking = true;
-        n->cursor = 0;
+        n->cursor = n->found = 0;
         return;
     }
     v->marking = false;
     v->asks_all = pc_fan_ask_files_only(g->gate->ask_group, v->tree_fd) < 0;
     leave_volume(n, v->asks_all);
+}
+
+/* What cannot be opened by us now may be opened by others later: every open of its file system stays a question. */
+static void give_up_marking(struct pc_gate *q, struct pc_volume *v)
+{
+    v->marking = false;
+    q->asked -= q->asked < q->round.found ? q->asked : q->round.found; /* they stay, and count again the next time */
+    leave_volume(&q->round, true);
 }
 
 /* False: that is enough for this turn. */
@@ -216,7 +229,6 @@ static bool next_file(struct pc_guard *g, struct pc_volume *v)
     struct pc_gate *q = g->gate;
     struct files_round *n = &q->round;
     struct pc_known known;
-    uint32_t most = AT_FIRST(g->settings.ask_files);
     int r = pc_store_next_link(g->store, v->id, &n->cursor, INT64_MAX, INT64_MAX, &known);
     if (r == 0) {
         end_of_pass(g, v);
@@ -226,14 +238,12 @@ static bool next_file(struct pc_guard *g, struct pc_volume *v)
         r = mark_file(g, v, &known);
     else
         n->found += r == 1;
-    if (r < 0 || q->asked > most) {
-        if (v->marking)
-            ask_all(g); /* what is marked already must not keep memory for nothing */
-        else
-            leave_volume(n, true);
-        return false;
-    }
-    if (!v->marking && q->asked + n->found > most)
+    bool too_many = q->asked + (v->marking ? 0 : n->found) > AT_FIRST(g->settings.ask_files);
+    if (too_many && v->marking)
+        ask_all(g); /* what is marked already must not keep memory for nothing */
+    else if (r < 0 && v->marking)
+        give_up_marking(q, v);
+    else if (r < 0 || too_many)
         leave_volume(n, true);
     return n->vol != 0;
 }
@@ -248,13 +258,28 @@ void pc_gate_files_step(struct pc_guard *g, uint64_t now_ns)
         next_volume(g);
         return;
     }
-    for (uint32_t i = 0; i < TURN_FILES && next_file(g, v); i++)
+    if (pc_gate_alert(g)) { /* others come first, and every open is asked about anyway */
+        n->next_ns = now_ns + PC_NS_PER_S;
+        return;
+    }
+    while (next_file(g, v) && pc_mono_ns() - now_ns < WORK_NS)
         ;
     if (n->next_ns <= now_ns)
-        n->next_ns = now_ns + PC_NS_PER_MS;
+        n->next_ns = now_ns + PAUSE_NS;
 }
 
 uint64_t pc_gate_files_next_ns(const struct pc_guard *g)
 {
     return g->ready && g->settings.ask_files ? g->gate->round.next_ns : UINT64_MAX;
+}
+
+bool pc_gate_files_failed(const struct pc_guard *g)
+{
+    return g->gate->round_failed;
+}
+
+void pc_gate_files_reload(struct pc_guard *g)
+{
+    if (g->gate->asked > g->settings.ask_files)
+        ask_all(g);
 }

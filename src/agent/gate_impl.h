@@ -9,7 +9,8 @@
 /*
  * What the answers to the kernel are made of: for gate.c (life, up and down), gate_answer.c (the answering thread),
  * gate_copy.c (what has to be copied first, the copiers), gate_decide.c (the main thread's decisions on them),
- * gate_read.c (files that are read again and again) and gate_sync.c (volumes written out).
+ * gate_files.c (which files are asked about), gate_read.c (files that are read again and again) and gate_sync.c
+ * (volumes written out).
  */
 
 /* The switch fires this long after the answering thread last came round; it comes round every TURN_MS at least. */
@@ -78,6 +79,7 @@ struct copy_job {
     bool done, adopted;
     bool let_go; /* its opener, who may overwrite it, was answered at the deadline */
     int result;
+    uint64_t took_ns;
     struct pc_vault_copy copy;
 };
 
@@ -91,6 +93,14 @@ struct told_file {
     struct pc_fh fh;
 };
 
+/* Going over the files that rest on a link, to have them asked about one by one. */
+struct files_round {
+    int vol; /* being gone over; 0: none */
+    uint32_t slot, found;
+    uint64_t cursor, next_ns, pause_ns; /* mono: not before; how long after the next round that fails */
+    bool failed; /* some file system has too many, or it could not be done */
+};
+
 struct pc_gate {
     int gate_group, ask_group, vault_group, main_event, thread_event;
     pthread_t answerer, syncer, *copier;
@@ -102,7 +112,7 @@ struct pc_gate {
     atomic_bool alert;      /* some gate is down, or something is frozen */
     atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
-    _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; set and cleared by the main thread */
+    _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; cleared by the main thread, with the lock held */
     uint32_t batch, askers; /* how many of BATCH_MAX, asker[] are used: never more than descriptors allow */
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
@@ -127,11 +137,15 @@ struct pc_gate {
     pthread_cond_t sync_work;
     uint32_t sync_wanted; /* volumes to be written out, a bit for each of pc_guard.volume */
     int sync_volume[PC_VOLUMES_MAX];
+    uint64_t synced_ns[PC_VOLUMES_MAX]; /* mono: when the last write-out that succeeded had begun */
     struct pc_gate_stats stats;
     uint64_t waited[WAIT_BUCKETS]; /* answers by log2 of their microseconds */
 
     /* main thread only */
-    uint64_t told_ns;
+    uint64_t told_ns, told_files_ns;
+    uint32_t asked; /* marks of files, at most: one that was marked twice counts twice */
+    struct files_round round;
+    bool round_failed; /* the last one that came to its end */
     bool holds; /* some gate is down for no longer than a judgement takes */
     struct grant grant[GRANTS_MAX];
     uint32_t grants;
@@ -167,27 +181,34 @@ void *pc_gate_answerer(void *arg);
 _Static_assert(PC_VOLUMES_MAX <= 32, "sync_wanted has a bit for each");
 /* The thread that writes volumes out; arg: struct pc_gate. Returns NULL once q->stop is set. */
 void *pc_gate_syncer(void *arg);
-/* What was copied on this volume so far is to be on the disk soon. Waits for nothing. Main thread. */
-void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v);
 
 /* ---- gate_read.c ---- */
 
 /* Answering thread: this file is opened for reading, and was asked about. Keeps no descriptor. now: mono. */
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now);
 
+/* ---- gate_files.c ---- */
+
+/* Whether this file may be written without a copy. A no may be wrong, which costs a question. Any thread. */
+bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
+/* Nothing of it has to be copied, and it does not rest on a link: remembered until pc_gate_on_link. Main thread. */
+void pc_gate_spare(struct pc_gate *q, const struct stat *st);
+/*
+ * Nothing of this open file has to be copied before it is written: until it rests on a link, the kernel does not ask.
+ * if_spared: only if that is (still) remembered. Any thread; takes the lock.
+ */
+void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st, bool if_spared);
+/* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
+void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino, bool again);
+/* A file system in mode on-open comes: all its opens are asked about at first. 0 or -errno. Main thread. */
+int pc_gate_files_begin(struct pc_guard *g, struct pc_volume *v);
+/* It goes: none is. Main thread. */
+void pc_gate_files_end(struct pc_guard *g, struct pc_volume *v);
+
 /* ---- gate_copy.c ---- */
 
 /* A copier thread; arg: struct pc_gate. Returns NULL once q->stop is set. */
 void *pc_gate_copier(void *arg);
-/* Whether this file may be written without a copy. A no may be wrong, which costs a question. Any thread. */
-bool pc_gate_is_spared(struct pc_gate *q, const struct stat *st);
-/*
- * Nothing of this open file has to be copied before it is written: until it rests on a link, the kernel does not ask.
- * Main thread.
- */
-void pc_gate_ask_no_more(struct pc_gate *q, int fd, const struct stat *st);
-/* From now on this file is kept by a link: opens of it are to be asked about. For pc_store_on_link; arg: the guard. */
-void pc_gate_unspare(void *arg, int vol, int fd, uint64_t ino);
 /* What openers may write who were let go before the main thread came to them. Main thread. */
 void pc_gate_see_to_unseen(struct pc_guard *g);
 /* This open is let go although its file has no copy, which could not be made. Main thread. */

@@ -60,7 +60,7 @@ static void see_to(struct pc_guard *g, const struct told_file *f)
         return;
     _close_ int fd = pc_fh_open(v->tree_fd, &f->fh, O_RDONLY | O_NONBLOCK | O_NOATIME); /* no mount of anybody else's */
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_nlink == 1)
-        pc_gate_ask_no_more(g->gate, fd, &st);
+        pc_gate_ask_no_more(g->gate, fd, &st, false);
 }
 
 void pc_gate_see_to_read(struct pc_guard *g)

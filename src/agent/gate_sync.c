@@ -7,6 +7,8 @@
  */
 #include "agent/gate_impl.h"
 
+#include "base/clock.h"
+
 static uint32_t take_wanted(struct pc_gate *q)
 {
     pthread_mutex_lock(&q->lock);
@@ -18,6 +20,16 @@ static uint32_t take_wanted(struct pc_gate *q)
     return wanted;
 }
 
+static void write_out(struct pc_gate *q, uint32_t i)
+{
+    uint64_t began = pc_mono_ns();
+    if (pc_vault_sync(q->store, q->sync_volume[i]) < 0)
+        return; /* a disk that fails shows at the next copy, and in status */
+    pthread_mutex_lock(&q->lock);
+    q->synced_ns[i] = began;
+    pthread_mutex_unlock(&q->lock);
+}
+
 void *pc_gate_syncer(void *arg)
 {
     struct pc_gate *q = arg;
@@ -25,9 +37,17 @@ void *pc_gate_syncer(void *arg)
     for (uint32_t wanted; (wanted = take_wanted(q));)
         for (uint32_t i = 0; i < PC_VOLUMES_MAX; i++)
             if (wanted >> i & 1)
-                (void)pc_vault_sync(q->store,
-                                    q->sync_volume[i]); /* a disk that fails shows at the next copy, and in status */
+                write_out(q, i);
     return NULL;
+}
+
+uint64_t pc_gate_synced_ns(const struct pc_guard *g, const struct pc_volume *v)
+{
+    struct pc_gate *q = g->gate;
+    pthread_mutex_lock(&q->lock);
+    uint64_t began = q->synced_ns[v - g->volume];
+    pthread_mutex_unlock(&q->lock);
+    return began;
 }
 
 void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v)

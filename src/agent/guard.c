@@ -351,6 +351,10 @@ static bool work(struct pc_guard *g)
             pc_guard_urgent(g, false);
             pc_missing_step(g, now);
         }
+        if (now >= pc_gate_files_next_ns(g)) {
+            pc_guard_urgent(g, false);
+            pc_gate_files_step(g, now);
+        }
         if (now >= pc_ahead_next_ns(g)) {
             pc_guard_urgent(g, false);
             pc_ahead_step(g, now);
@@ -374,6 +378,7 @@ static int wait_ms(const struct pc_guard *g, bool worked, uint64_t now)
     uint64_t next = pc_capture_next_ns(g), ahead = pc_ahead_next_ns(g);
     next = ahead < next ? ahead : next;
     next = pc_missing_next_ns(g) < next ? pc_missing_next_ns(g) : next;
+    next = pc_gate_files_next_ns(g) < next ? pc_gate_files_next_ns(g) : next;
     if (g->opens_wait)
         return TURN_MS;
     uint64_t ms = next == UINT64_MAX ? TICK_MS : next <= now ? 0 : (next - now) / PC_NS_PER_MS + 1;

@@ -53,6 +53,8 @@ struct pc_volume {
     enum pc_mode mode;
     /* permission events of the gate are on: for evidence, a file at first glance, a crowd, or while an act is judged */
     bool gate_down;
+    bool asks_all; /* on-open: every open is asked about, not only those of files that rest on a link (gate_files.c) */
+    bool marking;  /* and these are being marked, also while their opens are asked about anyway */
     uint64_t durable_until_ns; /* mono: until then copies are on the disk before their opener goes on (gate_sync.c) */
     uint64_t gate_until_ns;  /* mono: goes up again then, unless there is a new reason */
     bool read_only;
@@ -63,6 +65,7 @@ struct pc_counters {
     uint64_t events, acts, captures, capture_errors, overflows, gate_downs, judged, dropped_dirs;
     /* nobody was seen; on-open: the old content was not kept */
     uint64_t damaged_unseen, changed_unkept, cut_unkept, written_unkept;
+    uint64_t unasked; /* on-open: came to rest on a link, and their opens cannot be held */
 };
 
 struct pc_stopped; /* a frozen incident, stop.c */
@@ -141,7 +144,7 @@ void pc_guard_drain(struct pc_guard *g);
 void pc_guard_lineage(struct pc_guard *g);
 /* A process that no fork told of (there may be no process connector): its parent from /proc, while it lives. */
 void pc_guard_know(struct pc_guard *g, pid_t pid);
-/* The process of a thread, which may be gone: then the thread itself, for want of better. 0: outside our pid namespace. */
+/* The process of a thread; itself when it is gone, for want of better. 0: outside our pid namespace. */
 pid_t pc_guard_pid_of(struct pc_guard *g, pid_t tid);
 /*
  * Urgent (a real-time priority) while looking at events, so that 256 busy attackers cannot keep the guard off the
@@ -223,6 +226,8 @@ uint64_t pc_capture_next_ns(const struct pc_guard *g); /* mono time of the next 
 /* Preserves now. 0 or an error (counted and named in status). */
 int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir,
                    const char *name, uint64_t creator);
+/* on-open: copying this file for who opened it for writing took so long: one that takes long is preserved seldom. */
+void pc_capture_was_copied(struct pc_guard *g, const struct pc_fh *fh, uint64_t took_ns);
 /* The version before the newest one, if that was taken moments ago. */
 uint64_t pc_capture_before(const struct pc_guard *g, uint64_t version);
 
@@ -291,6 +296,17 @@ void pc_gate_adopt(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
 /* Sees to files that are opened for reading, so that they are not asked about again (gate_read.c). */
 void pc_gate_see_to_read(struct pc_guard *g);
+/* What was copied on this volume so far is to be on the disk soon. Waits for nothing (gate_sync.c). */
+void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v);
+/* Mono: what was copied before is on the disk; 0: nothing is known to be. */
+uint64_t pc_gate_synced_ns(const struct pc_guard *g, const struct pc_volume *v);
+/* This open file has a copy, and no link of ours: its opens are not asked about any more. */
+void pc_gate_has_copy(struct pc_guard *g, const struct pc_volume *v, int fd);
+/* on-open: goes over the files that rest on a link, so that only their opens are asked about (gate_files.c). */
+void pc_gate_files_step(struct pc_guard *g, uint64_t now_ns);
+uint64_t pc_gate_files_next_ns(const struct pc_guard *g); /* mono; UINT64_MAX: not until something changes */
+void pc_gate_files_reload(struct pc_guard *g);            /* there are new settings */
+bool pc_gate_files_failed(const struct pc_guard *g);      /* the last round, for some file system; another will come */
 /* Opens of processes no longer frozen are decided again. */
 void pc_gate_let_go(struct pc_guard *g);
 uint32_t pc_gate_in_flight(struct pc_guard *g, pc_actor root);
@@ -373,8 +389,11 @@ int pc_ahead_new(struct pc_ahead **out);
 void pc_ahead_free(struct pc_ahead *a);
 void pc_ahead_step(struct pc_guard *g, uint64_t now_ns);
 uint64_t pc_ahead_next_ns(const struct pc_guard *g); /* mono time of the next call that can do something */
-/* Since the start; full: the next file had no room. */
-void pc_ahead_stats(const struct pc_guard *g, uint64_t *files, uint64_t *bytes, bool *full);
+struct pc_ahead_stats {
+    uint64_t files, bytes, links_dropped; /* since the start */
+    bool full;                            /* the next file had no room */
+};
+void pc_ahead_stats(const struct pc_guard *g, struct pc_ahead_stats *out);
 
 /* missing.c: finds what was deleted unseen; a few files a call, when nothing else is to be done. */
 int pc_missing_new(struct pc_missing **out);

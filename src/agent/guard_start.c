@@ -327,6 +327,7 @@ int pc_guard_reload(struct pc_guard *g)
     events_opts(g, ecs, sizeof ecs, &eo);
     (void)pc_events_set(g->log, &eo);
     pc_scan_forget_outside(g);
+    pc_gate_files_reload(g);
     uint32_t folders = reload_folders(g);
     (void)pc_decoys_set(g);
     pc_event(g->log, PC_LEVEL_NOTICE, "reload", NULL, "settings reloaded: %u folders", folders);

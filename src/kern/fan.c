@@ -243,17 +243,38 @@ int pc_fan_vault_mark(int group, int dir_fd)
     return mark_at(group, FAN_MARK_ADD, FAN_OPEN_PERM | FAN_ONDIR | FAN_EVENT_ON_CHILD, dir_fd);
 }
 
+int pc_fan_ask_files_only(int group, int tree_fd)
+{
+    return mark_at(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
+}
+
+int pc_fan_ask_file(int group, int file_fd)
+{
+    int r = pc_fan_ask_again(group, file_fd); /* a mark that ignores may be evicted; this one must not be */
+    return r < 0 ? r : mark(group, FAN_MARK_ADD, FAN_OPEN_PERM, file_fd);
+}
+
+int pc_fan_forget_file(int group, int file_fd)
+{
+    int r = mark(group, FAN_MARK_REMOVE, FAN_OPEN_PERM, file_fd);
+    return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+}
+
+int pc_fan_forget_files(int group)
+{
+    return fanotify_mark(group, FAN_MARK_FLUSH, 0, AT_FDCWD, "/") < 0 ? -errno : 0; /* those of inodes; path unused */
+}
+
 int pc_fan_ask_no_more(int group, int file_fd)
 {
-    return mark(group, FAN_MARK_ADD | IGNORE | FAN_MARK_EVICTABLE, FAN_OPEN_PERM, file_fd);
+    int r = pc_fan_forget_file(group, file_fd); /* the kernel makes no mark evictable that keeps its inode */
+    return r < 0 ? r : mark(group, FAN_MARK_ADD | IGNORE | FAN_MARK_EVICTABLE, FAN_OPEN_PERM, file_fd);
 }
 
 int pc_fan_ask_again(int group, int file_fd)
 {
     int r = mark(group, FAN_MARK_REMOVE | FAN_MARK_IGNORE, FAN_OPEN_PERM, file_fd);
-    if (r == 0 || r == -ENOENT || r == -EINVAL)
-        return 0;
-    return mark(group, FAN_MARK_FLUSH, 0, file_fd); /* all inode marks, then: the file system's stays */
+    return r == -ENOENT || r == -EINVAL ? 0 : r; /* there was none; the kernel knows none */
 }
 
 int pc_fan_read_opens(int group, struct pc_fan_open *out, int n)

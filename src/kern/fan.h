@@ -81,11 +81,25 @@ int pc_fan_gate_up(int group, int tree_fd);
 int pc_fan_ignore_mount(int group, int tree_fd);
 int pc_fan_vault_mark(int group, int dir_fd);
 /*
+ * For a group of pc_fan_gate_down: from now on only the files of pc_fan_ask_file wait for us, and tree_fd's mount is
+ * ignored as before. pc_fan_gate_down makes all wait again.
+ */
+int pc_fan_ask_files_only(int group, int tree_fd);
+/*
+ * Opens of this inode wait for us, by any name and mount, until pc_fan_forget_file, or until its last name is gone.
+ * Keeps the inode in memory (about 1 KiB). Ends pc_fan_ask_no_more.
+ */
+int pc_fan_ask_file(int group, int file_fd);
+/* 1; 0: it was not asked about; -errno. The file system may still be. */
+int pc_fan_forget_file(int group, int file_fd);
+/* Ends pc_fan_ask_file and pc_fan_ask_no_more for all files of the group. */
+int pc_fan_forget_files(int group);
+/*
  * Opens of this inode raise no event in this permission group any longer, until pc_fan_ask_again or until the kernel
- * drops the inode from its cache. Linux 6.0; -EINVAL before.
+ * drops the inode from its cache. Ends pc_fan_ask_file. Linux 6.0; -EINVAL before.
  */
 int pc_fan_ask_no_more(int group, int file_fd);
-/* 0 also when it was asked about all the time. When it fails nothing is known to be ignored, of any file. */
+/* 0 also when it was asked about all the time. */
 int pc_fan_ask_again(int group, int file_fd);
 
 /*

@@ -110,7 +110,7 @@ static int make_link(struct pc_store *s, struct pc_volume *v, int fd, struct pc_
     if (r < 0)
         return r;
     if (s->on_link)
-        s->on_link(s->on_link_arg, v->id, fd, rec->meta.ino);
+        s->on_link(s->on_link_arg, v->id, fd, rec->meta.ino, row->link || pc_how_is_live(row->how));
     if (!row->link) {
         uint64_t id;
         r = pc_link_new(s, v, &row->fh, &id);

@@ -168,6 +168,10 @@ static int length_meta(struct pc_store *s, struct pc_volume *v, struct pc_row *r
 static int adopt_length(struct pc_store *s, struct pc_volume *v, struct pc_row *row, const struct pc_vault_copy *copy,
                         uint64_t *version)
 {
+    if (row->version && row->how == PC_HOW_COPY) { /* another opener's copy came first: it keeps more than a length */
+        *version = row->version;
+        return 0;
+    }
     _meta_free_ struct pc_meta meta;
     pc_meta_init(&meta);
     int r = length_meta(s, v, row, copy, &meta);
@@ -225,22 +229,69 @@ int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, c
     return v ? pc_volume_note(v, r, "keeping a pre-image") : r;
 }
 
-int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh)
+static int remove_link(struct pc_store *s, struct pc_volume *v, struct pc_row *row)
+{
+    uint64_t link = row->link;
+    /* On record first: an index that knows of a link that is not there takes the file for a deleted one. */
+    int r = pc_row_set_link(s, row->id, 0);
+    if (r == 0)
+        r = pc_index_commit(&s->ix);
+    if (r < 0)
+        return r;
+    r = pc_object_remove(v, PC_AREA_LINKS, link);
+    if (r < 0)
+        (void)pc_row_set_link(s, row->id, link);
+    return r;
+}
+
+int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh, int64_t *ctime_ns)
 {
     struct pc_volume *v = pc_volume_get(s, vol);
     struct pc_row row;
     int r = v ? pc_row_by_fh(s, vol, fh, &row) : PC_E_NOTFOUND;
-    if (r < 0 || !row.link || row.gone)
+    if (r < 0 || !row.link || row.gone) {
+        *ctime_ns = 0;
         return r < 0 ? r : 0;
-    struct pc_meta m;
+    }
+    struct pc_meta before, after;
     _close_ int fd = pc_object_open(v, PC_AREA_LINKS, row.link);
-    r = fd < 0 ? fd : pc_meta_stat(fd, &m);
-    if (r == 0 && m.nlink < 2)
+    r = fd < 0 ? fd : pc_meta_stat(fd, &before);
+    if (r == 0 && before.nlink < 2)
         return PC_E_REFUSED; /* ours is the last name: removing it would delete the file */
     /* A version that rests on this link would lose its content with it. */
     if (r == 0 && pc_how_is_live(row.how))
         return PC_E_STATE;
     if (r == 0)
-        r = pc_object_remove(v, PC_AREA_LINKS, row.link);
-    return r == 0 ? pc_row_set_link(s, row.id, 0) : r;
+        r = remove_link(s, v, &row);
+    if (r < 0)
+        return r;
+    *ctime_ns = before.ctime_ns == row.ctime_ns && pc_meta_stat(fd, &after) == 0 ? after.ctime_ns : 0;
+    return 0;
+}
+
+static bool is_as_preserved(int fd, const struct pc_row *row, int64_t ctime_ns)
+{
+    struct pc_meta now;
+    return pc_meta_stat(fd, &now) == 0 && now.ctime_ns == ctime_ns && now.size == row->size &&
+           now.mtime_ns == row->mtime_ns;
+}
+
+int pc_store_follow_ctime(struct pc_store *s, int vol, const struct pc_fh *fh, int64_t ctime_ns)
+{
+    struct pc_volume *v = pc_volume_get(s, vol);
+    struct pc_row row;
+    int r = v ? pc_row_by_fh(s, vol, fh, &row) : PC_E_NOTFOUND;
+    if (r < 0 || !row.version || row.gone || row.link || pc_how_is_live(row.how))
+        return r < 0 ? r : PC_E_STATE;
+    _close_ int live = pc_fh_open(v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    _close_ int kept = live < 0 ? live : pc_store_open_version(s, row.version);
+    if (kept < 0)
+        return kept;
+    /* Its size and times can be put back, so it is the content that tells; and its ctime tells that it was all read. */
+    if (!is_as_preserved(live, &row, ctime_ns))
+        return PC_E_CHANGED;
+    r = pc_content_same(live, kept, row.size);
+    if (r <= 0 || !is_as_preserved(live, &row, ctime_ns))
+        return r < 0 ? r : PC_E_CHANGED;
+    return pc_ver_set_ctime(s, row.version, ctime_ns);
 }

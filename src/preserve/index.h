@@ -41,8 +41,10 @@
       "v.mode FROM file f LEFT JOIN version v ON v.id=f.current WHERE f.id=?1")                                        \
     X(FILE_MAX, "SELECT coalesce(max(id),0) FROM file")                                                                \
     X(FILE_LINKED,                                                                                                     \
-      "SELECT f.id FROM file f JOIN version v ON v.id=f.current WHERE f.id>?2 AND f.id<=?2+256 AND +f.vol=?1 "          \
-      "AND f.gone=0 AND v.how IN (3,4) AND v.size>0 AND v.size<=?3 AND v.time<?4 ORDER BY f.id LIMIT 1")                      \
+      "SELECT f.id FROM file f JOIN version v ON v.id=f.current WHERE f.id>?2 AND f.id<=?2+256 AND +f.vol=?1 "         \
+      "AND f.gone=0 AND (v.how IN (3,4) OR f.link<>0) AND v.size>0 AND v.size<=?3 AND (v.time<?4 OR v.mtime<?4) "      \
+      "ORDER BY f.id LIMIT 1")                                                                                         \
+    X(FILE_LINKS, "SELECT id,link FROM file WHERE id>?2 AND +vol=?1 AND link<>0 ORDER BY id LIMIT 1")                  \
     X(FILE_THERE,                                                                                                      \
       "SELECT id FROM file WHERE id>?2 AND id<=?2+256 AND +vol=?1 AND gone=0 AND current<=?3 ORDER BY id LIMIT 1")     \
     X(FILE_ADD, "INSERT INTO file(vol,fh,parent,name,creator,current,link,gone) VALUES(?1,?2,?3,?4,?5,0,0,0)")         \
@@ -61,6 +63,7 @@
     X(VER_RETIRE, "UPDATE version SET retired=?2 WHERE id=?1 AND retired=0")                                           \
     X(VER_UNRETIRE, "UPDATE version SET retired=0 WHERE id=?1")                                                        \
     X(VER_TIME, "UPDATE version SET time=?2 WHERE id=?1")                                                              \
+    X(VER_CTIME, "UPDATE version SET ctime=?2 WHERE id=?1")                                                            \
     X(VER_RETIRED_BY, "UPDATE version SET retired_by=?2 WHERE id=?1 AND retired_by=0")                                 \
     X(VER_LOST, "UPDATE version SET object=0,alloc=0 WHERE id=?1")                                                     \
     X(VER_TWINS,                                                                                                       \

@@ -40,7 +40,7 @@ struct pc_store {
     /* Copier threads hold it shared while they use a volume; adding and dropping volumes takes it exclusively. */
     pthread_rwlock_t lock;
     struct pc_volume *vols[PC_MAX_VOLUMES];
-    void (*on_link)(void *arg, int vol, int fd, uint64_t ino);
+    pc_on_link_fn on_link;
     void *on_link_arg;
     uint64_t acts_due_ns;  /* mono: when old acts are looked for again */
     uint64_t asides_after; /* the last rollback whose aside/ had to wait, in this round: see asides.c */
@@ -135,6 +135,8 @@ int pc_ver_share_object(struct pc_store *s, uint64_t version, uint64_t object);
 /* For rebuilding: the time of its record; and that `keep` stays current, `older` being from before it. */
 int pc_ver_set_time(struct pc_store *s, uint64_t version, uint64_t time_ns);
 int pc_ver_make_current(struct pc_store *s, struct pc_row *row, uint64_t keep, uint64_t older);
+/* The file's ctime has changed by what we did to it, and by nothing else. */
+int pc_ver_set_ctime(struct pc_store *s, uint64_t version, int64_t ctime_ns);
 /* Deletes the row, and its object when no other version shares it. */
 int pc_ver_drop(struct pc_store *s, const struct pc_ver *v);
 #endif

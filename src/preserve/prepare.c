@@ -40,7 +40,7 @@ static int make_regular(struct pc_store *s, struct pc_volume *v, const struct pc
 }
 
 /* The preserved inode itself, when the vault holds its last name: nothing to copy, and works on a full disk. */
-static int make_from_link(struct pc_volume *v, const struct pc_ver *ver, const char *path)
+static int make_from_link(struct pc_store *s, struct pc_volume *v, const struct pc_ver *ver, const char *path)
 {
     struct pc_meta m;
     _close_ int fd = pc_object_open(v, PC_AREA_LINKS, ver->object);
@@ -51,6 +51,8 @@ static int make_from_link(struct pc_volume *v, const struct pc_ver *ver, const c
         r = pc_meta_unlock(fd);
     if (r == 0 && fremovexattr(fd, PC_RECORD_XATTR) < 0 && errno != ENODATA)
         r = -errno;
+    if (r == 0 && s->on_link)
+        s->on_link(s->on_link_arg, v->id, fd, m.ino, false);
     if (r == 0 && linkat(v->vault_fd, pc_object_path(PC_AREA_LINKS, ver->object).text, v->vault_fd, path, 0) < 0)
         r = -errno;
     return r;
@@ -62,7 +64,7 @@ static int make_inode(struct pc_store *s, struct pc_volume *v, const struct pc_v
     int r = 0;
     switch (m->mode & S_IFMT) {
     case S_IFREG:
-        r = ver->how == PC_HOW_LINK ? make_from_link(v, ver, path) : PC_E_UNSUPPORTED;
+        r = ver->how == PC_HOW_LINK ? make_from_link(s, v, ver, path) : PC_E_UNSUPPORTED;
         return r == PC_E_UNSUPPORTED ? make_regular(s, v, ver, m, path) : r;
     case S_IFDIR:
         r = mkdirat(v->vault_fd, path, 0700);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct scan {
     struct pc_store *s;
@@ -189,6 +190,46 @@ static int scan_bucket(struct scan *c, unsigned bucket)
     return r < 0 ? r : 0;
 }
 
+/* The next row with a link. 1: *file and *link are it; 0: there are no more; or an error. */
+static int next_link(struct scan *c, uint64_t *file, uint64_t *link)
+{
+    int r = 0;
+    sqlite3_stmt *st = pc_index_stmt(&c->s->ix, PC_SQL_FILE_LINKS, &r);
+    if (!st)
+        return r;
+    sqlite3_bind_int(st, 1, c->v->id);
+    pc_bind_u64(st, 2, *file);
+    r = pc_index_row(&c->s->ix, st);
+    if (r > 0) {
+        *file = pc_column_u64(st, 0);
+        *link = pc_column_u64(st, 1);
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+/*
+ * The power failed: a link that was taken away is gone from the disk, and the index still has it. Left so, its file
+ * would be taken for a deleted one.
+ */
+static int forget_lost_links(struct scan *c)
+{
+    uint64_t file = 0, link = 0;
+    int r;
+    while ((r = next_link(c, &file, &link)) > 0) {
+        struct pc_object_path p = pc_object_path(PC_AREA_LINKS, link);
+        pc_content_breathe();
+        if (faccessat(c->v->vault_fd, p.text, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+            continue;
+        r = pc_row_set_link(c->s, file, 0);
+        if (r == 0)
+            r = pc_ver_links_lost(c->s, file);
+        if (r < 0)
+            break;
+    }
+    return r;
+}
+
 int64_t pc_store_rebuild(struct pc_store *s, int vol)
 {
     struct scan c = {.s = s, .v = pc_volume_get(s, vol)};
@@ -196,6 +237,7 @@ int64_t pc_store_rebuild(struct pc_store *s, int vol)
     int r = 0;
     if (!c.v)
         return PC_E_NOTFOUND;
+    r = forget_lost_links(&c);
     for (size_t a = 0; a < PC_ARRAY_SIZE(areas) && r == 0; a++) {
         c.area = areas[a];
         for (unsigned b = 0; b < 256 && r == 0; b++)

@@ -174,7 +174,7 @@ void pc_store_set_opts(struct pc_store *s, const struct pc_store_opts *o)
             s->vols[i]->aged_due_ns = 0;
 }
 
-void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, int fd, uint64_t ino), void *arg)
+void pc_store_on_link(struct pc_store *s, pc_on_link_fn fn, void *arg)
 {
     s->on_link = fn;
     s->on_link_arg = arg;

@@ -163,9 +163,10 @@ int pc_vault_sync_copy(struct pc_store *s, int vol, const struct pc_vault_copy *
  */
 int pc_vault_sync(struct pc_store *s, int vol);
 /*
- * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on the live file,
- * is of 1 to max_size bytes and was preserved before before_ns (CLOCK_REALTIME). 1: *out is it; 2: none among the rows
- * looked at (256 at most), call again; 0: there are no more; or an error. *cursor is moved.
+ * on-open mode, in quiet times: the next file after *cursor (0 at first) whose current version rests on the live file
+ * (out->how) or that has a hard link of ours (out->linked), that is of 1 to max_size bytes (INT64_MAX at most), and
+ * that was preserved, or last written, before before_ns (CLOCK_REALTIME; INT64_MAX: any). 1: *out is it; 2: none among
+ * the rows looked at (256 at most), call again; 0: there are no more; or an error. *cursor is moved.
  */
 int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t max_size, uint64_t before_ns,
                        struct pc_known *out);
@@ -191,19 +192,28 @@ int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, c
                           const char *name, const struct pc_vault_copy *copy, uint64_t *version);
 
 /*
- * on-open mode: fn is called just before a file's content comes to rest on a hard link alone (a write would then
+ * on-open mode: fn is called just before a file's content comes to rest on the live inode alone (a write would then
  * destroy it), with the open file and its inode number. Whoever remembers that a file may be written without asking
- * forgets it there.
+ * forgets it there. again: it was called for this file before, and the file still has its link.
  */
-void pc_store_on_link(struct pc_store *s, void (*fn)(void *arg, int vol, int fd, uint64_t ino), void *arg);
+typedef void (*pc_on_link_fn)(void *arg, int vol, int fd, uint64_t ino, bool again);
+void pc_store_on_link(struct pc_store *s, pc_on_link_fn fn, void *arg);
 
 /*
  * on-open mode: takes the vault's own hard link of a live file away, for programs that refuse files with other links
- * (gzip, xz, logrotate). Call after its content was copied and adopted; the next capture links it again. 0 also when
+ * (gzip, xz, logrotate). Call after its content was copied and adopted; the next capture links it again. *ctime_ns:
+ * what the file's ctime is by that, when it was as the index has it; else, and when there was no link, 0. 0 also when
  * there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it is the only
  * name left.
  */
-int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh);
+int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh, int64_t *ctime_ns);
+/*
+ * The index follows the ctime that taking the link away has changed, so that the file is not preserved (and linked)
+ * anew. Call some 20 ms later: where clocks are coarse, what is written right after the change has the same ctime.
+ * Reads the file and its copy. 0; PC_E_CHANGED: the file is not what was preserved; PC_E_STATE: it rests on the live
+ * file.
+ */
+int pc_store_follow_ctime(struct pc_store *s, int vol, const struct pc_fh *fh, int64_t ctime_ns);
 
 /* One change by one process. Kept for every act on protected files, so that a late verdict can undo all of it. */
 struct pc_act_rec {

@@ -278,6 +278,11 @@ int pc_ver_set_time(struct pc_store *s, uint64_t version, uint64_t time_ns)
     return WRITE(s, PC_SQL_VER_TIME, version, time_ns);
 }
 
+int pc_ver_set_ctime(struct pc_store *s, uint64_t version, int64_t ctime_ns)
+{
+    return WRITE(s, PC_SQL_VER_CTIME, version, (uint64_t)ctime_ns);
+}
+
 int pc_ver_make_current(struct pc_store *s, struct pc_row *row, uint64_t keep, uint64_t older)
 {
     struct pc_ver v;

@@ -117,7 +117,7 @@ class Guard(host.Guard):
             return now if now and now["pid"] != old and now["active"] else None
         return eventually("another worker guards", probe, seconds)
 
-    def wait_quiet(self, seconds=15):
+    def wait_quiet(self, seconds=45):
         """Until all that happened was looked at and preserved."""
         seen = [None]
         def probe():
@@ -127,7 +127,12 @@ class Guard(host.Guard):
             seen[0] = mark
             time.sleep(0.15)
             return quiet
-        eventually("the guard is quiet", probe, seconds)
+        eventually(lambda: "the guard is quiet; reads, captures, waiting: %s; active: %s" %
+                   (seen[0], self.json("status")["active"]), probe, seconds)
+
+    def wait_asks(self, what="opens of files kept by a link", seconds=15):
+        """Until that is whose opens wait (on-open)."""
+        eventually("the guard asks about: " + what, lambda: self.json("status")["volumes"][0]["asks"] == what, seconds)
 
     def wait_incident(self, state="frozen", seconds=20):
         def probe():
@@ -209,6 +214,26 @@ class Bench(host.Host):
         strict, folder_times = judge.lost(before, now)
         check(not strict, "%s: %d differences: %s", what, len(strict), "; ".join(strict[:8]))
         return folder_times
+
+
+def bring_back(bench, guard, before):
+    """As an owner would: the incident when there is one, else file by file. Returns which."""
+    incidents = guard.incidents()
+    for incident in incidents:
+        status, text = guard.command("rollback", str(incident["id"]))
+        check(status == 0, "rollback %d: status %d: %s", incident["id"], status, text[-600:])
+    if incidents:
+        return "rollback"
+    restore_rest(bench, guard, before)
+    return "restore"
+
+
+def restore_rest(bench, guard, before):
+    """File by file, as an owner would who sees what is missing."""
+    now = bench.look()
+    for path in [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]:
+        status, text = guard.command("restore", os.path.join(bench.tree, path))
+        check(status == 0, "restore %r: status %d: %s", path, status, text[-600:])
 
 
 def descendants():

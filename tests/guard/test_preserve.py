@@ -24,26 +24,6 @@ PATHS = ("write", "pwritev2", "mmap", "mmap-after-close", "direct", "copy-file-r
 NOT_ON_OPEN = ("truncate",)
 
 
-def bring_back(bench, guard, before):
-    """As an owner would: the incident when there is one, else file by file. Returns which."""
-    incidents = guard.incidents()
-    for incident in incidents:
-        status, text = guard.command("rollback", str(incident["id"]))
-        check(status == 0, "rollback %d: status %d: %s", incident["id"], status, text[-600:])
-    if incidents:
-        return "rollback"
-    restore_rest(bench, guard, before)
-    return "restore"
-
-
-def restore_rest(bench, guard, before):
-    """File by file, as an owner would who sees what is missing."""
-    now = bench.look()
-    for path in [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]:
-        status, text = guard.command("restore", os.path.join(bench.tree, path))
-        check(status == 0, "restore %r: status %d: %s", path, status, text[-600:])
-
-
 def one_path(bench, method, before_guard=False):
     """Destroys a folder of every kind of file by one path and brings it back."""
     paths = files.make(os.path.join(os.fsencode(bench.tree), method.encode()))
@@ -51,6 +31,8 @@ def one_path(bench, method, before_guard=False):
     actor = rig.Actor(bench, method, paths) if before_guard else None
     guard = bench.start_guard(LATE)
     guard.wait_quiet()
+    if bench.fs == "ext4":
+        guard.wait_asks()
     actor = actor or rig.Actor(bench, method, paths)
     actor.go()
     frozen = actor.finish_or_freeze(guard)
@@ -58,7 +40,7 @@ def one_path(bench, method, before_guard=False):
         guard.wait_quiet()
     damaged = judge_damage(before, bench.look())
     check(damaged >= 10, "the actor destroyed only %d files", damaged)
-    how = bring_back(bench, guard, before)
+    how = rig.bring_back(bench, guard, before)
     # One file at a time, nobody can know that two names were one file.
     times = bench.check_same(before, how, () if how == "rollback" else ("links",))
     room = files.holes(paths[10])
@@ -100,7 +82,7 @@ def linked_name_replaced(bench):
     actor.go()
     if not actor.finish_or_freeze(guard):
         guard.wait_quiet()
-    bench.check_same(before, bring_back(bench, guard, before))
+    bench.check_same(before, rig.bring_back(bench, guard, before))
 
 @rig.scenario("xfs", "ext4", seconds=60)
 def changed_and_deleted_in_one_event(bench):
@@ -153,7 +135,7 @@ def copied_ahead(bench):
             files.write(path, os.urandom(64))
     guard = bench.start_guard()
     guard.wait_quiet()
-    restore_rest(bench, guard, before)
+    rig.restore_rest(bench, guard, before)
     now = bench.look()
     lost = [p for p, row in before.items() if row.get("sha256") != now.get(p, {}).get("sha256")]
     check(not lost, "%d are not back: %s", len(lost), lost[:5])
@@ -177,8 +159,8 @@ def new_things(bench):
         actor.go()
         if not actor.finish_or_freeze(guard):
             guard.wait_quiet()
-    bring_back(bench, guard, before)
-    restore_rest(bench, guard, before)
+    rig.bring_back(bench, guard, before)
+    rig.restore_rest(bench, guard, before)
     bench.check_same(before, "rollback and restore", ("links",))
 
 
@@ -200,7 +182,7 @@ def beyond_4_gib(bench):
     actor.go()
     if not actor.finish_or_freeze(guard, 60):
         guard.wait_quiet()
-    bench.check_same(before, bring_back(bench, guard, before))
+    bench.check_same(before, rig.bring_back(bench, guard, before))
     check(files.holes(big) <= room + (1 << 20), "holes were filled: %d, then %d", room, files.holes(big))
 
 
@@ -208,7 +190,7 @@ def beyond_4_gib(bench):
 def truncate_on_open(bench):
     """What cannot be kept is said: in the folder's line before it happens, and counted when it does."""
     paths = files.make(os.path.join(os.fsencode(bench.tree), b"x"))
-    guard = bench.start_guard()
+    guard = bench.start_guard("[preserve]\ncopy-ahead = 0\n")
     guard.wait_quiet()
     check("truncate(2)" in str(guard.folder()["why"]), "the folder's line does not say it: %s", guard.folder()["why"])
     for path in paths[:3]:
@@ -232,11 +214,11 @@ def small_copies_beside_a_large_one(bench):
     check(fast.finish_or_freeze(guard), "not frozen")
     slow.finish()
     guard.wait_quiet()
-    bring_back(bench, guard, before)
+    rig.bring_back(bench, guard, before)
     now = bench.look()
     lost = [p for p in before if p != "large" and before[p] != now.get(p)]
     check(not lost, "%d small files are not as they were: %s", len(lost), lost[:5])
-    restore_rest(bench, guard, before)
+    rig.restore_rest(bench, guard, before)
     bench.check_same(before, "rollback and restore")
 
 
@@ -348,7 +330,7 @@ def rewritten_after_an_append(bench):
     check(not actor.finish_or_freeze(guard), "three files are no attack here")
     guard.wait_quiet()
     check(judge_damage(before, bench.look()) == 3, "not every file was destroyed")
-    restore_rest(bench, guard, before)
+    rig.restore_rest(bench, guard, before)
     bench.check_same(before, "restore")
 
 
@@ -407,7 +389,7 @@ def mapped_by_who_said_append(bench):
         view[:] = os.urandom(1 << 20)
     os.close(fd)
     guard.wait_quiet()
-    restore_rest(bench, guard, before)
+    rig.restore_rest(bench, guard, before)
     bench.check_same(before, "restore")
 
 
@@ -521,8 +503,8 @@ def written_by_who_cannot_be_seen(bench):
         actor.finish()
         guard.wait_quiet()
     check(judge_damage(before, bench.look()) >= 10, "too few files were destroyed")
-    bring_back(bench, guard, before)
-    restore_rest(bench, guard, before)
+    rig.bring_back(bench, guard, before)
+    rig.restore_rest(bench, guard, before)
     bench.check_same(before, "rollback and restore", ("links",))
     guard.process.kill()  # unshare passes no other signal on
 
@@ -563,7 +545,7 @@ def io_uring(bench):
         for incident in guard.incidents():
             guard.command("end", str(incident["id"]))
         check(judge_damage(before, bench.look()) >= 10, "fewer than 10 files were destroyed")
-        bring_back(bench, guard, before)
+        rig.bring_back(bench, guard, before)
         os.unlink(os.path.join(folder, "drill-run"))  # made by its parent, who destroyed nothing and was not convicted
         bench.check_same(before, "rollback", ("links",))
     finally:
@@ -585,7 +567,7 @@ def closed_by_the_kernel(bench):
     guard.command("end", str(incident["id"]))
     rig.eventually("the kernel has closed the files", lambda: guard.json("status")["events"]["read"] >= read + len(paths))
     guard.wait_quiet()
-    bring_back(bench, guard, before)
+    rig.bring_back(bench, guard, before)
     bench.check_same(before, "rollback")
 
 
@@ -602,7 +584,7 @@ def changed_without_an_event(bench):
     actor.go()
     incident = guard.wait_incident()
     check(judge_damage(before, bench.look()) == 24, "not every file was destroyed")
-    bring_back(bench, guard, before)
+    rig.bring_back(bench, guard, before)
     bench.check_same(before, "rollback")
     guard.command("end", str(incident["id"]))
     guard.wait_quiet()

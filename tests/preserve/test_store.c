@@ -319,19 +319,75 @@ static void live_file_is_left_alone(void **state)
     }
     struct pc_fh fh = fh_of(f, "x"), dir = fh_of_dir(f, "x");
     assert_int_equal(b.st_nlink, 2);
-    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh), PC_E_STATE); /* its content rests on the link */
+    int64_t ctime_ns = 7;
+    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh, &ctime_ns), PC_E_STATE); /* its content rests on the link */
+    assert_int_equal(ctime_ns, 7);
     struct pc_vault_copy c;
     uint64_t v;
     _close_ int fd = openat(f->root, "x", O_RDONLY);
     assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
     assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, "x", &c, &v), 0);
-    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh), 0);
+    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh, &ctime_ns), 0);
     assert_int_equal(fstatat(f->root, "x", &b, 0), 0);
     assert_int_equal(b.st_nlink, 1);
+    assert_int_equal(ctime_ns, b.st_ctim.tv_sec * 1000000000L + b.st_ctim.tv_nsec);
     content_is(f, v, "content");
     capture(f, "x");
     assert_int_equal(fstatat(f->root, "x", &b, 0), 0);
     assert_int_equal(b.st_nlink, 2);
+}
+
+static int64_t ctime_of(const struct fixture *f, const char *path)
+{
+    struct stat st;
+    assert_int_equal(fstatat(f->root, path, &st, 0), 0);
+    return st.st_ctim.tv_sec * 1000000000L + st.st_ctim.tv_nsec;
+}
+
+/* A file with a copy and no link, and the ctime that taking the link away has left. */
+static int64_t single_name(struct fixture *f, const char *path, const char *text)
+{
+    struct pc_vault_copy c;
+    int64_t ctime_ns;
+    put_file(f, path, text);
+    capture(f, path);
+    struct pc_fh fh = fh_of(f, path), dir = fh_of_dir(f, path);
+    _close_ int fd = openat(f->root, path, O_RDONLY);
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+    assert_int_equal(pc_store_adopt_object(f->s, f->vol, &fh, &dir, path, &c, NULL), 0);
+    assert_int_equal(pc_store_unlink_link(f->s, f->vol, &fh, &ctime_ns), 0);
+    assert_true(ctime_ns > 0);
+    return ctime_ns;
+}
+
+/* It follows our own doing only: not what somebody wrote meanwhile and then put the time back of. */
+static void index_follows_its_own_change(void **state)
+{
+    struct fixture *f = *state;
+    if (cloning(f))
+        return;
+    struct pc_known k;
+    struct stat st;
+    int64_t ours = single_name(f, "mine", "content");
+    struct pc_fh fh = fh_of(f, "mine");
+    assert_int_equal(pc_store_follow_ctime(f->s, f->vol, &fh, ours - 1), PC_E_CHANGED);
+    assert_int_equal(pc_store_follow_ctime(f->s, f->vol, &fh, ours), 0);
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &fh, &k), 0);
+    assert_int_equal(k.ctime_ns, ours);
+    capture(f, "mine");
+    assert_int_equal(fstatat(f->root, "mine", &st, 0), 0);
+    assert_int_equal(st.st_nlink, 1); /* it is as it was preserved: no new link */
+
+    ours = single_name(f, "theirs", "content");
+    fh = fh_of(f, "theirs");
+    assert_int_equal(fstatat(f->root, "theirs", &st, 0), 0);
+    put_file(f, "theirs", "CONTENT");
+    const struct timespec back[2] = {st.st_atim, st.st_mtim};
+    assert_int_equal(utimensat(f->root, "theirs", back, 0), 0);
+    assert_int_equal(pc_store_follow_ctime(f->s, f->vol, &fh, ours), PC_E_CHANGED);
+    assert_int_equal(pc_store_follow_ctime(f->s, f->vol, &fh, ctime_of(f, "theirs")), PC_E_CHANGED);
+    assert_int_equal(pc_store_lookup(f->s, f->vol, &fh, &k), 0);
+    assert_true(k.ctime_ns < ours);
 }
 
 static void names_and_types(void **state)
@@ -748,7 +804,7 @@ static int all_tests(void)
     const struct CMUnitTest tests[] = {
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only), T(length_alone_is_not_trusted_unwatched), T(length_alone_is_lost_to_a_write),
         T(length_of_another_content_is_told), T(link_that_was_overwritten_is_lost), T(length_alone_is_copied_ahead), T(link_before_a_length_is_lost_with_it),
-        T(deleted_file_is_kept), T(live_file_is_left_alone), T(names_and_types), T(acts_belong_to_incidents),
+        T(deleted_file_is_kept), T(live_file_is_left_alone), T(index_follows_its_own_change), T(names_and_types), T(acts_belong_to_incidents),
         T(change_has_an_author), T(process_numbers_are_used_once),
         T(what_a_process_did_in_an_earlier_run),
         T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
