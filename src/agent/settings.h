@@ -79,7 +79,8 @@ struct pc_path_settings_list {
       "judge.window comes on top while twice the reserve is free, because a verdict may still need it.")                \
     X(preserve, reserve, "reserve", SHARE, "5%", 0, 1ULL << 60, LIVE, "space left free on every guarded file system",  \
       "A size, or a part of the file system as N%. When less is free, old versions are evicted; when that does not "   \
-      "help, preservation stops and status says so. The guard never fills a disk.")                                    \
+      "help, preservation stops and status says so. The guard never fills a disk. Where the number of inodes is "      \
+      "fixed (ext4), it leaves 1 % of them, and copies nothing ahead (copy-ahead) when less than 10 % are free.")      \
     X(preserve, copy_limit_bytes, "copy-limit", SIZE, "256M", 0, 1ULL << 40, LIVE,                                     \
       "largest file that is copied while its opener waits (on-open)",                                                  \
       "A larger file is opened without a copy: it is not covered against being overwritten, and status counts it.")        \

@@ -22,6 +22,8 @@
 
 enum { BATCH = 64 };
 #define AGED_EVERY_NS (5 * PC_NS_PER_S)
+/* Each copy takes an inode, and ext4 has as many as it was made with: so many percent are left for others. */
+enum { INODES_RESERVE = 1, INODES_AHEAD = 10 };
 
 struct batch {
     uint64_t id[BATCH];
@@ -47,10 +49,18 @@ static uint64_t reserve_of(const struct pc_store *s, const struct pc_volume *v)
                                    : s->opts.reserve_bytes;
 }
 
+static bool inodes_left(const struct pc_volume *v, uint32_t percent)
+{
+    struct statvfs f;
+    if (v->can_clone || fstatvfs(v->vault_fd, &f) < 0 || !f.f_files)
+        return true; /* these make inodes as they need them */
+    return f.f_favail > f.f_files / 100 * percent;
+}
+
 bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes)
 {
     uint64_t avail = pc_space_free(v), reserve = reserve_of(s, v);
-    return avail >= reserve && avail - reserve >= bytes;
+    return avail >= reserve && avail - reserve >= bytes && inodes_left(v, INODES_RESERVE);
 }
 
 static uint64_t budget_of(const struct pc_store *s, const struct pc_volume *v)
@@ -67,7 +77,8 @@ bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes)
     if (!v)
         return false;
     uint64_t current = v->n.object_bytes > v->n.superseded_bytes ? v->n.object_bytes - v->n.superseded_bytes : 0;
-    return current + bytes <= budget_of(s, v) && pc_space_left(s, v, bytes + reserve_of(s, v));
+    return current + bytes <= budget_of(s, v) && pc_space_left(s, v, bytes + reserve_of(s, v)) &&
+           inodes_left(v, INODES_AHEAD);
 }
 
 static int collect(struct pc_store *s, sqlite3_stmt *st, struct batch *out, bool with_time)
@@ -248,8 +259,9 @@ static int tend_space(struct pc_store *s, struct pc_volume *v)
     if (r == 0)
         return 1;
     v->n.degraded = true;
-    snprintf(v->n.why, sizeof v->n.why, "less than the reserve of %llu MiB is free and nothing may be evicted",
-             (unsigned long long)(reserve_of(s, v) >> 20));
+    snprintf(v->n.why, sizeof v->n.why,
+             "less than the reserve of %llu MiB, or of %d %% of the inodes, is free and nothing may be evicted",
+             (unsigned long long)(reserve_of(s, v) >> 20), INODES_RESERVE);
     return r == -ENOSPC ? 0 : r;
 }
 

@@ -77,7 +77,7 @@ int pc_link_new(struct pc_store *s, const struct pc_volume *v, const struct pc_f
 /* evict.c: makes room, one batch at most. 0 when something was evicted, -ENOSPC when nothing may go. */
 int pc_evict_for_space(struct pc_store *s, struct pc_volume *v, uint64_t need_bytes);
 uint64_t pc_space_free(const struct pc_volume *v); /* bytes; 0 when it cannot be told */
-/* True when at least `bytes` may be written without touching the reserve. */
+/* True when at least `bytes` may be written, and a file made, without touching the reserves. */
 bool pc_space_left(const struct pc_store *s, const struct pc_volume *v, uint64_t bytes);
 
 /* files.c: rows. */

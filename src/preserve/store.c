@@ -361,7 +361,8 @@ int pc_store_volume_stats(struct pc_store *s, int vol, struct pc_store_stats *ou
     *out = v->n;
     if (!out->degraded && !pc_space_left(s, v, 0)) {
         out->degraded = true;
-        snprintf(out->why, sizeof out->why, "less than the reserve is free (%llu MiB): old versions are being dropped",
+        snprintf(out->why, sizeof out->why,
+                 "less than the reserve is free (%llu MiB, or too few inodes): old versions are being dropped",
                  (unsigned long long)(pc_space_free(v) >> 20));
     }
     return 0;

@@ -170,7 +170,7 @@ int pc_vault_sync(struct pc_store *s, int vol);
  */
 int pc_store_next_link(struct pc_store *s, int vol, uint64_t *cursor, uint64_t max_size, uint64_t before_ns,
                        struct pc_known *out);
-/* Whether the volume has room for such a copy: current copies within the space budget, twice the reserve free. */
+/* Whether there is room for such a copy: within the space budget, twice the reserve and 10 % of the inodes free. */
 bool pc_store_room_ahead(struct pc_store *s, int vol, uint64_t bytes);
 /* A copy failed: for the volume's stats (copier threads may not touch them). */
 void pc_store_copy_failed(struct pc_store *s, int vol, int err);

@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 static void content_is(struct fixture *f, uint64_t version, const char *want)
 {
@@ -342,6 +343,45 @@ static int64_t ctime_of(const struct fixture *f, const char *path)
     struct stat st;
     assert_int_equal(fstatat(f->root, path, &st, 0), 0);
     return st.st_ctim.tv_sec * 1000000000L + st.st_ctim.tv_nsec;
+}
+
+/* Empty files, until no more than so many of a thousand inodes are free. */
+static void use_up_inodes(const struct fixture *f, uint64_t permille)
+{
+    static uint32_t n;
+    struct statvfs st;
+    do {
+        for (int i = 0; i < 64; i++) {
+            char name[24];
+            snprintf(name, sizeof name, "empty%u", n++);
+            _close_ int fd = openat(f->root, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+            assert_true(fd >= 0);
+        }
+        assert_int_equal(fstatvfs(f->root, &st), 0);
+    } while (st.f_favail > st.f_files * permille / 1000);
+}
+
+/* Each copy takes an inode: copies ahead stop at 10 % free, all others at 1 %, and status says so. */
+static void inodes_are_left_for_others(void **state)
+{
+    struct fixture *f = *state;
+    if (cloning(f))
+        return;
+    struct pc_store_stats n;
+    struct pc_vault_copy c;
+    put_file(f, "x", "content");
+    _close_ int fd = openat(f->root, "x", O_RDONLY);
+    assert_true(pc_store_room_ahead(f->s, f->vol, 100));
+    use_up_inodes(f, 90);
+    assert_false(pc_store_room_ahead(f->s, f->vol, 100));
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), 0);
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &n), 0);
+    assert_false(n.degraded);
+    use_up_inodes(f, 8);
+    assert_int_equal(pc_vault_copy_now(f->s, f->vol, fd, PC_HOW_COPY, &c), -ENOSPC);
+    assert_int_equal(pc_store_volume_stats(f->s, f->vol, &n), 0);
+    assert_true(n.degraded);
+    assert_non_null(strstr(n.why, "inodes"));
 }
 
 /* A file with a copy and no link, and the ctime that taking the link away has left. */
@@ -804,7 +844,7 @@ static int all_tests(void)
     const struct CMUnitTest tests[] = {
         T(keeps_content_against_writes), T(link_alone_is_not_trusted_after_a_write), T(append_needs_the_length_only), T(length_alone_is_not_trusted_unwatched), T(length_alone_is_lost_to_a_write),
         T(length_of_another_content_is_told), T(link_that_was_overwritten_is_lost), T(length_alone_is_copied_ahead), T(link_before_a_length_is_lost_with_it),
-        T(deleted_file_is_kept), T(live_file_is_left_alone), T(index_follows_its_own_change), T(names_and_types), T(acts_belong_to_incidents),
+        T(deleted_file_is_kept), T(live_file_is_left_alone), T(index_follows_its_own_change), T(inodes_are_left_for_others), T(names_and_types), T(acts_belong_to_incidents),
         T(change_has_an_author), T(process_numbers_are_used_once),
         T(what_a_process_did_in_an_earlier_run),
         T(survives_restart_and_damage), T(lost_state_directory_adopts_the_vault), T(second_guard_is_refused),
