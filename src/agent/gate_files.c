@@ -118,7 +118,8 @@ void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino, bool again)
     struct pc_gate *q = g->gate;
     struct pc_volume *v = pc_volume_by_id(g, vol);
     uint64_t key = v ? spared_key(v->st_dev, ino) : 0;
-    bool marks = v && (!v->asks_all || v->marking), room = q->asked < g->settings.ask_files;
+    bool marks = v && v->mode == PC_MODE_ON_OPEN && (!v->asks_all || v->marking);
+    bool room = q->asked < g->settings.ask_files;
     pthread_mutex_lock(&q->lock);
     if (key && atomic_load(spared_slot(q, key)) == key)
         atomic_store(spared_slot(q, key), 0);
@@ -131,17 +132,18 @@ void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino, bool again)
         ask_all(g);
     if (marks && !room && !v->asks_all) /* over the bound rather than lost */
         r = pc_fan_ask_file(q->ask_group, fd);
-    g->n.unasked += r < 0 && v && !v->asks_all;
+    g->n.unasked += r < 0 && marks && !v->asks_all;
 }
 
 void pc_gate_has_copy(struct pc_guard *g, const struct pc_volume *v, int fd)
 {
     struct pc_gate *q = g->gate;
     struct stat st;
-    if (fstat(fd, &st) < 0)
-        return; /* it stays a question */
     q->asked -= q->asked > 0 && (!v->asks_all || v->marking);
-    pc_gate_ask_no_more(q, fd, &st, false);
+    if (v->asks_all && fstat(fd, &st) == 0)
+        pc_gate_ask_no_more(q, fd, &st, false);
+    else
+        (void)pc_fan_forget_file(q->ask_group, fd); /* main thread, as pc_gate_on_link: nothing comes between */
 }
 
 int pc_gate_files_begin(struct pc_guard *g, struct pc_volume *v)
