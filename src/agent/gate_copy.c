@@ -54,9 +54,8 @@ static void free_to_write(struct pc_guard *g, const struct pc_volume *v, const s
                           const struct pc_known *known)
 {
     bool writes = h->kind != PC_OPEN_READ;
-    int64_t ctime_ns; /* not followed: it may be written at once */
     if (known && known->linked && st->st_nlink == 2 && (writes || h->single_link) &&
-        pc_store_unlink_link(g->store, v->id, &h->fh, &ctime_ns) < 0)
+        pc_store_unlink_link(g->store, v->id, &h->fh, NULL) < 0)
         return; /* it stays a question, and has two names */
     if (writes || !known || !known->linked)
         pc_gate_spare(g->gate, st);
@@ -200,9 +199,8 @@ void pc_gate_adopt(struct pc_guard *g)
             r = pc_store_lookup(g->store, j.vol, &j.fh, &known);
         if (r == 0)
             r = pc_store_adopt_object(g->store, j.vol, &j.fh, &known.parent, known.name, &j.copy, NULL);
-        int64_t ctime_ns;
         if (r == 0 && j.drop_link)
-            r = pc_store_unlink_link(g->store, j.vol, &j.fh, &ctime_ns);
+            r = pc_store_unlink_link(g->store, j.vol, &j.fh, NULL);
         if (r == 0) {
             q->stats.copied++;
             pc_capture_was_copied(g, &j.fh, j.took_ns);

@@ -229,12 +229,12 @@ int pc_store_adopt_object(struct pc_store *s, int vol, const struct pc_fh *fh, c
     return v ? pc_volume_note(v, r, "keeping a pre-image") : r;
 }
 
-static int remove_link(struct pc_store *s, struct pc_volume *v, struct pc_row *row)
+/* sure: on record before. An index that knows of a link that is not there takes the file for a deleted one. */
+static int remove_link(struct pc_store *s, struct pc_volume *v, struct pc_row *row, bool sure)
 {
     uint64_t link = row->link;
-    /* On record first: an index that knows of a link that is not there takes the file for a deleted one. */
     int r = pc_row_set_link(s, row->id, 0);
-    if (r == 0)
+    if (r == 0 && sure)
         r = pc_index_commit(&s->ix);
     if (r < 0)
         return r;
@@ -249,9 +249,12 @@ int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh, in
     struct pc_volume *v = pc_volume_get(s, vol);
     struct pc_row row;
     int r = v ? pc_row_by_fh(s, vol, fh, &row) : PC_E_NOTFOUND;
-    if (r < 0 || !row.link || row.gone) {
-        *ctime_ns = 0;
-        return r < 0 ? r : 0;
+    if (r < 0)
+        return r;
+    if (!row.link || row.gone) {
+        if (ctime_ns)
+            *ctime_ns = 0;
+        return 0;
     }
     struct pc_meta before, after;
     _close_ int fd = pc_object_open(v, PC_AREA_LINKS, row.link);
@@ -262,11 +265,10 @@ int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh, in
     if (r == 0 && pc_how_is_live(row.how))
         return PC_E_STATE;
     if (r == 0)
-        r = remove_link(s, v, &row);
-    if (r < 0)
-        return r;
-    *ctime_ns = before.ctime_ns == row.ctime_ns && pc_meta_stat(fd, &after) == 0 ? after.ctime_ns : 0;
-    return 0;
+        r = remove_link(s, v, &row, ctime_ns != NULL);
+    if (r == 0 && ctime_ns)
+        *ctime_ns = before.ctime_ns == row.ctime_ns && pc_meta_stat(fd, &after) == 0 ? after.ctime_ns : 0;
+    return r;
 }
 
 static bool is_as_preserved(int fd, const struct pc_row *row, int64_t ctime_ns)

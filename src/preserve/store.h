@@ -202,9 +202,10 @@ void pc_store_on_link(struct pc_store *s, pc_on_link_fn fn, void *arg);
 /*
  * on-open mode: takes the vault's own hard link of a live file away, for programs that refuse files with other links
  * (gzip, xz, logrotate). Call after its content was copied and adopted; the next capture links it again. *ctime_ns:
- * what the file's ctime is by that, when it was as the index has it; else, and when there was no link, 0. 0 also when
- * there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it is the only
- * name left.
+ * what the file's ctime is by that, when it was as the index has it; else, and when there was no link, 0. NULL: for one
+ * who waits for it; the index is not written out first, and what a crash leaves of that is seen to at the next start.
+ * 0 also when there is no link. PC_E_STATE: the current version still rests on the link, copy first. PC_E_REFUSED: it
+ * is the only name left.
  */
 int pc_store_unlink_link(struct pc_store *s, int vol, const struct pc_fh *fh, int64_t *ctime_ns);
 /*
