@@ -171,7 +171,8 @@ static void enforce_deadlines(struct pc_gate *q)
     pthread_mutex_lock(&q->lock);
     for (uint32_t i = 0; i < q->held_used; i++) {
         struct held *h = &q->held[i];
-        uint64_t limit = h->state == HELD_COPYING ? COPY_DEADLINE_NS : q->deadline_ns;
+        bool copied = h->state == HELD_COPYING || h->state == HELD_FOLLOWS;
+        uint64_t limit = copied ? COPY_DEADLINE_NS : q->deadline_ns;
         if (h->state == HELD_FREE || h->state == HELD_PARKED || now - h->since_ns < limit)
             continue;
         q->stats.late++;

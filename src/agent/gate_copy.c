@@ -95,6 +95,17 @@ bool pc_gate_needs_copy(struct pc_guard *g, const struct pc_volume *v, const str
     return false;
 }
 
+bool pc_gate_is_copied(const struct pc_gate *q, const struct copy_job *job)
+{
+    for (uint32_t i = q->job_head; i != q->job_tail; i++) {
+        const struct copy_job *j = &q->job[i % q->held_max];
+        if (!j->adopted && j->vol == job->vol && j->how == job->how && j->durable >= job->durable &&
+            pc_fh_equal(&j->fh, &job->fh))
+            return true;
+    }
+    return false;
+}
+
 /* ---- copiers ---- */
 
 static bool take_job(struct pc_gate *q, uint32_t *at)
@@ -191,6 +202,7 @@ void pc_gate_adopt(struct pc_guard *g)
     while (take_copy(q, &j)) {
         struct pc_known known;
         int r = j.result;
+        q->finished++;
         if (r < 0)
             pc_store_copy_failed(g->store, j.vol, r);
         if (r < 0 && j.let_go) /* another try is nobody's any more */

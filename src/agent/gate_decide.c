@@ -169,15 +169,23 @@ static enum decision decide(struct pc_guard *g, struct held *h, uint64_t now, st
     return NEEDS_COPY;
 }
 
+static bool is_undecided(const struct held *h)
+{
+    return h->state == HELD_NEW || h->state == HELD_WAITING || h->state == HELD_FOLLOWS;
+}
+
 /* Puts a decision into effect, unless the deadline answered meanwhile. Called with the lock held. */
 static void carry_out(struct pc_gate *q, uint32_t slot, const struct held *decided, enum decision what,
                       struct copy_job *job)
 {
     struct held *h = &q->held[slot];
-    if (h->fd != decided->fd || h->since_ns != decided->since_ns || (h->state != HELD_NEW && h->state != HELD_WAITING))
+    if (h->fd != decided->fd || h->since_ns != decided->since_ns || !is_undecided(h))
         return;
     *h = *decided;
-    if (what == NEEDS_COPY && q->job_tail - q->job_head < q->held_max) {
+    h->state = HELD_WAITING;
+    if (what == NEEDS_COPY && pc_gate_is_copied(q, job)) {
+        h->state = HELD_FOLLOWS;
+    } else if (what == NEEDS_COPY && q->job_tail - q->job_head < q->held_max) {
         job->slot = slot;
         q->job[q->job_tail++ % q->held_max] = *job;
         h->state = HELD_COPYING;
@@ -190,14 +198,15 @@ static void carry_out(struct pc_gate *q, uint32_t slot, const struct held *decid
     }
 }
 
-static void decide_slot(struct pc_guard *g, uint32_t slot, uint64_t now)
+/* follow: a copy has ended, so those who wait for somebody else's are looked at, too. */
+static void decide_slot(struct pc_guard *g, uint32_t slot, uint64_t now, bool follow)
 {
     struct pc_gate *q = g->gate;
     struct copy_job job = {0};
     pthread_mutex_lock(&q->lock);
     struct held h = q->held[slot];
     pthread_mutex_unlock(&q->lock);
-    if (h.state != HELD_NEW && h.state != HELD_WAITING)
+    if (!is_undecided(&h) || (h.state == HELD_FOLLOWS && !follow))
         return;
     enum decision what = decide(g, &h, now, &job);
     pthread_mutex_lock(&q->lock);
@@ -233,8 +242,10 @@ void pc_gate_step(struct pc_guard *g)
     pthread_mutex_lock(&q->lock);
     uint32_t used = q->held_used;
     pthread_mutex_unlock(&q->lock);
+    bool follow = q->finished != q->followed;
+    q->followed = q->finished;
     for (uint32_t i = 0; i < used; i++) {
-        decide_slot(g, i, now);
+        decide_slot(g, i, now, follow);
         if (i % DRAIN_EVERY == DRAIN_EVERY - 1)
             pc_guard_drain(g); /* what those let through did must be seen before hundreds more are */
     }

@@ -43,7 +43,14 @@
  */
 #define UNSEEN_TO_MAX 256
 
-enum held_state { HELD_FREE = 0, HELD_NEW, HELD_WAITING, HELD_COPYING, HELD_PARKED };
+enum held_state {
+    HELD_FREE = 0,
+    HELD_NEW,
+    HELD_WAITING,
+    HELD_COPYING,
+    HELD_FOLLOWS, /* the copy it needs is being made for somebody else */
+    HELD_PARKED
+};
 
 struct held {
     int fd, group;
@@ -144,6 +151,7 @@ struct pc_gate {
     /* main thread only */
     uint64_t told_ns, told_files_ns;
     uint32_t asked; /* marks of files, at most: one that was marked twice counts twice */
+    uint32_t finished, followed; /* copies that ended; the same when those who follow one were last looked at */
     struct files_round round;
     bool round_failed; /* the last one that came to its end */
     bool holds; /* some gate is down for no longer than a judgement takes */
@@ -165,6 +173,11 @@ void pc_gate_answer(struct pc_gate *q, struct held *h, bool allow);
 void pc_gate_register_own(struct pc_gate *q);
 /* Whether this thread was found without evidence against it in the last CLEAN_MS, and none came up since. now: mono. */
 bool pc_gate_known_clean(struct pc_gate *q, pid_t tid, uint64_t now);
+
+/* ---- gate_copy.c ---- */
+
+/* Whether another opener's copy of the same file, that will do for this job, is under way. With the lock held. */
+bool pc_gate_is_copied(const struct pc_gate *q, const struct copy_job *job);
 
 /* ---- gate_decide.c ---- */
 

@@ -17,6 +17,10 @@
 #include <sys/stat.h>
 
 #define YOUNG_NS (60 * PC_NS_PER_S)
+/* Compared with the copy that is there before another one is made; of a larger file a link costs less. */
+#define COMPARED_MAX (1u << 20)
+/* Longer than the clock of any kernel stands still (10 ms): what is written after this has another ctime. */
+#define SETTLED_NS (20 * PC_NS_PER_MS)
 enum { EVICT_STEP = 1 << 20 }; /* make a little more room than asked, so that the next file need not evict again */
 
 int pc_capture_record(struct pc_record *rec, uint8_t how, int fd, const struct pc_fh *fh, const struct pc_fh *parent,
@@ -166,6 +170,47 @@ static int make_version(struct pc_store *s, struct pc_volume *v, int fd, struct 
     return r;
 }
 
+/* A further version of the same content: it shares the object of the last one. */
+static int add_sharing(struct pc_store *s, struct pc_row *row, struct pc_ver *old, const struct pc_meta *now,
+                       uint64_t *version)
+{
+    struct pc_ver ver = {.vol = old->vol,
+                         .object = old->object,
+                         .how = old->how,
+                         .packed = old->packed,
+                         .alloc_bytes = old->alloc_bytes};
+    int r = pc_ver_move_alloc(s, old);
+    if (r == 0)
+        r = pc_ver_add(s, row, &ver, now);
+    if (r == 0 && version)
+        *version = ver.id;
+    return r;
+}
+
+/*
+ * on-open: opened for writing and closed as it was, or given other rights: the copy that there is keeps it. A new link
+ * would make the next such opener wait for a new copy, and lose the link, and so on. 1: done.
+ */
+static int share_copy(struct pc_store *s, const struct pc_volume *v, int fd, struct pc_row *row, uint64_t *version)
+{
+    _meta_free_ struct pc_meta now;
+    struct pc_ver old;
+    pc_meta_init(&now);
+    if (v->mode != PC_MODE_ON_OPEN || row->how != PC_HOW_COPY || !row->object || row->link || row->gone ||
+        row->size > COMPARED_MAX)
+        return 0;
+    int r = pc_meta_read(fd, &now);
+    if (r < 0 || now.size != row->size || now.mtime_ns != row->mtime_ns ||
+        (int64_t)pc_real_ns() - now.ctime_ns < (int64_t)SETTLED_NS)
+        return r;
+    _close_ int kept = pc_store_open_version(s, row->version);
+    /* Its times can be put back: it is the content that tells. What cannot be compared is preserved anew. */
+    if (kept < 0 || pc_content_same(fd, kept, now.size) != 1 || pc_capture_changed(fd, &now))
+        return 0;
+    r = pc_ver_get(s, row->version, &old);
+    return r < 0 ? r : (r = add_sharing(s, row, &old, &now, version)) < 0 ? r : 1;
+}
+
 static bool unchanged(const struct pc_row *row, const struct pc_meta *now)
 {
     return row->version && row->how && row->how != PC_HOW_LENGTH && !row->gone && row->ctime_ns == now->ctime_ns &&
@@ -190,7 +235,10 @@ int pc_store_capture(struct pc_store *s, int vol, int fd, const struct pc_fh *fh
             *version = row.version;
         return pc_index_maybe_commit(&s->ix);
     }
-    return pc_volume_note(v, make_version(s, v, fd, &row, creator, version), "preserving a file");
+    r = share_copy(s, v, fd, &row, version);
+    if (r == 0)
+        r = make_version(s, v, fd, &row, creator, version);
+    return pc_volume_note(v, r < 0 ? r : 0, "preserving a file");
 }
 
 int pc_store_capture_meta(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, uint64_t *version)
@@ -210,14 +258,7 @@ int pc_store_capture_meta(struct pc_store *s, int vol, int fd, const struct pc_f
     /* The same content is claimed, so it must be the same content. */
     if (S_ISREG(now.mode) && (now.size != old.size || now.mtime_ns != old.mtime_ns || old.how == PC_HOW_LENGTH))
         return pc_store_capture(s, vol, fd, fh, &row.parent, row.name, row.creator, version);
-    struct pc_ver ver = {
-        .vol = vol, .object = old.object, .how = old.how, .packed = old.packed, .alloc_bytes = old.alloc_bytes};
-    r = pc_ver_move_alloc(s, &old);
-    if (r == 0)
-        r = pc_ver_add(s, &row, &ver, &now);
-    if (r == 0 && version)
-        *version = ver.id;
-    return r;
+    return add_sharing(s, &row, &old, &now, version);
 }
 
 /* True when the inode still has a name besides our own link. Unreachable by handle: no name is left. */

@@ -198,6 +198,59 @@ def large_files_are_not_copied_for_everyone(bench):
     check(1 <= copied <= 4, "copied %d times for 12 openers", copied)
 
 
+# Opens a file for writing, all at once, and each writes a line of its own.
+MANY_OPENERS = """
+import os, sys
+start, go = os.pipe()
+for n in range(8):
+    if not os.fork():
+        os.close(go)
+        os.read(start, 1)
+        fd = os.open(sys.argv[1], os.O_RDWR)
+        os.pwrite(fd, b"opener %d" % n, n << 20)
+        os._exit(0)
+os.close(go)
+for n in range(8):
+    assert os.waitpid(-1, 0)[1] == 0
+"""
+
+
+@rig.scenario("ext4", seconds=90)
+def one_copy_for_all_who_wait(bench):
+    """Several who open a large file for writing at the same time wait for one copy, and none writes before it is made."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"table"), b"a row of many\n" * (10 << 20))
+    before = bench.look()
+    guard = bench.start_guard(CALM + "[preserve]\nspace-budget = 80%\n")
+    guard.wait_quiet()
+    guard.wait_asks()
+    subprocess.run([sys.executable, "-c", MANY_OPENERS, path], check=True, timeout=60)
+    copied = guard.status()["events"]["copied"]
+    check(copied == 1, "copied %d times for 8 openers", copied)
+    check_kept(bench, guard, before, [path])
+
+
+@rig.scenario("ext4")
+def opened_and_closed_as_it_was(bench):
+    """A file that is opened for writing again and again, and not written, is copied once; what is written at last is not lost."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"catalogue"), b"a table, an index\n" * 4000)
+    before = bench.look()
+    guard = bench.start_guard(CALM + "[preserve]\ncopy-ahead = 0\n")
+    guard.wait_quiet()
+    guard.wait_asks()
+    for _ in range(6):
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        guard.wait_quiet()
+    copied = guard.status()["events"]["copied"]
+    check(copied == 1, "copied %d times for one content", copied)
+    check(os.stat(path).st_nlink == 1, "it has a link again")
+    was = os.stat(path)
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    os.pwrite(fd, b"A", 100)
+    os.utime(fd, ns=(was.st_atime_ns, was.st_mtime_ns))  # so that only the content tells
+    os.close(fd)
+    check_kept(bench, guard, before, [path])
+
+
 @rig.scenario("ext4")
 def everybody_is_asked_when_told_to(bench):
     """ask-files = 0: as on kernels and file systems where it would not do."""

@@ -680,7 +680,7 @@ static void long_work_shows(void **state)
     _close_ int fd = openat(f->root, "large", O_WRONLY);
     assert_int_equal(write(fd, data, SIZE), SIZE);
     capture_tree(f);
-    memset(data, 'x', SIZE);
+    memset(data + SIZE - CHUNK, 'x', CHUNK); /* nobody knows before all of it was compared */
     act_write(&bad, "large", data, SIZE, -1);
     free(data);
     uint64_t incident = convict(&bad);
@@ -694,7 +694,7 @@ static void long_work_shows(void **state)
     pc_plan_free(p);
     assert_int_equal(r, 0);
     assert_true(planned >= SIZE / CHUNK);
-    assert_true(breaths - planned >= 2 * SIZE / CHUNK);
+    assert_true(breaths - planned >= SIZE / CHUNK);
 }
 
 static int all_tests(void)
