@@ -120,6 +120,18 @@ static void count_unkept(struct pc_guard *g, const struct deed *d, const struct 
         g->n.written_unkept++;
 }
 
+/* Work on a file of its own that goes on: looked at when it is preserved. */
+static bool look_at_own_later(struct pc_guard *g, const struct deed *d)
+{
+    if (d->looked_at_now || !pc_acts_may_look_again_later(g, d))
+        return false;
+    pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, PC_WHEN_SOON);
+    if (!pc_capture_look_first(g, d->v->id, &d->fh, d->pid))
+        return false;
+    pc_gate_judged(g, &d->fh);
+    return true;
+}
+
 void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
 {
     struct stat st;
@@ -148,6 +160,8 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
     }
     d->op = PC_OP_MODIFY;
     d->closed = closed;
+    if (closed && look_at_own_later(g, d))
+        return;
     count_unkept(g, d, &d->earlier, &st);
     if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
         pc_acts_judge(g, d);
@@ -189,8 +203,11 @@ static void deleted(struct pc_guard *g, struct deed *d)
     struct stat st;
     bool left = pc_acts_stat_live(d->v, &d->fh, &st) == 0 &&
                 st.st_nlink > (d->known && d->known->linked ? 1 : 0);
-    if (!d->known)
-        return; /* made and removed before it was ever preserved: nobody's loss */
+    if (!d->known) { /* made and removed before it was ever preserved: nobody's loss */
+        if (!left)
+            pc_capture_forget(g, d->v->id, &d->fh);
+        return;
+    }
     pc_links_forget(g, d->v->id, pc_dirs_fh(g->dirs, d->dir), d->name);
     look_for_heirs(g, d->pid, d->known);
     d->op = PC_OP_DELETE;
@@ -356,9 +373,8 @@ static void file_event(struct pc_guard *g, struct deed *d, uint32_t bits)
     }
     if (bits & (PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE)) {
         bool closed = bits & PC_FAN_CLOSE_WRITE;
-        if (!closed)
-            pc_acts_mute(g, d);
-        pc_acts_changed(g, d, closed);
+        if (closed || !pc_acts_mute(g, d))
+            pc_acts_changed(g, d, closed);
     } else if (bits & PC_FAN_ATTRIB && !(bits & PC_FAN_DELETE)) {
         metadata(g, d);
     }
@@ -411,7 +427,9 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
     bool outside = e->has_dir && !d.dir && !d.new_dir;
     if (outside)
         bits &= PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE; /* what happens to a name elsewhere is not our matter */
-    if (bits && pc_store_lookup(g->store, v->id, &e->target, &known) == 0 && (!outside || still_there(v, &known))) {
+    bool is_new = !bits || pc_capture_is_new(g, v->id, &e->target);
+    bool is_known = !is_new && pc_store_lookup(g->store, v->id, &e->target, &known) == 0;
+    if (is_known && (!outside || still_there(v, &known))) {
         d.known = &known;
         d.before = known.version;
         /* Opened by handle, unlinked while open, or through a link from outside: the index knows the place. */
@@ -422,6 +440,8 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
     }
     if (outside && !d.known && bits & PC_FAN_CLOSE_WRITE && !d.is_dir)
         pc_outside_note(g, v, &e->target, e->pid);
+    else if (outside && !d.known && bits & PC_FAN_MODIFY) /* a busy database beside the guarded folders */
+        (void)pc_acts_mute(g, &d);
     if (g->settings.decoys && e->bits & ~(uint32_t)PC_FAN_ATTRIB && pc_decoys_is(g, v->id, &d.fh))
         decoy_touched(g, &d);
     if (bits & PC_FAN_RENAME) {

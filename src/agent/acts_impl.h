@@ -42,7 +42,10 @@ struct muted {
     struct pc_fh fh;
     int vol;
     pid_t pid;
+    pc_actor actor; /* who pid was when it wrote; 0: not known */
     uint64_t since_ns;
+    int64_t changed_ns; /* ctime at the last look */
+    uint32_t looks;
 };
 
 struct held_file {
@@ -53,7 +56,7 @@ struct held_file {
 };
 
 struct cleared {
-    uint64_t file, until_ns;
+    uint64_t file, looked_ns;
 };
 
 struct proven {
@@ -102,6 +105,7 @@ struct deed {
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;
     bool closed; /* the writer has closed the file */
+    bool looked_at_now; /* it has waited for this look */
     bool late;   /* the kernel finished it for somebody: a change that is on record already is not told again */
     bool moved_out; /* a deletion only for the guarded folder: it lives on outside */
 };
@@ -151,6 +155,13 @@ void pc_acts_looked(struct pc_guard *g, const struct pc_outcome *o);
  */
 bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid);
 /*
+ * The same of a change to a file that is known: when its own family made it while we watched, so that nobody else's
+ * content is lost with it, and a look at it was harmless a moment ago.
+ */
+bool pc_acts_may_look_again_later(struct pc_guard *g, const struct deed *d);
+/* A proven program at work on what its own family made while we watched. */
+bool pc_acts_is_own_work(struct pc_guard *g, const struct deed *d);
+/*
  * It deleted or replaced a preserved file, made by `creator` (as pc_known.creator). Of a family that did so to several
  * which it had not made itself, lately, nothing is looked at later.
  */
@@ -160,6 +171,8 @@ void pc_acts_destroyed(struct pc_guard *g, pid_t pid, uint64_t creator);
 
 /* After the judge has looked: found harmless, the file gets no second glance for CLEARED_NS; else it does. */
 void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o);
+/* Whether the last look at this file was harmless, and less than within_ns ago. */
+bool pc_acts_was_clear(const struct pc_guard *g, const struct pc_fh *fh, uint64_t within_ns);
 
 /* ---- acts_held.c ---- */
 
@@ -170,6 +183,9 @@ void pc_acts_whose(struct pc_guard *g, struct deed *d, uint32_t bits);
 
 /* ---- acts_muted.c ---- */
 
-/* A write without a close: mutes the file if its last one was less than BUSY_NS ago. */
-void pc_acts_mute(struct pc_guard *g, const struct deed *d);
+/*
+ * A write without a close: mutes the file if its last one was less than BUSY_NS ago, or it is work on a file of one's
+ * own that goes on (pc_acts_may_look_again_later). True in the latter case: the timer's look is all it needs.
+ */
+bool pc_acts_mute(struct pc_guard *g, const struct deed *d);
 #endif

@@ -8,44 +8,72 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 /* A file whose writes come closer than this is muted and looked at by timer. */
 #define BUSY_NS (50 * PC_NS_PER_MS)
 #define LOOK_NS (500 * PC_NS_PER_MS)
+#define LOOKS 4
 
-void pc_acts_mute(struct pc_guard *g, const struct deed *d)
+static int64_t changed_ns(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) < 0 ? 0 : pc_acts_ctime(&st);
+}
+
+bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
 {
     struct pc_acts *a = g->acts;
     struct seen *s = &a->seen[(pc_fh_hash(&d->fh) * 31) % SEEN_SLOTS];
     uint64_t now = pc_mono_ns(), file = pc_fh_hash(&d->fh);
     bool busy = s->file == file && s->op == UINT8_MAX && now - s->mono_ns < BUSY_NS;
-    if (!busy) {
+    bool later = pc_acts_may_look_again_later(g, d);
+    if (!busy && !later) {
         *s = (struct seen){.file = file, .op = UINT8_MAX, .mono_ns = now};
-        return;
+        return false;
     }
     if (a->muted_count == MUTED_MAX)
-        return; /* every write is looked at: slower, not less */
+        return false; /* every write is looked at: slower, not less */
     _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
     if (fd < 0 || pc_fan_mute(g->watch_fd, fd) < 0)
-        return;
-    a->muted[a->muted_count++] = (struct muted){d->fh, d->v->id, d->pid, now};
+        return false;
+    a->muted[a->muted_count++] = (struct muted){.fh = d->fh,
+                                                .vol = d->v->id,
+                                                .pid = d->pid,
+                                                .actor = pc_judge_actor_of(g->judge, d->pid),
+                                                .since_ns = now,
+                                                .changed_ns = changed_ns(fd)};
+    return later;
+}
+
+bool pc_acts_is_muted(const struct pc_guard *g, int vol, const struct pc_fh *fh)
+{
+    const struct pc_acts *a = g->acts;
+    for (uint32_t i = 0; i < a->muted_count; i++)
+        if (a->muted[i].vol == vol && pc_fh_equal(&a->muted[i].fh, fh))
+            return true;
+    return false;
+}
+
+/* Written since the last look. */
+static bool goes_on(struct muted *m, int fd)
+{
+    int64_t changed = changed_ns(fd);
+    bool written = changed && changed != m->changed_ns;
+    m->changed_ns = changed;
+    return written;
 }
 
 static void look_again(struct pc_guard *g, const struct muted *m)
 {
     struct pc_volume *v = pc_volume_by_id(g, m->vol);
     struct pc_known known;
-    if (!v)
-        return;
-    _close_ int fd = pc_fh_open(v->tree_fd, &m->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
-    if (fd < 0)
-        return;
-    (void)pc_fan_unmute(g->watch_fd, fd);
-    if (pc_store_lookup(g->store, m->vol, &m->fh, &known) < 0)
+    if (!v || pc_store_lookup(g->store, m->vol, &m->fh, &known) < 0)
         return;
     struct deed d = {.v = v,
                      .pid = m->pid,
+                     .actor = m->actor,
                      .fh = m->fh,
                      .dir = pc_dirs_find(g->dirs, m->vol, &known.parent),
                      .name = known.name,
@@ -53,6 +81,24 @@ static void look_again(struct pc_guard *g, const struct muted *m)
                      .before = known.version};
     if (d.dir)
         pc_acts_changed(g, &d, false);
+}
+
+static void look_at(struct pc_guard *g, struct muted *m, int fd, uint64_t now_ns)
+{
+    struct pc_acts *a = g->acts;
+    bool written = goes_on(m, fd);
+    /* Muted for a few looks. Then the next write is an event again, which tells whose it is by now. */
+    bool stays = written && ++m->looks < LOOKS && m->actor && pc_judge_alive(g->judge, m->actor);
+    if (!stays)
+        (void)pc_fan_unmute(g->watch_fd, fd);
+    look_again(g, m); /* also when it ends: of what was written before the mark went, nobody was told */
+    if (!written)
+        pc_capture_written(g, m->vol, &m->fh);
+    m->since_ns = now_ns;
+    if (stays && a->muted_count < MUTED_MAX)
+        a->muted[a->muted_count++] = *m;
+    else if (stays)
+        (void)pc_fan_unmute(g->watch_fd, fd);
 }
 
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
@@ -65,6 +111,10 @@ void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
         }
         struct muted m = a->muted[i];
         a->muted[i] = a->muted[--a->muted_count];
-        look_again(g, &m);
+        const struct pc_volume *v = pc_volume_by_id(g, m.vol);
+        _close_ int fd = v ? pc_fh_open(v->tree_fd, &m.fh, O_RDONLY | O_NONBLOCK | O_NOATIME) : -ENODEV;
+        if (fd < 0)
+            continue; /* gone */
+        look_at(g, &m, fd, now_ns);
     }
 }

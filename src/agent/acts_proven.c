@@ -1,6 +1,7 @@
 /*
  * Owns which programs have shown that they do no harm, and what that saves: most of the new files of such a program are
- * looked at when they are preserved instead of at once, and the guard rests a moment between two reads of its events.
+ * looked at when they are preserved instead of at once, so are files it made and goes on writing, and the guard rests a
+ * moment between two reads of its events.
  * Must not let anything go unseen: a deletion or replacement by its family brings the looks forward, and any evidence,
  * whoever's it is, ends all proofs. acts_judge.c tells it what a look told, acts.c and acts_glance.c ask it, guard.c
  * asks whether it may rest.
@@ -20,6 +21,8 @@
 /* Of a family that destroyed so many files of others within so long everything is looked at at once. */
 #define DESTROYED 3
 #define DESTROYED_NS (60 * PC_NS_PER_S)
+/* A file that is closed again so soon after a look is not looked at again at once. */
+#define AGAIN_NS PC_NS_PER_S
 
 static struct proven *slot_of(struct pc_guard *g, pc_actor actor)
 {
@@ -86,14 +89,35 @@ bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid)
     return pc_acts_is_proven(g, pid) && pc_guard_random(g) % SAMPLE != 0 && !destroys(g, pid);
 }
 
-void pc_acts_look_at_new(struct pc_guard *g, const struct pc_unlooked *u)
+bool pc_acts_is_own_work(struct pc_guard *g, const struct deed *d)
+{
+    return d->known && d->known->creator > g->run_base && pc_acts_is_proven(g, d->pid) &&
+           pc_judge_is_kin(g->judge, d->known->creator - g->run_base, d->pid);
+}
+
+bool pc_acts_may_look_again_later(struct pc_guard *g, const struct deed *d)
+{
+    return pc_acts_was_clear(g, &d->fh, AGAIN_NS) && pc_acts_is_own_work(g, d) && pc_acts_may_look_later(g, d->pid);
+}
+
+void pc_acts_look_at_waiting(struct pc_guard *g, const struct pc_unlooked *u)
 {
     struct pc_known known;
-    struct deed d = {.v = pc_volume_by_id(g, u->vol), .pid = u->pid, .fh = u->fh, .dir = u->dir, .name = u->name};
-    /* Meanwhile it left the guarded folders, or is preserved. */
-    if (!d.v || pc_dirs_vol(g->dirs, u->dir) != u->vol || pc_store_lookup(g->store, u->vol, &u->fh, &known) == 0)
-        return;
+    struct deed d = {.v = pc_volume_by_id(g, u->vol),
+                     .pid = u->pid,
+                     .fh = u->fh,
+                     .dir = u->dir,
+                     .name = u->name,
+                     .looked_at_now = true};
+    if (!d.v || pc_dirs_vol(g->dirs, u->dir) != u->vol)
+        return; /* meanwhile it left the guarded folders */
     if (pc_judge_actor_of(g->judge, u->pid) != u->actor)
         d.actor = u->actor; /* the number is another program's by now */
-    pc_acts_new_content(g, &d);
+    if (pc_store_lookup(g->store, u->vol, &u->fh, &known) < 0) {
+        pc_acts_new_content(g, &d);
+        return;
+    }
+    d.known = &known;
+    d.before = known.version;
+    pc_acts_changed(g, &d, true);
 }

@@ -31,6 +31,12 @@
 #define HOT_MAX_NS (60 * PC_NS_PER_S)
 #define HOT_SHARE 50
 /*
+ * Where the vault's clone shares the file's blocks, the writer pays, too: the first write of a block costs this much
+ * more (xfs, 6 ms a MiB measured). While it goes on writing, it is to lose at most a twentieth of its time so.
+ */
+#define SHARED_NS_PER_MIB (6 * PC_NS_PER_MS)
+#define SHARED_SHARE 20
+/*
  * on-open: a capture makes a link, at once, and it is the next opener for writing who waits for a copy of it all. So a
  * file whose copying took more than a fiftieth of this is preserved as seldom as one whose capture takes that long: a
  * database table would be copied for every connection.
@@ -50,6 +56,7 @@ struct entry {
     struct pc_fh fh;
     char *name;
     uint64_t creator, due_ns;
+    uint64_t hot_until_ns; /* not before, as long as it is written; 0: not known yet */
     pc_actor look; /* its writer, when it is to be looked at before; else 0 */
     pid_t look_pid;
     uint32_t look_at; /* its place in pc_captures.unlooked */
@@ -57,6 +64,8 @@ struct entry {
     pc_dir dir;
     uint32_t hash_next, list_next, list_prev;
     uint8_t tries, when; /* enum pc_when */
+    bool preserved;      /* by another way meanwhile: no longer unknown */
+    bool closed;         /* by somebody, who waits for nothing but its being preserved */
 };
 
 struct list {
@@ -206,6 +215,7 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
         rename_entry(&c->entry[i], dir, name);
         if (when != PC_WHEN_HOT)
             hurry(c, i);
+        c->entry[i].closed |= when == PC_WHEN_SOON;
         return; /* taken when it is due, with what the file is then */
     }
     char *copy = strdup(name);
@@ -223,16 +233,24 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
                                  .vol = vol,
                                  .dir = dir,
                                  .when = (uint8_t)when,
+                                 .closed = when == PC_WHEN_SOON,
                                  .hash_next = *head};
     *head = i;
     append(c, i);
     c->waiting++;
 }
 
+void pc_capture_written(struct pc_guard *g, int vol, const struct pc_fh *fh)
+{
+    uint32_t i = find(g->captures, vol, fh);
+    if (i && g->captures->entry[i].closed)
+        hurry(g->captures, i);
+}
+
 bool pc_capture_is_new(struct pc_guard *g, int vol, const struct pc_fh *fh)
 {
     uint32_t i = find(g->captures, vol, fh);
-    return i && g->captures->entry[i].when == PC_WHEN_NEW;
+    return i && g->captures->entry[i].when == PC_WHEN_NEW && !g->captures->entry[i].preserved;
 }
 
 bool pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid)
@@ -270,7 +288,7 @@ static void look(struct pc_guard *g, uint32_t i)
     snprintf(name, sizeof name, "%s", e->name);
     struct pc_unlooked u = {e->vol, e->fh, e->dir, name, e->look_pid, e->look};
     is_looked_at(g->captures, e);
-    pc_acts_look_at_new(g, &u);
+    pc_acts_look_at_waiting(g, &u);
 }
 
 /*
@@ -346,6 +364,15 @@ static void drop(struct pc_captures *c, uint32_t i)
     c->waiting--;
 }
 
+void pc_capture_forget(struct pc_guard *g, int vol, const struct pc_fh *fh)
+{
+    uint32_t i = find(g->captures, vol, fh);
+    if (!i)
+        return;
+    unlink_entry(g->captures, i);
+    drop(g->captures, i);
+}
+
 /*
  * New files are not left for later while somebody may be destroying files; nor taken while they are still being made.
  */
@@ -410,6 +437,9 @@ int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct
         }
         return r;
     }
+    uint32_t waits = find(g->captures, v->id, fh);
+    if (waits)
+        g->captures->entry[waits].preserved = true;
     g->n.captures++;
     if (is_new && folder < g->folders)
         g->folder[folder].covered++;
@@ -459,6 +489,28 @@ static bool awaits_event(struct pc_guard *g, const struct entry *e)
     return !e->creator && !g->drained && pc_store_lookup(g->store, e->vol, &e->fh, &known) < 0;
 }
 
+/* For how long who goes on writing to a file of this size is to be left alone. */
+static uint64_t writers_pause(const struct pc_guard *g, const struct pc_volume *v, uint64_t size)
+{
+    uint64_t pause = pc_store_can_clone(g->store, v->id) ? (size >> 20) * SHARED_NS_PER_MIB * SHARED_SHARE : 0;
+    return pause < HOT_NS ? 0 : pause < HOT_MAX_NS ? pause : HOT_MAX_NS;
+}
+
+/*
+ * Somebody writes to it without closing it, whoever else has closed it, and would pay for the clone more than the share
+ * that we take. The first time it waits for as long as that share is small enough; then it is taken.
+ */
+static bool is_left_alone(struct pc_guard *g, const struct pc_volume *v, struct entry *e, int fd, uint64_t now_ns)
+{
+    struct stat st;
+    uint64_t pause = e->when == PC_WHEN_NEW || fstat(fd, &st) < 0 ? 0 : writers_pause(g, v, (uint64_t)st.st_size);
+    if (!pause || (e->when == PC_WHEN_SOON && !pc_acts_is_muted(g, e->vol, &e->fh)))
+        return false;
+    if (!e->hot_until_ns)
+        e->hot_until_ns = now_ns + pause;
+    return now_ns < e->hot_until_ns;
+}
+
 static void later(struct pc_captures *c, uint32_t i, uint64_t now_ns)
 {
     c->entry[i].due_ns = now_ns + SOON_NS;
@@ -489,6 +541,10 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     }
     struct pc_volume *v = pc_volume_by_id(g, e->vol);
     _close_ int fd = v ? open_live(g, v, &e->fh) : -ENODEV;
+    if (fd >= 0 && is_left_alone(g, v, e, fd, now_ns)) {
+        again(c, i, now_ns);
+        return true;
+    }
     /* Its folder may have been dropped while it waited. */
     bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);

@@ -206,6 +206,10 @@ enum pc_when {
 };
 void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_dir dir, const char *name,
                       uint64_t creator, enum pc_when when);
+/* Who wrote to it all the time has stopped: if it was closed meanwhile, it is preserved soon. */
+void pc_capture_written(struct pc_guard *g, int vol, const struct pc_fh *fh);
+/* It is gone, and nothing of it was ever preserved: it waits no more. */
+void pc_capture_forget(struct pc_guard *g, int vol, const struct pc_fh *fh);
 bool pc_capture_due(const struct pc_guard *g, uint64_t now_ns);
 /* Preserves one file that is due. False when none was. */
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns);
@@ -220,7 +224,7 @@ bool pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, 
  * when they are preserved).
  */
 void pc_capture_look_now(struct pc_guard *g, pid_t pid);
-/* Whether this file waits to be preserved for the first time. */
+/* Whether this file waits to be preserved for the first time: then the index does not know it. */
 bool pc_capture_is_new(struct pc_guard *g, int vol, const struct pc_fh *fh);
 uint64_t pc_capture_next_ns(const struct pc_guard *g); /* mono time of the next one; UINT64_MAX: none */
 /* Preserves now. 0 or an error (counted and named in status). */
@@ -249,7 +253,7 @@ void pc_acts_vault_touched(struct pc_guard *g, pid_t tid);
 void pc_acts_look_at_held(struct pc_guard *g, pid_t pid);
 /* Whether this process has shown by what it wrote to be harmless, and nothing is suspicious. */
 bool pc_acts_is_proven(struct pc_guard *g, pid_t pid);
-/* A new file that was not looked at when it was closed (acts_proven.c). */
+/* A file that was not looked at when it was closed (acts_proven.c). */
 struct pc_unlooked {
     int vol;
     struct pc_fh fh;
@@ -258,8 +262,10 @@ struct pc_unlooked {
     pid_t pid;
     pc_actor actor; /* of pid then */
 };
-/* Judges it now, if it is still there and still new. */
-void pc_acts_look_at_new(struct pc_guard *g, const struct pc_unlooked *u);
+/* Judges it now, if it is still there. */
+void pc_acts_look_at_waiting(struct pc_guard *g, const struct pc_unlooked *u);
+/* Whether somebody writes to this file all the time and has not closed it. */
+bool pc_acts_is_muted(const struct pc_guard *g, int vol, const struct pc_fh *fh);
 /* Looks again at files that are written without ever being closed. */
 void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns);
 /* Makes sure the index knows this process and its ancestors; returns its process id, 0 for actor 0. */

@@ -85,6 +85,24 @@ for n in range(300):
 """
 
 
+# Harmless files of its own, written again and again; then ciphertext over them, each time an old file goes.
+OVER_ITS_OWN = """
+import os, sys, time
+def write(n, data):
+    fd = os.open("new-%d.txt" % n, os.O_RDWR | os.O_CREAT)
+    os.pwrite(fd, data, 0)
+    os.close(fd)
+for again in range(3):
+    for n in range(80):
+        write(n, b"a letter like many others, number %d\\n" % (n + again) * 400)
+    time.sleep(1.2 if again == 0 else 0.2)
+for n in range(60):
+    write(n, os.urandom(os.path.getsize("old-%d.txt" % n)))
+    os.unlink("old-%d.txt" % n)
+    time.sleep(0.02)
+"""
+
+
 def turn_bad(bench, program, old, limit):
     """Runs it beside so many old files; at most `limit` may be gone when it is frozen, and all come back."""
     tree = os.fsencode(bench.tree)
@@ -115,6 +133,12 @@ def turn_bad(bench, program, old, limit):
 def believed_and_then_bad(bench):
     """A program whose new files are looked at later, because many were plain: the first deletion brings the looks forward."""
     return turn_bad(bench, TURNCOAT, 60, 10)
+
+
+@rig.scenario("xfs", "ext4")
+def over_files_of_its_own(bench):
+    """A proven program's work on what it made is looked at later; a deletion brings these looks forward, too."""
+    return turn_bad(bench, OVER_ITS_OWN, 60, 10)
 
 
 @rig.scenario("xfs", "ext4")

@@ -8,6 +8,7 @@ import mmap
 import os
 import subprocess
 import sys
+import time
 
 import files
 import rig
@@ -590,6 +591,56 @@ def changed_without_an_event(bench):
     guard.wait_quiet()
     bench.check_same(before, "rollback, and the end")
     check(len(guard.incidents()) == 1, "%d incidents", len(guard.incidents()))
+
+
+@rig.scenario("xfs", "ext4")
+def a_busy_file_outside(bench):
+    """A database beside the guarded folders costs no event a write; linked into one of them, it is preserved as any file is."""
+    path = files.write(os.path.join(os.fsencode(bench.outside), b"table"), b"a row of many\n" * 20000)
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    first = guard.status()["events"]["read"]
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    for n in range(1500):
+        os.pwrite(fd, b"row %d" % n, n * 100)
+        time.sleep(0.001)
+    read = guard.status()["events"]["read"] - first
+    check(read < 150, "%d events for 1500 writes", read)
+    os.link(path, os.path.join(os.fsencode(bench.tree), b"table"))
+    guard.wait_quiet()
+    before = bench.look()
+    os.pwrite(fd, b"overwritten" * 2000, 0)
+    os.close(fd)
+    guard.wait_quiet()
+    check(bench.look() != before, "nothing was overwritten")
+    rig.restore_rest(bench, guard, before)
+    bench.check_same(before, "restore", ("links",))
+
+
+@rig.scenario("xfs", seconds=60)
+def a_large_file_that_is_written(bench):
+    """Who writes to a large file all the time pays for each clone, so it is seldom made, whoever else closes the file."""
+    path = files.write(os.path.join(os.fsencode(bench.tree), b"table"), b"a row of many\n" * (64 << 20 >> 4))
+    guard = bench.start_guard()
+    guard.wait_quiet()
+    captures = lambda: guard.status()["events"]["captures"]
+    first, until = captures(), time.monotonic() + 4
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    while time.monotonic() < until:
+        for n in range(20):
+            os.pwrite(fd, b"row %d" % n, n << 16)
+            time.sleep(0.005)
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))  # a client of the database that ends
+    during = captures() - first
+    check(during <= 1, "cloned %d times in 4 s", during)
+    os.pwrite(fd, b"the last row", 0)
+    os.close(fd)
+    before = bench.look()
+    rig.eventually("it is preserved once it is not written any more", lambda: captures() > first + during, 10)
+    os.unlink(path)
+    guard.wait_quiet()
+    rig.restore_rest(bench, guard, before)
+    bench.check_same(before, "restore")
 
 
 if __name__ == "__main__":
