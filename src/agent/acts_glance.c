@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 /* Files glanced at of one read of events: bounds what a calm system pays (about 10 us each). */
@@ -59,7 +58,7 @@ static bool may_be_emptied(struct pc_guard *g, const struct pc_volume *v, const 
  */
 static bool glance(struct pc_guard *g, struct pc_volume *v, const struct pc_fan_event *e)
 {
-    _close_ int fd = pc_fh_open(v->tree_fd, &e->target, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    _close_ int fd = pc_fh_open_file(v->tree_fd, &e->target);
     struct pc_content *c = &g->acts->content_after;
     *c = (struct pc_content){.size = GLANCE_BYTES, .count = 1, .win = {{.len = GLANCE_BYTES}}};
     pc_acts_read_windows(fd, c, g->acts->after);

@@ -11,7 +11,6 @@
 #include "base/str.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -40,7 +39,7 @@ bool pc_acts_has_content(const struct pc_known *k, uint8_t op)
 /*
  * A pre-image that is not in memory takes milliseconds to read: on a busy machine, long enough for hundreds of files.
  * So whoever wants to change another one meanwhile waits for the judgement. Not when a proven program goes on with what
- * its own family made: file servers and databases do nothing else, and everybody would wait for them all the time.
+ * it made itself: file servers and databases do nothing else, and everybody would wait for them all the time.
  */
 static void hold_if_slow(struct pc_guard *g, const struct deed *d, int fd)
 {
@@ -58,7 +57,7 @@ static void read_before(struct pc_guard *g, const struct deed *d)
 
 static int open_live(const struct deed *d, const struct pc_fh *fh)
 {
-    return pc_fh_open(d->v->tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    return pc_fh_open_file(d->v->tree_fd, fh); /* a fifo may have been renamed over a file */
 }
 
 static void read_after(struct pc_guard *g, const struct deed *d)

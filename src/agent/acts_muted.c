@@ -9,7 +9,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 /* A file whose writes come closer than this is muted and looked at by timer. */
 #define BUSY_NS (50 * PC_NS_PER_MS)
@@ -35,7 +34,7 @@ bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
     }
     if (a->muted_count == MUTED_MAX)
         return false; /* every write is looked at: slower, not less */
-    _close_ int fd = pc_fh_open(d->v->tree_fd, &d->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
+    _close_ int fd = pc_fh_open_file(d->v->tree_fd, &d->fh);
     if (fd < 0 || pc_fan_mute(g->watch_fd, fd) < 0)
         return false;
     a->muted[a->muted_count++] = (struct muted){.fh = d->fh,
@@ -112,7 +111,7 @@ void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
         struct muted m = a->muted[i];
         a->muted[i] = a->muted[--a->muted_count];
         const struct pc_volume *v = pc_volume_by_id(g, m.vol);
-        _close_ int fd = v ? pc_fh_open(v->tree_fd, &m.fh, O_RDONLY | O_NONBLOCK | O_NOATIME) : -ENODEV;
+        _close_ int fd = v ? pc_fh_open_file(v->tree_fd, &m.fh) : -ENODEV;
         if (fd < 0)
             continue; /* gone */
         look_at(g, &m, fd, now_ns);

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -101,8 +100,8 @@ static void show(struct pc_guard *g, const struct written *w)
     struct pc_volume *v = pc_volume_by_id(g, w->vol);
     struct pc_outcome out = {0};
     struct stat st;
-    _close_ int fd = v ? pc_fh_open(v->tree_fd, &w->fh, O_RDONLY | O_NONBLOCK | O_NOATIME) : -1;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_opaque(o, fd, (uint64_t)st.st_size))
+    _close_ int fd = v ? pc_fh_open_file(v->tree_fd, &w->fh) : -1;
+    if (fd < 0 || fstat(fd, &st) < 0 || !is_opaque(o, fd, (uint64_t)st.st_size))
         return;
     struct pc_act act = {.now_ns = pc_mono_ns(), .pid = w->pid, .op = PC_OP_CREATE, .file = pc_fh_hash(&w->fh),
                          .size_after = (uint64_t)st.st_size, .closed = true, .after = &o->content};

@@ -1,12 +1,14 @@
 /* Owns the conversion between kernel file handles and struct pc_fh. */
 #include "base/fh.h"
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 union handle {
     struct file_handle h;
@@ -49,4 +51,15 @@ int pc_fh_open(int tree_fd, const struct pc_fh *fh, int flags)
     memcpy(u.h.f_handle, fh->data, fh->len);
     int fd = open_by_handle_at(tree_fd, &u.h, flags | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+int pc_fh_open_file(int tree_fd, const struct pc_fh *fh)
+{
+    struct stat st;
+    _close_ int fd = pc_fh_open(tree_fd, fh, O_PATH);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? pc_fh_open(tree_fd, fh, O_RDONLY | O_NONBLOCK | O_NOATIME) : PC_E_UNSUPPORTED;
 }

@@ -26,4 +26,10 @@ int pc_fh_of_fd(int fd, struct pc_fh *out);
  * (-ESTALE: gone).
  */
 int pc_fh_open(int tree_fd, const struct pc_fh *fh, int flags);
+/*
+ * Opens a regular file for reading, without moving its atime. Anything else is not opened but refused: opening has
+ * effects there (who waits for a fifo's reader goes on and dies of SIGPIPE, a tape rewinds, a watchdog starts).
+ * Descriptor, PC_E_UNSUPPORTED, or -errno (-ESTALE: gone).
+ */
+int pc_fh_open_file(int tree_fd, const struct pc_fh *fh);
 #endif

@@ -532,5 +532,35 @@ def reload(bench):
     attack(bench, guard, paths, before)
 
 
+OPENS_TO_WRITE = "import os, sys; os.open(sys.argv[1], os.O_WRONLY)"
+
+
+@rig.scenario("xfs", "ext4")
+def a_fifo_is_never_opened(bench):
+    """Who waits for a reader of a fifo is not let through by a look of ours: with nobody there it would die of SIGPIPE."""
+    inside, outside = (os.path.join(folder, "fifo") for folder in (bench.tree, bench.outside))
+    guard = bench.start_guard()
+    for path in (inside, outside):
+        os.mkfifo(path)
+        guard.wait_quiet()
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(path, os.O_WRONLY)
+        os.close(reader)
+        waits = subprocess.Popen([sys.executable, "-c", OPENS_TO_WRITE, path])
+        try:
+            time.sleep(0.3)  # it is in open(2) by now
+            for _ in range(3):
+                os.close(os.dup(writer))
+                os.utime(path)
+            os.close(writer)
+            time.sleep(0.7)
+            check(waits.poll() is None, "%s was opened by somebody", path)
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            check(waits.wait(10) == 0, "it ended with status %s", waits.returncode)
+        finally:
+            waits.kill()
+            waits.wait(10)
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
