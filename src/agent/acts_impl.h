@@ -155,11 +155,11 @@ void pc_acts_looked(struct pc_guard *g, const struct pc_outcome *o);
  */
 bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid);
 /*
- * The same of a change to a file that is known: when its own family made it while we watched, so that nobody else's
- * content is lost with it, and a look at it was harmless a moment ago.
+ * The same of a change to a file that is known: own work (below), so that nobody else's content is lost with it, and a
+ * look at it was harmless a moment ago.
  */
 bool pc_acts_may_look_again_later(struct pc_guard *g, const struct deed *d);
-/* A proven program at work on what its own family made while we watched. */
+/* A proven program at work on what itself, an ancestor or a descendant of it made while we watched. */
 bool pc_acts_is_own_work(struct pc_guard *g, const struct deed *d);
 /*
  * It deleted or replaced a preserved file, made by `creator` (as pc_known.creator). Of a family that did so to several

@@ -91,8 +91,11 @@ bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid)
 
 bool pc_acts_is_own_work(struct pc_guard *g, const struct deed *d)
 {
-    return d->known && d->known->creator > g->run_base && pc_acts_is_proven(g, d->pid) &&
-           pc_judge_is_kin(g->judge, d->known->creator - g->run_base, d->pid);
+    if (!d->known || d->known->creator <= g->run_base || !pc_acts_is_proven(g, d->pid))
+        return false;
+    pc_actor maker = d->known->creator - g->run_base, actor = pc_judge_actor_of(g->judge, d->pid);
+    /* Itself, or in one line with it: what a login's other programs made may be somebody's work. */
+    return pc_judge_is_beneath(g->judge, actor, maker) || pc_judge_is_beneath(g->judge, maker, actor);
 }
 
 bool pc_acts_may_look_again_later(struct pc_guard *g, const struct deed *d)

@@ -498,13 +498,14 @@ static uint64_t writers_pause(const struct pc_guard *g, const struct pc_volume *
 
 /*
  * Somebody writes to it without closing it, whoever else has closed it, and would pay for the clone more than the share
- * that we take. The first time it waits for as long as that share is small enough; then it is taken.
+ * that we take. The first time it waits for as long as that share is small enough; then it is taken, and at once when
+ * somebody may be destroying files.
  */
 static bool is_left_alone(struct pc_guard *g, const struct pc_volume *v, struct entry *e, int fd, uint64_t now_ns)
 {
     struct stat st;
     uint64_t pause = e->when == PC_WHEN_NEW || fstat(fd, &st) < 0 ? 0 : writers_pause(g, v, (uint64_t)st.st_size);
-    if (!pause || (e->when == PC_WHEN_SOON && !pc_acts_is_muted(g, e->vol, &e->fh)))
+    if (!pause || pc_gate_alert(g) || (e->when == PC_WHEN_SOON && !pc_acts_is_muted(g, e->vol, &e->fh)))
         return false;
     if (!e->hot_until_ns)
         e->hot_until_ns = now_ns + pause;
