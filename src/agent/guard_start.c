@@ -148,7 +148,7 @@ static int open_kernel(struct pc_guard *g)
 {
     g->watch_fd = pc_fan_watch_open();
     if (g->watch_fd < 0)
-        return pc_guard_complain("fanotify", g->watch_fd, "needs root and Linux 5.17 or later with CONFIG_FANOTIFY");
+        return pc_guard_complain("fanotify", g->watch_fd, "needs root and Linux 6.0 or later with CONFIG_FANOTIFY");
     open_ancestry(g);
     g->mounts_fd = pc_mount_watch();
     if (g->mounts_fd < 0)

@@ -13,7 +13,7 @@
  *  - gate:  permission events for opens on a whole file system; every event must be answered. Two of these: one while
  * the gate is down, and one for on-open, which has marks for files that need no question.
  *  - vault: permission events for the vault's own directories; every event must be answered.
- * Kernel floor 5.17 (FAN_REPORT_TARGET_FID, FAN_RENAME).
+ * Kernel floor 6.0 (FAN_MARK_IGNORE; FAN_REPORT_TARGET_FID and FAN_RENAME are older).
  */
 enum pc_fan_bits {
     PC_FAN_CREATE = 1 << 0,
