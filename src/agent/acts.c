@@ -82,9 +82,12 @@ bool pc_acts_new_content(struct pc_guard *g, struct deed *d)
 /* A file nobody knew was written, and perhaps closed: judged now, or, of a proven program, when it is preserved. */
 static void new_file_changed(struct pc_guard *g, struct deed *d, bool closed)
 {
+    struct stat st;
     bool later = closed && pc_acts_may_look_later(g, d->pid);
     if (closed && !later && !pc_acts_new_content(g, d))
         return;
+    if (closed && pc_acts_is_muted(g, d->v->id, &d->fh) && pc_acts_stat_live(d->v, &d->fh, &st) == 0)
+        pc_acts_muted_judged(g, d->v->id, &d->fh, pc_acts_ctime(&st));
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
     if (!later)
         return;
@@ -163,8 +166,13 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
     if (closed && look_at_own_later(g, d))
         return;
     count_unkept(g, d, &d->earlier, &st);
-    if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN)
+    if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN) {
+        if (!d->looked_at_now) /* what waited for a look is overwritten, or judged now: it must not become another's */
+            pc_capture_looked(g, d->v->id, &d->fh);
         pc_acts_judge(g, d);
+        if (closed)
+            pc_acts_muted_judged(g, d->v->id, &d->fh, pc_acts_ctime(&st));
+    }
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, closed ? PC_WHEN_SOON : PC_WHEN_HOT);
 }
 
@@ -201,10 +209,11 @@ static void gone(struct pc_guard *g, const struct deed *d)
 static void deleted(struct pc_guard *g, struct deed *d)
 {
     struct stat st;
-    bool left = pc_acts_stat_live(d->v, &d->fh, &st) == 0 &&
-                st.st_nlink > (d->known && d->known->linked ? 1 : 0);
+    int r = pc_acts_stat_live(d->v, &d->fh, &st);
+    bool left = r == 0 && st.st_nlink > (d->known && d->known->linked ? 1 : 0);
+    bool gone_for_good = r == 0 ? !left : r == -ESTALE || r == -ENOENT;
     if (!d->known) { /* made and removed before it was ever preserved: nobody's loss */
-        if (!left)
+        if (gone_for_good)
             pc_capture_forget(g, d->v->id, &d->fh);
         return;
     }

@@ -19,7 +19,7 @@ void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_o
     uint64_t file = pc_fh_hash(fh);
     struct cleared *c = &g->acts->cleared[file % CLEARED_SLOTS];
     if (o->finding.score == 0)
-        *c = (struct cleared){file, pc_mono_ns()};
+        *c = (struct cleared){file, pc_mono_ns(), o->facts.have & (PC_HAVE_FINDING | PC_HAVE_AFTER)};
     else if (c->file == file)
         *c = (struct cleared){0};
 }
@@ -30,11 +30,16 @@ static bool is_plain(struct pc_guard *g, const struct pc_volume *v, const struct
     return pc_capture_is_new(g, v->id, &e->target) && pc_acts_is_proven(g, e->pid);
 }
 
-bool pc_acts_was_clear(const struct pc_guard *g, const struct pc_fh *fh, uint64_t within_ns)
+static bool is_cleared(const struct pc_guard *g, const struct pc_fh *fh, uint64_t within_ns, bool read)
 {
     uint64_t file = pc_fh_hash(fh);
     const struct cleared *c = &g->acts->cleared[file % CLEARED_SLOTS];
-    return c->file == file && pc_mono_ns() - c->looked_ns < within_ns;
+    return c->file == file && pc_mono_ns() - c->judged_ns < within_ns && (c->read || !read);
+}
+
+bool pc_acts_was_read(const struct pc_guard *g, const struct pc_fh *fh, uint64_t within_ns)
+{
+    return is_cleared(g, fh, within_ns, true);
 }
 
 /*
@@ -82,7 +87,7 @@ void pc_acts_glance(struct pc_guard *g, const void *events, size_t len)
             e.pid == g->self || !e.has_target || !e.has_dir)
             continue;
         struct pc_volume *v = pc_volume_by_fsid(g, e.fsid);
-        if (v && !v->gate_down && g->settings.gate && !pc_acts_was_clear(g, &e.target, CLEARED_NS) &&
+        if (v && !v->gate_down && g->settings.gate && !is_cleared(g, &e.target, CLEARED_NS, false) &&
             !is_plain(g, v, &e) && pc_dirs_find(g->dirs, v->id, &e.dir))
             looked += glance(g, v, &e);
     }

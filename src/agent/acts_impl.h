@@ -44,7 +44,7 @@ struct muted {
     pid_t pid;
     pc_actor actor; /* who pid was when it wrote; 0: not known */
     uint64_t since_ns;
-    int64_t changed_ns; /* ctime at the last look */
+    int64_t changed_ns; /* its ctime when it was last judged; 0: not known */
     uint32_t looks;
 };
 
@@ -56,7 +56,8 @@ struct held_file {
 };
 
 struct cleared {
-    uint64_t file, looked_ns;
+    uint64_t file, judged_ns;
+    bool read; /* its content was */
 };
 
 struct proven {
@@ -159,7 +160,7 @@ bool pc_acts_may_look_later(struct pc_guard *g, pid_t pid);
  * look at it was harmless a moment ago.
  */
 bool pc_acts_may_look_again_later(struct pc_guard *g, const struct deed *d);
-/* A proven program at work on what itself, an ancestor or a descendant of it made while we watched. */
+/* A proven program at work on what itself or a descendant of it made while we watched. */
 bool pc_acts_is_own_work(struct pc_guard *g, const struct deed *d);
 /*
  * It deleted or replaced a preserved file, made by `creator` (as pc_known.creator). Of a family that did so to several
@@ -171,8 +172,8 @@ void pc_acts_destroyed(struct pc_guard *g, pid_t pid, uint64_t creator);
 
 /* After the judge has looked: found harmless, the file gets no second glance for CLEARED_NS; else it does. */
 void pc_acts_clear(struct pc_guard *g, const struct pc_fh *fh, const struct pc_outcome *o);
-/* Whether the last look at this file was harmless, and less than within_ns ago. */
-bool pc_acts_was_clear(const struct pc_guard *g, const struct pc_fh *fh, uint64_t within_ns);
+/* Whether the content of this file was judged less than within_ns ago, for the last time, and found harmless. */
+bool pc_acts_was_read(const struct pc_guard *g, const struct pc_fh *fh, uint64_t within_ns);
 
 /* ---- acts_held.c ---- */
 
@@ -188,4 +189,6 @@ void pc_acts_whose(struct pc_guard *g, struct deed *d, uint32_t bits);
  * own that goes on (pc_acts_may_look_again_later). True in the latter case: the timer's look is all it needs.
  */
 bool pc_acts_mute(struct pc_guard *g, const struct deed *d);
+/* What it was at that ctime is judged: the timer's look, which takes all for the first writer's, is for what comes. */
+void pc_acts_muted_judged(struct pc_guard *g, int vol, const struct pc_fh *fh, int64_t ctime_ns);
 #endif

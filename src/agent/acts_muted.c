@@ -14,12 +14,8 @@
 #define BUSY_NS (50 * PC_NS_PER_MS)
 #define LOOK_NS (500 * PC_NS_PER_MS)
 #define LOOKS 4
-
-static int64_t changed_ns(int fd)
-{
-    struct stat st;
-    return fstat(fd, &st) < 0 ? 0 : pc_acts_ctime(&st);
-}
+/* Longer than the clock of any kernel stands still (10 ms). */
+#define COARSE_NS (20 * PC_NS_PER_MS)
 
 bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
 {
@@ -41,26 +37,40 @@ bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
                                                 .vol = d->v->id,
                                                 .pid = d->pid,
                                                 .actor = pc_judge_actor_of(g->judge, d->pid),
-                                                .since_ns = now,
-                                                .changed_ns = changed_ns(fd)};
+                                                .since_ns = now};
     return later;
+}
+
+static struct muted *muted_of(struct pc_acts *a, int vol, const struct pc_fh *fh)
+{
+    for (uint32_t i = 0; i < a->muted_count; i++)
+        if (a->muted[i].vol == vol && pc_fh_equal(&a->muted[i].fh, fh))
+            return &a->muted[i];
+    return NULL;
 }
 
 bool pc_acts_is_muted(const struct pc_guard *g, int vol, const struct pc_fh *fh)
 {
-    const struct pc_acts *a = g->acts;
-    for (uint32_t i = 0; i < a->muted_count; i++)
-        if (a->muted[i].vol == vol && pc_fh_equal(&a->muted[i].fh, fh))
-            return true;
-    return false;
+    return muted_of(g->acts, vol, fh) != NULL;
 }
 
-/* Written since the last look. */
+void pc_acts_muted_judged(struct pc_guard *g, int vol, const struct pc_fh *fh, int64_t ctime_ns)
+{
+    struct muted *m = muted_of(g->acts, vol, fh);
+    if (m)
+        m->changed_ns = ctime_ns;
+}
+
+/* Written since it was last judged. */
 static bool goes_on(struct muted *m, int fd)
 {
-    int64_t changed = changed_ns(fd);
-    bool written = changed && changed != m->changed_ns;
-    m->changed_ns = changed;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return true;
+    int64_t changed = pc_acts_ctime(&st), age = (int64_t)pc_real_ns() - changed;
+    bool written = changed != m->changed_ns;
+    /* Where clocks are coarse, what is written a moment later has the same ctime: then the next look is to be one. */
+    m->changed_ns = age >= 0 && age < (int64_t)COARSE_NS ? 0 : changed;
     return written;
 }
 
@@ -88,10 +98,13 @@ static void look_at(struct pc_guard *g, struct muted *m, int fd, uint64_t now_ns
     bool written = goes_on(m, fd);
     /* Muted for a few looks. Then the next write is an event again, which tells whose it is by now. */
     bool stays = written && ++m->looks < LOOKS && m->actor && pc_judge_alive(g->judge, m->actor);
-    if (!stays)
+    if (!stays) {
         (void)pc_fan_unmute(g->watch_fd, fd);
-    look_again(g, m); /* also when it ends: of what was written before the mark went, nobody was told */
-    if (!written)
+        written |= goes_on(m, fd); /* of what was written before the mark went, nobody was told */
+    }
+    if (written)
+        look_again(g, m);
+    else
         pc_capture_written(g, m->vol, &m->fh);
     m->since_ns = now_ns;
     if (stays && a->muted_count < MUTED_MAX)
@@ -112,8 +125,11 @@ void pc_acts_look_at_muted(struct pc_guard *g, uint64_t now_ns)
         a->muted[i] = a->muted[--a->muted_count];
         const struct pc_volume *v = pc_volume_by_id(g, m.vol);
         _close_ int fd = v ? pc_fh_open_file(v->tree_fd, &m.fh) : -ENODEV;
-        if (fd < 0)
-            continue; /* gone */
-        look_at(g, &m, fd, now_ns);
+        if (fd >= 0) {
+            look_at(g, &m, fd, now_ns);
+        } else if (v && fd != -ESTALE && fd != -ENOENT) { /* not gone: the mark is still there */
+            m.since_ns = now_ns;
+            a->muted[a->muted_count++] = m;
+        }
     }
 }

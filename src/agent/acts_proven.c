@@ -94,13 +94,13 @@ bool pc_acts_is_own_work(struct pc_guard *g, const struct deed *d)
     if (!d->known || d->known->creator <= g->run_base || !pc_acts_is_proven(g, d->pid))
         return false;
     pc_actor maker = d->known->creator - g->run_base, actor = pc_judge_actor_of(g->judge, d->pid);
-    /* Itself, or in one line with it: what a login's other programs made may be somebody's work. */
-    return pc_judge_is_beneath(g->judge, actor, maker) || pc_judge_is_beneath(g->judge, maker, actor);
+    /* Itself or what it started: what those above it made, or others of a login, may be somebody's work. */
+    return pc_judge_is_beneath(g->judge, maker, actor);
 }
 
 bool pc_acts_may_look_again_later(struct pc_guard *g, const struct deed *d)
 {
-    return pc_acts_was_clear(g, &d->fh, AGAIN_NS) && pc_acts_is_own_work(g, d) && pc_acts_may_look_later(g, d->pid);
+    return pc_acts_was_read(g, &d->fh, AGAIN_NS) && pc_acts_is_own_work(g, d) && pc_acts_may_look_later(g, d->pid);
 }
 
 void pc_acts_look_at_waiting(struct pc_guard *g, const struct pc_unlooked *u)

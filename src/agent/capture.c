@@ -36,6 +36,7 @@
  */
 #define SHARED_NS_PER_MIB (6 * PC_NS_PER_MS)
 #define SHARED_SHARE 20
+#define WRITTEN_NS PC_NS_PER_S /* who has not written for so long has stopped for the moment */
 /*
  * on-open: a capture makes a link, at once, and it is the next opener for writing who waits for a copy of it all. So a
  * file whose copying took more than a fiftieth of this is preserved as seldom as one whose capture takes that long: a
@@ -56,7 +57,7 @@ struct entry {
     struct pc_fh fh;
     char *name;
     uint64_t creator, due_ns;
-    uint64_t hot_until_ns; /* not before, as long as it is written; 0: not known yet */
+    uint64_t since_ns; /* when it came to wait */
     pc_actor look; /* its writer, when it is to be looked at before; else 0 */
     pid_t look_pid;
     uint32_t look_at; /* its place in pc_captures.unlooked */
@@ -226,10 +227,12 @@ void pc_capture_later(struct pc_guard *g, int vol, const struct pc_fh *fh, pc_di
         return;
     }
     uint32_t *head = bucket_of(c, vol, fh);
+    uint64_t now = pc_mono_ns();
     c->entry[i] = (struct entry){.fh = *fh,
                                  .name = copy,
                                  .creator = creator,
-                                 .due_ns = pc_mono_ns() + delay_ns[when],
+                                 .due_ns = now + delay_ns[when],
+                                 .since_ns = now,
                                  .vol = vol,
                                  .dir = dir,
                                  .when = (uint8_t)when,
@@ -278,6 +281,13 @@ static void is_looked_at(struct pc_captures *c, struct entry *e)
     c->unlooked[e->look_at] = last;
     c->entry[last].look_at = e->look_at;
     e->look = 0;
+}
+
+void pc_capture_looked(struct pc_guard *g, int vol, const struct pc_fh *fh)
+{
+    uint32_t i = find(g->captures, vol, fh);
+    if (i)
+        is_looked_at(g->captures, &g->captures->entry[i]);
 }
 
 /* A verdict may come of it, and more events be read meanwhile: nothing of the entry may be relied upon afterwards. */
@@ -498,18 +508,20 @@ static uint64_t writers_pause(const struct pc_guard *g, const struct pc_volume *
 
 /*
  * Somebody writes to it without closing it, whoever else has closed it, and would pay for the clone more than the share
- * that we take. The first time it waits for as long as that share is small enough; then it is taken, and at once when
- * somebody may be destroying files.
+ * that we take: it waits until that share is small enough, or nobody has written for a moment. Not while somebody may
+ * be destroying files.
  */
-static bool is_left_alone(struct pc_guard *g, const struct pc_volume *v, struct entry *e, int fd, uint64_t now_ns)
+static bool is_left_alone(const struct pc_guard *g, const struct pc_volume *v, const struct entry *e, int fd,
+                          uint64_t now_ns)
 {
     struct stat st;
-    uint64_t pause = e->when == PC_WHEN_NEW || fstat(fd, &st) < 0 ? 0 : writers_pause(g, v, (uint64_t)st.st_size);
-    if (!pause || pc_gate_alert(g) || (e->when == PC_WHEN_SOON && !pc_acts_is_muted(g, e->vol, &e->fh)))
+    if (e->when == PC_WHEN_NEW || pc_gate_alert(g) || fstat(fd, &st) < 0)
         return false;
-    if (!e->hot_until_ns)
-        e->hot_until_ns = now_ns + pause;
-    return now_ns < e->hot_until_ns;
+    int64_t ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+    bool written = (int64_t)pc_real_ns() - ctime_ns < (int64_t)WRITTEN_NS;
+    if (!written || (e->when == PC_WHEN_SOON && !pc_acts_is_muted(g, e->vol, &e->fh)))
+        return false;
+    return now_ns - e->since_ns < writers_pause(g, v, (uint64_t)st.st_size);
 }
 
 static void later(struct pc_captures *c, uint32_t i, uint64_t now_ns)

@@ -120,6 +120,12 @@ static bool take_job(struct pc_gate *q, uint32_t *at)
     return got && !atomic_load(&q->stop);
 }
 
+/* What changed under the copy may hold still the next time; a full disk stays full. */
+static uint8_t failed_tries(int result)
+{
+    return result == PC_E_CHANGED ? 1 : COPY_TRIES;
+}
+
 void *pc_gate_copier(void *arg)
 {
     struct pc_gate *q = arg;
@@ -136,8 +142,8 @@ void *pc_gate_copier(void *arg)
         j->result = r;
         j->done = true;
         struct held *h = &q->held[j->slot];
-        if (r < 0) /* what changed under the copy may hold still the next time; a full disk stays full */
-            h->tries = (uint8_t)(h->tries + (r == PC_E_CHANGED ? 1 : COPY_TRIES));
+        if (r < 0)
+            h->tries = (uint8_t)(h->tries + failed_tries(r));
         if (h->state == HELD_PARKED) { /* answered by the deadline */
             j->let_go = h->kind == PC_OPEN_WRITE || h->kind == PC_OPEN_TRUNCATE;
             close(h->fd);
@@ -195,6 +201,16 @@ static bool take_copy(struct pc_gate *q, struct copy_job *out)
     return got;
 }
 
+/* They do not wait for one failing copy after the other: each failure counts for all who waited for it. */
+static void count_failure(struct pc_gate *q, const struct copy_job *j)
+{
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->held_used; i++)
+        if (q->held[i].state == HELD_FOLLOWS && pc_fh_equal(&q->held[i].fh, &j->fh))
+            q->held[i].tries = (uint8_t)(q->held[i].tries + failed_tries(j->result));
+    pthread_mutex_unlock(&q->lock);
+}
+
 void pc_gate_adopt(struct pc_guard *g)
 {
     struct pc_gate *q = g->gate;
@@ -203,8 +219,10 @@ void pc_gate_adopt(struct pc_guard *g)
         struct pc_known known;
         int r = j.result;
         q->finished++;
-        if (r < 0)
+        if (r < 0) {
             pc_store_copy_failed(g->store, j.vol, r);
+            count_failure(q, &j);
+        }
         if (r < 0 && j.let_go) /* another try is nobody's any more */
             (void)pc_store_written_unkept(g->store, j.vol, &j.fh);
         if (r == 0)

@@ -181,8 +181,11 @@ static void carry_out(struct pc_gate *q, uint32_t slot, const struct held *decid
     struct held *h = &q->held[slot];
     if (h->fd != decided->fd || h->since_ns != decided->since_ns || !is_undecided(h))
         return;
+    bool followed = h->state == HELD_FOLLOWS;
     *h = *decided;
     h->state = HELD_WAITING;
+    if (followed && what == STAYS) /* as after a copy of its own: it waits for its turn from now on */
+        h->since_ns = pc_mono_ns();
     if (what == NEEDS_COPY && pc_gate_is_copied(q, job)) {
         h->state = HELD_FOLLOWS;
     } else if (what == NEEDS_COPY && q->job_tail - q->job_head < q->held_max) {

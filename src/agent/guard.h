@@ -219,6 +219,8 @@ uint32_t pc_captures_waiting(const struct pc_guard *g);
  * does not wait, or too many do: look at it now.
  */
 bool pc_capture_look_first(struct pc_guard *g, int vol, const struct pc_fh *fh, pid_t pid);
+/* It was looked at by another way, or what was to be looked at is overwritten: it does not wait for a look any more. */
+void pc_capture_looked(struct pc_guard *g, int vol, const struct pc_fh *fh);
 /*
  * Looks at some of those that this process or its family wrote: the newest, and others by chance (64 at most; the rest
  * when they are preserved).

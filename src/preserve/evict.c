@@ -110,11 +110,8 @@ static int drop_one(struct pc_store *s, struct pc_volume *v, uint64_t version, u
     struct pc_ver ver;
     int r = pc_ver_get(s, version, &ver);
     if (r == 0)
-        r = pc_ver_drop(s, &ver);
-    if (r == 0) {
-        v->n.evicted++;
-        *freed += ver.alloc_bytes;
-    }
+        r = pc_ver_drop(s, &ver, freed);
+    v->n.evicted += r == 0;
     return r;
 }
 

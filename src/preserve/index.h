@@ -86,7 +86,7 @@
       "UNION SELECT f2.id FROM act a JOIN file f2 ON f2.vol=a.vol AND f2.fh=a.fh "                                     \
       "WHERE a.vol=?1 AND a.parent=?2 AND a.name=?3) ORDER BY v.time DESC,v.id DESC")                                  \
     X(VER_BEFORE, "SELECT id FROM version WHERE file=?1 AND time<?2 ORDER BY id DESC LIMIT 1")                         \
-    X(VER_SHARED, "SELECT 1 FROM version WHERE object=?1 AND object<>0 AND vol=?2 AND id<>?3 LIMIT 1")                               \
+    X(VER_SHARED, "SELECT max(id) FROM version WHERE object=?1 AND object<>0 AND vol=?2 AND id<>?3")                                 \
     X(VER_BY_OBJECT, "SELECT id FROM version WHERE object=?1 AND object<>0 AND vol=?2 LIMIT 1")                                      \
     X(VER_NEXT, "SELECT id FROM version WHERE file=?1 AND id>?2 AND object<>0 AND how<>4 ORDER BY id LIMIT 1")         \
     X(VER_COUNTS,                                                                                                      \

@@ -137,6 +137,9 @@ int pc_ver_set_time(struct pc_store *s, uint64_t version, uint64_t time_ns);
 int pc_ver_make_current(struct pc_store *s, struct pc_row *row, uint64_t keep, uint64_t older);
 /* The file's ctime has changed by what we did to it, and by nothing else. */
 int pc_ver_set_ctime(struct pc_store *s, uint64_t version, int64_t ctime_ns);
-/* Deletes the row, and its object when no other version shares it. */
-int pc_ver_drop(struct pc_store *s, const struct pc_ver *v);
+/*
+ * Deletes the row, and its object when no other version shares it: then *freed grows by its bytes; else another of
+ * those versions is counted for them.
+ */
+int pc_ver_drop(struct pc_store *s, const struct pc_ver *v, uint64_t *freed);
 #endif

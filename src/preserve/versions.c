@@ -300,7 +300,8 @@ int pc_ver_make_current(struct pc_store *s, struct pc_row *row, uint64_t keep, u
     return r;
 }
 
-static int is_shared(struct pc_store *s, const struct pc_ver *v)
+/* The newest other version with the same object; 0: there is none. */
+static int sharer_of(struct pc_store *s, const struct pc_ver *v, uint64_t *sharer)
 {
     int r = 0;
     sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_SHARED, &r);
@@ -310,8 +311,22 @@ static int is_shared(struct pc_store *s, const struct pc_ver *v)
     sqlite3_bind_int(st, 2, v->vol);
     pc_bind_u64(st, 3, v->id);
     r = pc_index_row(&s->ix, st);
+    *sharer = r > 0 ? pc_column_u64(st, 0) : 0;
     sqlite3_reset(st);
-    return r;
+    return r < 0 ? r : 0;
+}
+
+/*
+ * The bytes of a shared object are counted with one of its versions. They go on to another one: only what counts bytes
+ * is ever evicted, and an object must not stay for versions that nobody counts.
+ */
+static int pass_bytes_on(struct pc_store *s, const struct pc_ver *v, uint64_t sharer)
+{
+    struct pc_ver heir;
+    int r = v->alloc_bytes ? pc_ver_get(s, sharer, &heir) : PC_E_NOTFOUND;
+    if (r == 0)
+        r = pc_ver_set_alloc(s, sharer, heir.alloc_bytes + v->alloc_bytes);
+    return r == PC_E_NOTFOUND ? 0 : r;
 }
 
 /* A deleted file whose last version went has nothing left to say. */
@@ -327,14 +342,16 @@ static int drop_empty_file(struct pc_store *s, uint64_t file)
     return r == 0 ? WRITE(s, PC_SQL_FILE_DROP, file) : r < 0 ? r : 0;
 }
 
-int pc_ver_drop(struct pc_store *s, const struct pc_ver *v)
+int pc_ver_drop(struct pc_store *s, const struct pc_ver *v, uint64_t *freed)
 {
     struct pc_volume *vol = pc_volume_get(s, v->vol);
     struct pc_known k;
-    int shared = v->object ? is_shared(s, v) : 1;
+    uint64_t sharer = 0;
+    int found = v->object ? sharer_of(s, v, &sharer) : 0;
     int r = pc_store_lookup_id(s, v->file, &k);
-    if (shared < 0 || (r < 0 && r != PC_E_NOTFOUND))
-        return shared < 0 ? shared : r;
+    if (found < 0 || (r < 0 && r != PC_E_NOTFOUND))
+        return found < 0 ? found : r;
+    bool shared = sharer || !v->object;
     bool last_link = v->how == PC_HOW_LINK && k.gone;
     if (!shared && vol && (v->how != PC_HOW_LINK || last_link)) {
         int e = pc_object_remove(vol, v->how == PC_HOW_LINK ? PC_AREA_LINKS : PC_AREA_OBJECTS, v->object);
@@ -348,6 +365,10 @@ int pc_ver_drop(struct pc_store *s, const struct pc_ver *v)
         e = WRITE(s, PC_SQL_VER_DROP, v->id);
     if (e == 0)
         uncount(s, v);
+    if (e == 0 && sharer)
+        e = pass_bytes_on(s, v, sharer);
+    else if (e == 0)
+        *freed += v->alloc_bytes;
     if (e == 0 && vol && vol->n.versions)
         vol->n.versions--;
     return e == 0 && r == 0 && k.gone ? drop_empty_file(s, v->file) : e;

@@ -99,7 +99,7 @@ for again in range(3):
 for n in range(60):
     write(n, os.urandom(os.path.getsize("old-%d.txt" % n)))
     os.unlink("old-%d.txt" % n)
-    time.sleep(0.02)
+    time.sleep(0.004)
 """
 
 

@@ -532,7 +532,12 @@ def reload(bench):
     attack(bench, guard, paths, before)
 
 
-OPENS_TO_WRITE = "import os, sys; os.open(sys.argv[1], os.O_WRONLY)"
+OPENS_TO_WRITE = "import os, sys; print(flush=True); os.open(sys.argv[1], os.O_WRONLY)"
+
+
+def sleeps(pid):
+    with open("/proc/%d/stat" % pid, encoding="utf-8") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 @rig.scenario("xfs", "ext4")
@@ -546,17 +551,16 @@ def a_fifo_is_never_opened(bench):
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         writer = os.open(path, os.O_WRONLY)
         os.close(reader)
-        waits = subprocess.Popen([sys.executable, "-c", OPENS_TO_WRITE, path])
+        waits = subprocess.Popen([sys.executable, "-c", OPENS_TO_WRITE, path], stdout=subprocess.PIPE)
         try:
-            time.sleep(0.3)  # it is in open(2) by now
-            for _ in range(3):
-                os.close(os.dup(writer))
-                os.utime(path)
-            os.close(writer)
+            waits.stdout.readline()
+            eventually("it waits in open(2)", lambda: sleeps(waits.pid))
+            os.close(writer)  # an event
             time.sleep(0.7)
             check(waits.poll() is None, "%s was opened by somebody", path)
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             check(waits.wait(10) == 0, "it ended with status %s", waits.returncode)
+            os.close(reader)
         finally:
             waits.kill()
             waits.wait(10)

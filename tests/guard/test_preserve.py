@@ -636,7 +636,7 @@ def a_large_file_that_is_written(bench):
     os.pwrite(fd, b"the last row", 0)
     os.close(fd)
     before = bench.look()
-    rig.eventually("it is preserved once it is not written any more", lambda: captures() > first + during, 10)
+    rig.eventually("it is preserved once it is not written any more", lambda: captures() > first + during, 20)
     os.unlink(path)
     guard.wait_quiet()
     rig.restore_rest(bench, guard, before)
