@@ -643,5 +643,28 @@ def a_large_file_that_is_written(bench):
     bench.check_same(before, "restore")
 
 
+@rig.scenario("xfs", "btrfs")
+def written_by_one_and_destroyed_by_another(bench):
+    """A busy file is looked at by timer, as its writer's; what another program has done and closed meanwhile is not."""
+    paths = [files.write(os.path.join(os.fsencode(bench.tree), b"%d" % n), b"a line of %d\n" % n * 4000) for n in range(20)]
+    guard = bench.start_guard(LATE)
+    guard.wait_quiet()
+    for path in paths:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        for n in range(3):
+            os.pwrite(fd, b"line %d" % n, n * 1000)
+            time.sleep(0.002)
+        os.close(fd)
+    time.sleep(0.2)  # preserved by then, and not yet looked at by the timer
+    before = bench.look()
+    actor = rig.Actor(bench, "write", paths)
+    actor.go()
+    if not actor.finish_or_freeze(guard):
+        guard.wait_quiet()
+    time.sleep(1)  # the timer has looked
+    check(rig.bring_back(bench, guard, before) == "rollback", "there was no incident")
+    bench.check_same(before, "rollback")
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
