@@ -78,7 +78,7 @@ class Portcullis:
             copied = (now["events"]["copied_ahead"], now["events"]["links_dropped"])
             if any(v["queue"] or v["asks"] == "every open" for v in now["volumes"]) or copied != last:
                 last, since = copied, time.monotonic()
-            elif time.monotonic() - since > 3:
+            elif time.monotonic() - since > (3 if copied[1] >= copied[0] else 30):  # links go when the disk has the copies
                 return
             time.sleep(0.1)
 
