@@ -86,7 +86,7 @@ static void new_file_changed(struct pc_guard *g, struct deed *d, bool closed)
     bool later = closed && pc_acts_may_look_later(g, d->pid);
     if (closed && !later && !pc_acts_new_content(g, d))
         return;
-    if (closed && pc_acts_is_muted(g, d->v->id, &d->fh) && pc_acts_stat_live(d->v, &d->fh, &st) == 0)
+    if (closed && !d->late && pc_acts_is_muted(g, d->v->id, &d->fh) && pc_acts_stat_live(d->v, &d->fh, &st) == 0)
         pc_acts_muted_judged(g, d->v->id, &d->fh, pc_acts_ctime(&st));
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
     if (!later)
@@ -167,10 +167,10 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
         return;
     count_unkept(g, d, &d->earlier, &st);
     if (!d->late || pc_acts_change_of(g, d) == PC_CHANGE_UNSEEN) {
-        if (!d->looked_at_now) /* what waited for a look is overwritten, or judged now: it must not become another's */
+        if (!d->looked_at_now) /* what waited for a look is overwritten, or judged now; it must not become another's */
             pc_capture_looked(g, d->v->id, &d->fh);
         pc_acts_judge(g, d);
-        if (closed)
+        if (closed && !d->late) /* whose last close the kernel does is not known here: the timer's look is to find it */
             pc_acts_muted_judged(g, d->v->id, &d->fh, pc_acts_ctime(&st));
     }
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, closed ? PC_WHEN_SOON : PC_WHEN_HOT);

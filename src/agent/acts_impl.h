@@ -106,7 +106,7 @@ struct deed {
     struct pc_fh after_fh;        /* PC_OP_REPLACE: what is there now */
     uint64_t size_after;
     bool closed; /* the writer has closed the file */
-    bool looked_at_now; /* it has waited for this look */
+    bool looked_at_now; /* no event, but a look that was due */
     bool late;   /* the kernel finished it for somebody: a change that is on record already is not told again */
     bool moved_out; /* a deletion only for the guarded folder: it lives on outside */
 };

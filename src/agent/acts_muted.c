@@ -17,6 +17,14 @@
 /* Longer than the clock of any kernel stands still (10 ms). */
 #define COARSE_NS (20 * PC_NS_PER_MS)
 
+static struct muted *muted_of(struct pc_acts *a, int vol, const struct pc_fh *fh)
+{
+    for (uint32_t i = 0; i < a->muted_count; i++)
+        if (a->muted[i].vol == vol && pc_fh_equal(&a->muted[i].fh, fh))
+            return &a->muted[i];
+    return NULL;
+}
+
 bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
 {
     struct pc_acts *a = g->acts;
@@ -28,6 +36,8 @@ bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
         *s = (struct seen){.file = file, .op = UINT8_MAX, .mono_ns = now};
         return false;
     }
+    if (muted_of(a, d->v->id, &d->fh)) /* this event was there before the mark */
+        return later;
     if (a->muted_count == MUTED_MAX)
         return false; /* every write is looked at: slower, not less */
     _close_ int fd = pc_fh_open_file(d->v->tree_fd, &d->fh);
@@ -39,14 +49,6 @@ bool pc_acts_mute(struct pc_guard *g, const struct deed *d)
                                                 .actor = pc_judge_actor_of(g->judge, d->pid),
                                                 .since_ns = now};
     return later;
-}
-
-static struct muted *muted_of(struct pc_acts *a, int vol, const struct pc_fh *fh)
-{
-    for (uint32_t i = 0; i < a->muted_count; i++)
-        if (a->muted[i].vol == vol && pc_fh_equal(&a->muted[i].fh, fh))
-            return &a->muted[i];
-    return NULL;
 }
 
 bool pc_acts_is_muted(const struct pc_guard *g, int vol, const struct pc_fh *fh)
@@ -70,7 +72,7 @@ static bool goes_on(struct muted *m, int fd)
     int64_t changed = pc_acts_ctime(&st), age = (int64_t)pc_real_ns() - changed;
     bool written = changed != m->changed_ns;
     /* Where clocks are coarse, what is written a moment later has the same ctime: then the next look is to be one. */
-    m->changed_ns = age >= 0 && age < (int64_t)COARSE_NS ? 0 : changed;
+    m->changed_ns = written && age >= 0 && age < (int64_t)COARSE_NS ? 0 : changed;
     return written;
 }
 
@@ -87,7 +89,8 @@ static void look_again(struct pc_guard *g, const struct muted *m)
                      .dir = pc_dirs_find(g->dirs, m->vol, &known.parent),
                      .name = known.name,
                      .known = &known,
-                     .before = known.version};
+                     .before = known.version,
+                     .looked_at_now = true};
     if (d.dir)
         pc_acts_changed(g, &d, false);
 }
