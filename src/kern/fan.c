@@ -169,24 +169,27 @@ static void take_info(const struct fanotify_event_info_header *hdr, struct pc_fa
 
 bool pc_fan_next(struct pc_fan_iter *it, struct pc_fan_event *out)
 {
-    const struct fanotify_event_metadata *m = (const void *)it->p;
-    if (it->left < sizeof *m || m->event_len < sizeof *m || m->event_len > it->left)
+    struct fanotify_event_metadata m; /* the kernel pads events to 4 bytes, and this has numbers of 8 */
+    if (it->left < sizeof m)
         return false;
-    out->bits = bits_of(m->mask);
-    out->pid = m->pid;
+    memcpy(&m, it->p, sizeof m);
+    if (m.event_len < sizeof m || m.event_len > it->left)
+        return false;
+    out->bits = bits_of(m.mask);
+    out->pid = m.pid;
     out->fsid = 0;
     out->has_dir = out->has_new_dir = out->has_target = false;
     out->name[0] = out->new_name[0] = 0;
-    size_t at = m->metadata_len;
-    while (at + sizeof(struct fanotify_event_info_header) <= m->event_len) {
+    size_t at = m.metadata_len;
+    while (at + sizeof(struct fanotify_event_info_header) <= m.event_len) {
         const struct fanotify_event_info_header *hdr = (const void *)(it->p + at);
-        if (hdr->len < sizeof *hdr || at + hdr->len > m->event_len)
+        if (hdr->len < sizeof *hdr || at + hdr->len > m.event_len)
             break;
         take_info(hdr, out);
         at += hdr->len;
     }
-    it->p += m->event_len;
-    it->left -= m->event_len;
+    it->p += m.event_len;
+    it->left -= m.event_len;
     return true;
 }
 
