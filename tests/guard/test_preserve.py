@@ -647,7 +647,7 @@ def a_large_file_that_is_written(bench):
 def written_by_one_and_destroyed_by_another(bench):
     """A busy file is looked at by timer, as its writer's; what another program has done and closed meanwhile is not."""
     paths = [files.write(os.path.join(os.fsencode(bench.tree), b"%d" % n), b"a line of %d\n" % n * 4000) for n in range(20)]
-    guard = bench.start_guard(LATE)
+    guard = bench.start_guard(LATE + "on-verdict = observe\n")  # so that it closes each file
     guard.wait_quiet()
     for path in paths:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -660,9 +660,9 @@ def written_by_one_and_destroyed_by_another(bench):
     before = bench.look()
     actor = rig.Actor(bench, "write", paths)
     actor.go()
-    if not actor.finish_or_freeze(guard):
-        guard.wait_quiet()
+    check(not actor.finish_or_freeze(guard), "it was frozen")
     time.sleep(1)  # the timer has looked
+    guard.wait_quiet()
     check(rig.bring_back(bench, guard, before) == "rollback", "there was no incident")
     bench.check_same(before, "rollback")
 
