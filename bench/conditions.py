@@ -76,9 +76,10 @@ class Portcullis:
         while time.monotonic() < until:
             now = self.guard.json("status")
             copied = (now["events"]["copied_ahead"], now["events"]["links_dropped"])
+            patience = 3 if copied[1] >= copied[0] else 30  # links go when the disk has the copies
             if any(v["queue"] or v["asks"] == "every open" for v in now["volumes"]) or copied != last:
                 last, since = copied, time.monotonic()
-            elif time.monotonic() - since > (3 if copied[1] >= copied[0] else 30):  # links go when the disk has the copies
+            elif time.monotonic() - since > patience:
                 return
             time.sleep(0.1)
 

@@ -14,8 +14,6 @@
 #define BUSY_NS (50 * PC_NS_PER_MS)
 #define LOOK_NS (500 * PC_NS_PER_MS)
 #define LOOKS 4
-/* Longer than the clock of any kernel stands still (10 ms). */
-#define COARSE_NS (20 * PC_NS_PER_MS)
 
 static struct muted *muted_of(struct pc_acts *a, int vol, const struct pc_fh *fh)
 {
@@ -72,7 +70,7 @@ static bool goes_on(struct muted *m, int fd)
     int64_t changed = pc_acts_ctime(&st), age = (int64_t)pc_real_ns() - changed;
     bool written = changed != m->changed_ns;
     /* Where clocks are coarse, what is written a moment later has the same ctime: then the next look is to be one. */
-    m->changed_ns = written && age >= 0 && age < (int64_t)COARSE_NS ? 0 : changed;
+    m->changed_ns = written && age >= 0 && age < (int64_t)PC_COARSE_CLOCK_NS ? 0 : changed;
     return written;
 }
 

@@ -25,8 +25,6 @@ static const uint64_t sizes[] = {64 << 10, 1 << 20, 4 << 20};
 #define REST_NS (60 * PC_NS_PER_S) /* between two rounds over all files, at least */
 #define SYNC_LOOK_NS (100 * PC_NS_PER_MS)
 #define SYNC_MOST_NS (120 * PC_NS_PER_S) /* then the links stay until the next round */
-/* Longer than the clock of any kernel stands still (10 ms): what is written after this has another ctime. */
-#define SETTLE_NS (20 * PC_NS_PER_MS)
 #define FRESH_MAX 16
 
 /* Of each file system, in this order. */
@@ -199,8 +197,8 @@ static void work(struct pc_guard *g, struct pc_ahead *a, const struct pc_volume 
         ;
     uint64_t slow = now + (a->bytes - before) * PC_NS_PER_S / RATE_BYTES_S;
     a->next_ns = a->next_ns > slow ? a->next_ns : slow;
-    if (a->freshes && a->next_ns < pc_mono_ns() + SETTLE_NS)
-        a->next_ns = pc_mono_ns() + SETTLE_NS;
+    if (a->freshes && a->next_ns < pc_mono_ns() + PC_COARSE_CLOCK_NS)
+        a->next_ns = pc_mono_ns() + PC_COARSE_CLOCK_NS;
 }
 
 static void wait_for_disk(struct pc_guard *g, struct pc_ahead *a, const struct pc_volume *v, uint64_t now)

@@ -5,6 +5,8 @@
 
 #define PC_NS_PER_S 1000000000ULL
 #define PC_NS_PER_MS 1000000ULL
+/* Longer than the file clock of any kernel stands still (10 ms): what is written after this has another ctime. */
+#define PC_COARSE_CLOCK_NS (20 * PC_NS_PER_MS)
 
 /* Monotonic time for deadlines (never jumps); real time for records people read. Nanoseconds. */
 uint64_t pc_mono_ns(void);

@@ -19,8 +19,6 @@
 #define YOUNG_NS (60 * PC_NS_PER_S)
 /* Compared with the copy that is there before another one is made; of a larger file a link costs less. */
 #define COMPARED_MAX (1u << 20)
-/* Longer than the clock of any kernel stands still (10 ms): what is written after this has another ctime. */
-#define SETTLED_NS (20 * PC_NS_PER_MS)
 enum { EVICT_STEP = 1 << 20 }; /* make a little more room than asked, so that the next file need not evict again */
 
 int pc_capture_record(struct pc_record *rec, uint8_t how, int fd, const struct pc_fh *fh, const struct pc_fh *parent,
@@ -201,14 +199,16 @@ static int share_copy(struct pc_store *s, const struct pc_volume *v, int fd, str
         return 0;
     int r = pc_meta_read(fd, &now);
     if (r < 0 || now.size != row->size || now.mtime_ns != row->mtime_ns ||
-        (int64_t)pc_real_ns() - now.ctime_ns < (int64_t)SETTLED_NS)
+        (int64_t)pc_real_ns() - now.ctime_ns < (int64_t)PC_COARSE_CLOCK_NS)
         return r;
     _close_ int kept = pc_store_open_version(s, row->version);
     /* Its times can be put back: it is the content that tells. What cannot be compared is preserved anew. */
     if (kept < 0 || pc_content_same(fd, kept, now.size) != 1 || pc_capture_changed(fd, &now))
         return 0;
     r = pc_ver_get(s, row->version, &old);
-    return r < 0 ? r : (r = add_sharing(s, row, &old, &now, version)) < 0 ? r : 1;
+    if (r == 0)
+        r = add_sharing(s, row, &old, &now, version);
+    return r == 0 ? 1 : r;
 }
 
 static bool unchanged(const struct pc_row *row, const struct pc_meta *now)
