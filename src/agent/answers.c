@@ -47,6 +47,24 @@ static const char *asks_text(const struct pc_volume *v)
 
 /* ---- status ---- */
 
+/* Whether who cuts a file of this volume by its name waits until it is copied (gate_cuts.c). */
+static bool holds_cuts(const struct pc_volume *v)
+{
+    return v->mode == PC_MODE_AHEAD || (v->asks_cuts && !v->asks_all);
+}
+
+/* What is lost to truncate(2) by path on a volume where it is not held. */
+static const char *cuts_text(const struct pc_guard *g, const struct pc_volume *v)
+{
+    if (v->asks_cuts)
+        return "on-open: truncate(2) by path is not held at present (every open is asked about, see ask-files): the old "
+               "content is kept only of files that were copied ahead";
+    return g->settings.copy_ahead_ns ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
+                                       "files that were copied ahead (copy-ahead); from Linux 6.14 on it is held"
+                                     : "on-open: truncate(2) by path is seen, but the old content is not kept; from "
+                                       "Linux 6.14 on it is held";
+}
+
 static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
 {
     const struct pc_volume *v = f->vol >= 0 ? &g->volume[f->vol] : NULL;
@@ -56,12 +74,8 @@ static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
     for (uint32_t i = 0; i < f->reasons; i++)
         json_array_append_new(why, json_sprintf("%" PRIu64 " files: %s (for example %s)", f->reason[i].count,
                                                 f->reason[i].text, f->reason[i].sample));
-    if (v && v->mode == PC_MODE_ON_OPEN)
-        json_array_append_new(
-            why, json_string(g->settings.copy_ahead_ns
-                                 ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
-                                   "files that were copied ahead (copy-ahead)"
-                                 : "on-open: truncate(2) by path is seen, but the old content is not kept"));
+    if (v && !holds_cuts(v))
+        json_array_append_new(why, json_string(cuts_text(g, v)));
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem",
                      v ? json_string(v->type) : json_null(), "mode", mode_text(v), "covered", (json_int_t)f->covered,
                      "uncovered", (json_int_t)f->uncovered, "why", why);
@@ -209,7 +223,7 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
 {
     struct pc_guard *g = ctx;
     json_t *folders = json_array(), *volumes = json_array();
-    bool down = false;
+    bool down = false, cuts = true;
     struct pc_gate_stats gs;
     pc_gate_stats(g, &gs);
     struct tally incidents = {.warnings = warnings_json(g, &gs)};
@@ -223,12 +237,16 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
             continue;
         json_array_append_new(volumes, volume_json(g, v));
         down |= v->gate_down;
+        cuts &= holds_cuts(v);
     }
     if (ahead.full)
         json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64
                                                                " files, %" PRIu64 " MiB copied): "
-                                                               "truncate(2) loses the content of the others",
-                                                               ahead.files, ahead.bytes >> 20));
+                                                               "%s",
+                                                               ahead.files, ahead.bytes >> 20,
+                                                               cuts ? "the others are copied when they are opened or "
+                                                                      "cut, and are lost to writes while no guard runs"
+                                                                    : "truncate(2) loses the content of the others"));
     (void)pc_store_incidents(g->store, count_incident, &incidents);
     json_t *blocked = kept_out_json(g, incidents.warnings);
     json_t *events = json_pack(

@@ -2,7 +2,8 @@
  * Owns the answers to the kernel: opens that wait for us. Here is their life (start, stop, volumes), when a gate goes
  * down and up, and what all files of it share; the rest is in gate_answer.c (the answering thread), gate_copy.c (copies
  * made while an opener waits), gate_decide.c (the main thread's decisions), gate_files.c (which files on-open asks
- * about), gate_read.c (files that are only read) and gate_sync.c (copies that are to reach the disk). guard.c and
+ * about), gate_read.c (files that are only read), gate_cuts.c (truncate(2) by name) and gate_sync.c (copies that are to
+ * reach the disk). guard.c and
  * acts.c call it, on the main thread. Must not judge: it is told of evidence.
  *
  * Nothing here may keep the host waiting: every waiting open has a deadline, a SIGKILL timer ends this process when the
@@ -134,7 +135,7 @@ static void share_descriptors(struct pc_gate *q, const struct pc_guard *g)
     uint64_t aside = DESCRIPTORS_OWN + volumes * DESCRIPTORS_VOLUME + pc_perfproc_descriptors(g->perfproc);
     uint64_t room = most - (aside < most / 4 * 3 ? aside : most / 4 * 3);
     q->held_max = at_most(room / 2, g->settings.waiting_opens);
-    q->batch = at_most(room / 4, BATCH_MAX);
+    q->batch = at_most(room / 4, BATCH_MAX - 1) + 1; /* two at least: pc_fan_read_opens */
     q->askers = at_most(room / 16, ASKED_SLOTS); /* two descriptors each */
 }
 

@@ -84,6 +84,17 @@ static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, uint64
     return true;
 }
 
+/* Whether this question needs no more than a yes; if not, why it was asked. */
+static bool passes(struct pc_gate *q, int group, const struct pc_fan_open *o, uint64_t now, struct pc_open_why *why)
+{
+    if (group != q->ask_group)
+        return harmless(q, o, now, why);
+    if (o->what == PC_FAN_OPEN)
+        return needs_nothing(q, o, now, why);
+    *why = (struct pc_open_why){.kind = PC_OPEN_TRUNCATE};
+    return is_own(q, o->tid) || !pc_gate_may_cut(q, o, now);
+}
+
 /* on-open: let go without anybody having looked at it. The answering thread opens nothing: a handle will do. */
 static void tell_unseen(struct pc_gate *q, int group, int fd, uint8_t kind)
 {
@@ -101,7 +112,7 @@ static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o,
 {
     struct pc_open_why why;
     q->stats.opens++;
-    if (group == q->ask_group ? needs_nothing(q, o, now, &why) : harmless(q, o, now, &why)) {
+    if (passes(q, group, o, now, &why)) {
         allow_now(group, o->fd);
         return false;
     }

@@ -150,6 +150,9 @@ int pc_gate_files_begin(struct pc_guard *g, struct pc_volume *v)
 {
     int r = pc_fan_gate_down(g->gate->ask_group, v->tree_fd);
     v->asks_all = r == 0;
+    v->asks_cuts = pc_fan_asks_cuts(g->gate->ask_group, v->tree_fd);
+    if (v->asks_cuts)
+        (void)pc_fan_ignore_accesses(g->gate->ask_group, v->tree_fd); /* or our own reads are answered one by one */
     g->gate->round = (struct files_round){0};
     return r;
 }
@@ -266,13 +269,13 @@ void pc_gate_files_step(struct pc_guard *g, uint64_t now_ns)
     }
     while (next_file(g, v) && pc_mono_ns() - now_ns < WORK_NS)
         ;
-    if (n->next_ns <= now_ns)
+    if (n->next_ns <= now_ns && g->ready)
         n->next_ns = now_ns + PAUSE_NS;
 }
 
 uint64_t pc_gate_files_next_ns(const struct pc_guard *g)
 {
-    return g->ready && g->settings.ask_files ? g->gate->round.next_ns : UINT64_MAX;
+    return g->settings.ask_files ? g->gate->round.next_ns : UINT64_MAX;
 }
 
 bool pc_gate_files_failed(const struct pc_guard *g)

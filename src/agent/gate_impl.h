@@ -9,8 +9,8 @@
 /*
  * What the answers to the kernel are made of: for gate.c (life, up and down), gate_answer.c (the answering thread),
  * gate_copy.c (what has to be copied first, the copiers), gate_decide.c (the main thread's decisions on them),
- * gate_files.c (which files are asked about), gate_read.c (files that are read again and again) and gate_sync.c
- * (volumes written out).
+ * gate_files.c (which files are asked about), gate_read.c (files that are read again and again), gate_cuts.c
+ * (truncate(2) by name) and gate_sync.c (volumes written out).
  */
 
 /* The switch fires this long after the answering thread last came round; it comes round every TURN_MS at least. */
@@ -33,6 +33,9 @@
  */
 #define READ_RING 64
 #define READ_SLOTS 16384
+/* on-open: files whose reads and writes are counted; and such as are left alone for a while, see gate_cuts.c. */
+#define PACE_SLOTS 1024
+#define RESTING_MAX 256
 #define GRANTS_MAX 512
 /* Crowds whose trust is remembered; of more, the oldest begin anew. */
 #define PASSES_MAX 16
@@ -100,6 +103,15 @@ struct told_file {
     struct pc_fh fh;
 };
 
+struct paced {
+    uint32_t tag, second, accesses; /* of the file; mono; in this second */
+};
+
+struct resting {
+    struct told_file file;
+    uint64_t until_ns; /* mono */
+};
+
 /* Going over the files that rest on a link, to have them asked about one by one. */
 struct files_round {
     int vol; /* being gone over; 0: none */
@@ -125,6 +137,9 @@ struct pc_gate {
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
     struct told_file read[READ_RING]; /* written by the answering thread, taken by the main thread */
     atomic_uint read_head, read_tail;
+    struct paced pace[PACE_SLOTS];       /* answering thread only */
+    struct resting resting[RESTING_MAX]; /* written by the answering thread, taken by the main thread, oldest first */
+    atomic_uint rest_head, rest_tail;
     timer_t deadman;
     bool deadman_armed;
     struct pc_store *store;
@@ -199,6 +214,14 @@ void *pc_gate_syncer(void *arg);
 
 /* Answering thread: this file is opened for reading, and was asked about. Keeps no descriptor. now: mono. */
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now);
+
+/* ---- gate_cuts.c ---- */
+
+/*
+ * Answering thread: whether this access may cut a file that rests on a link, so that it is to be copied first. Any other
+ * goes on; of a file that is read and written all the time it is the last one for a while. now: mono.
+ */
+bool pc_gate_may_cut(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now);
 
 /* ---- gate_files.c ---- */
 

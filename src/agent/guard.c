@@ -305,6 +305,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     static uint64_t last_second, last_flush, last_minute;
     pc_guard_lineage(g);
     pc_gate_see_to_read(g);
+    pc_gate_end_rests(g, now);
     pc_gate_crowds(g, now, true);
     pc_acts_look_at_muted(g, now);
     beat(g);
@@ -345,6 +346,10 @@ static bool work(struct pc_guard *g)
     if (!captures && !pc_scan_busy(g)) {
         if (pc_scan_again(g) || pc_startup_step(g))
             return true;
+        if (!g->ready && now >= pc_gate_files_next_ns(g)) { /* the first round: truncate(2) is held only then */
+            pc_gate_files_step(g, now);
+            return true;
+        }
         if (!g->ready)
             say_ready(g);
         if (now >= pc_missing_next_ns(g)) {

@@ -55,6 +55,7 @@ struct pc_volume {
     bool gate_down;
     bool asks_all; /* on-open: every open is asked about, not only those of files that rest on a link (gate_files.c) */
     bool marking;  /* and these are being marked, also while their opens are asked about anyway */
+    bool asks_cuts; /* truncate(2) by name is asked about, too: the kernel can, of each file marked (gate_cuts.c) */
     uint64_t durable_until_ns; /* mono: until then copies are on the disk before their opener goes on (gate_sync.c) */
     uint64_t gate_until_ns;  /* mono: goes up again then, unless there is a new reason */
     bool read_only;
@@ -304,6 +305,8 @@ void pc_gate_adopt(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
 /* Sees to files that are opened for reading, so that they are not asked about again (gate_read.c). */
 void pc_gate_see_to_read(struct pc_guard *g);
+/* Files that were read and written too often to be asked each time: they are again (gate_cuts.c). */
+void pc_gate_end_rests(struct pc_guard *g, uint64_t now_ns);
 /* What was copied on this volume so far is to be on the disk soon. Waits for nothing (gate_sync.c). */
 void pc_gate_sync(struct pc_guard *g, const struct pc_volume *v);
 /* Mono: what was copied before is on the disk; 0: nothing is known to be. */

@@ -91,12 +91,13 @@ struct pc_path_settings_list {
     X(preserve, copy_ahead_ns, "copy-ahead", DURATION, "10m", 0, PC_S(30 * 86400), LIVE,                               \
       "files unchanged for so long are copied in quiet times (on-open)",                                               \
       "Up to 4 MiB each, small ones first, within space-budget and with twice the reserve left free. Then nothing of " \
-      "them is lost to truncate(2), or to writes while no guard runs, and writers need not wait. 0: never.")           \
+      "them is lost to writes while no guard runs (before Linux 6.14: or to truncate(2)), and writers need not wait. " \
+      "0: never.")                                                                                                     \
     X(preserve, ask_files, "ask-files", NUMBER, "16384", 0, 1048576, LIVE,                                             \
       "files whose opens are asked about one by one (on-open)",                                                        \
       "A file that is kept by a hard link alone is copied when it is opened for writing, so its opens wait for an "    \
       "answer (some 20 us). Up to this many such files are marked, 1 KiB of kernel memory each, and no other open "    \
-      "waits. With more, every open on the file system does. 0: always every open.")                                   \
+      "waits. With more, every open on the file system does, and truncate(2) by a path is not held. 0: always so.")    \
     X(preserve, compress, "compress", BOOL, "yes", 0, 0, LIVE, "compress copies (zstd) where blocks cannot be shared", \
       "Clones are never compressed: they take no space.")                                                              \
     X(judge, convict_score, "convict-score", NUMBER, "270", 50, 100000, LIVE, "evidence that convicts a program",      \

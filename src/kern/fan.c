@@ -22,6 +22,19 @@
 #define FAN_MARK_EVICTABLE 0x00000200
 #endif
 
+/* Linux 6.14. */
+#ifndef FAN_PRE_ACCESS
+#define FAN_PRE_ACCESS 0x00100000
+#endif
+#ifndef FAN_EVENT_INFO_TYPE_RANGE
+#define FAN_EVENT_INFO_TYPE_RANGE 6
+#endif
+struct range_info {
+    struct fanotify_event_info_header hdr;
+    uint32_t pad;
+    uint64_t offset, count;
+};
+
 #define WATCH_EVENTS                                                                                      \
     (FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_ONDIR)
 #define IGNORE (FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY)
@@ -220,6 +233,12 @@ int pc_fan_ignore_mount(int group, int tree_fd)
     return mark_at(group, FAN_MARK_ADD | FAN_MARK_MOUNT | IGNORE, FAN_OPEN_PERM | FAN_ONDIR, tree_fd);
 }
 
+/* An ignore mark of its own: the kernel refuses it together with FAN_ONDIR. */
+int pc_fan_ignore_accesses(int group, int tree_fd)
+{
+    return mark_at(group, FAN_MARK_ADD | FAN_MARK_MOUNT | IGNORE, FAN_PRE_ACCESS, tree_fd);
+}
+
 int pc_fan_gate_down(int group, int tree_fd)
 {
     int r = pc_fan_ignore_mount(group, tree_fd);
@@ -232,6 +251,7 @@ int pc_fan_gate_up(int group, int tree_fd)
 {
     int r = mark_at(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
     (void)mark_at(group, FAN_MARK_REMOVE | FAN_MARK_MOUNT | FAN_MARK_IGNORE, FAN_OPEN_PERM | FAN_ONDIR, tree_fd);
+    (void)mark_at(group, FAN_MARK_REMOVE | FAN_MARK_MOUNT | FAN_MARK_IGNORE, FAN_PRE_ACCESS, tree_fd);
     return r;
 }
 
@@ -251,15 +271,35 @@ int pc_fan_ask_files_only(int group, int tree_fd)
     return mark_at(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
 }
 
+/* Older kernels, and some file systems, know no FAN_PRE_ACCESS: there it is opens alone. */
+static int mark_asked(int group, unsigned flags, int file_fd)
+{
+    int r = mark(group, flags, FAN_OPEN_PERM | FAN_PRE_ACCESS, file_fd);
+    return r == -EINVAL || r == -EOPNOTSUPP ? mark(group, flags, FAN_OPEN_PERM, file_fd) : r;
+}
+
 int pc_fan_ask_file(int group, int file_fd)
 {
     int r = pc_fan_ask_again(group, file_fd); /* a mark that ignores may be evicted; this one must not be */
-    return r < 0 ? r : mark(group, FAN_MARK_ADD, FAN_OPEN_PERM, file_fd);
+    return r < 0 ? r : mark_asked(group, FAN_MARK_ADD, file_fd);
+}
+
+bool pc_fan_asks_cuts(int group, int dir_fd)
+{
+    if (mark_at(group, FAN_MARK_ADD, FAN_PRE_ACCESS, dir_fd) < 0) /* without FAN_ONDIR it raises no event */
+        return false;
+    (void)mark_at(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, dir_fd);
+    return true;
+}
+
+int pc_fan_ask_opens_only(int group, int file_fd)
+{
+    return mark(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, file_fd);
 }
 
 int pc_fan_forget_file(int group, int file_fd)
 {
-    int r = mark(group, FAN_MARK_REMOVE, FAN_OPEN_PERM, file_fd);
+    int r = mark_asked(group, FAN_MARK_REMOVE, file_fd);
     return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 
@@ -280,9 +320,25 @@ int pc_fan_ask_again(int group, int file_fd)
     return r == -ENOENT || r == -EINVAL ? 0 : r; /* there was none; the kernel knows none */
 }
 
+/*
+ * The kernel tells which bytes will be read or written, in whole pages; of a cut the new end with no bytes, or the page
+ * that it is in. (fsnotify_truncate_perm, Linux 6.14)
+ */
+static uint8_t what_of(const struct fanotify_event_metadata *m)
+{
+    struct range_info r;
+    if (!(m->mask & FAN_PRE_ACCESS))
+        return PC_FAN_OPEN;
+    if (m->event_len < m->metadata_len + sizeof r)
+        return PC_FAN_MAY_CUT; /* not known */
+    memcpy(&r, (const char *)m + m->metadata_len, sizeof r);
+    bool told = r.hdr.info_type == FAN_EVENT_INFO_TYPE_RANGE && r.hdr.len >= sizeof r;
+    return told && r.count > (uint64_t)sysconf(_SC_PAGESIZE) ? PC_FAN_ACCESS : PC_FAN_MAY_CUT;
+}
+
 int pc_fan_read_opens(int group, struct pc_fan_open *out, int n)
 {
-    /* Sized so that one read never takes more events than the caller has room for. */
+    /* Sized so that one read never takes more events than the caller has room for: an access takes the room of two. */
     struct fanotify_event_metadata buf[64];
     size_t cap = sizeof buf[0] * (size_t)(n < 64 ? n : 64);
     ssize_t got = read(group, buf, cap);
@@ -292,7 +348,7 @@ int pc_fan_read_opens(int group, struct pc_fan_open *out, int n)
     for (const struct fanotify_event_metadata *m = buf; FAN_EVENT_OK(m, got); m = FAN_EVENT_NEXT(m, got)) {
         if (m->fd < 0)
             continue; /* overflow marker: cannot happen with an unlimited queue */
-        out[count++] = (struct pc_fan_open){.fd = m->fd, .tid = m->pid};
+        out[count++] = (struct pc_fan_open){.fd = m->fd, .tid = m->pid, .what = what_of(m)};
     }
     return count;
 }
