@@ -99,6 +99,33 @@ class Portcullis:
         self.guard.stop()
 
 
+class EventsAlone:
+    """Nobody guards; the kernel makes the events that Portcullis asks for, and they are dropped (tool.c)."""
+
+    name = "events alone"
+    rounds = 1000
+
+    def __init__(self, tool):
+        self.tool = tool
+
+    def start(self, where):
+        self.process = subprocess.Popen([self.tool, "events", where.mount], stdout=subprocess.PIPE,
+                                        env=where.environment(), start_new_session=True)
+        if self.process.stdout.readline() != b"ready\n":
+            raise RuntimeError("no events")
+
+    def cpu_seconds(self):
+        return cpu_of([self.process.pid])
+
+    def verdict(self):
+        return "" if self.process.poll() is None else "it died"
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(5)
+        self.process.stdout.close()
+
+
 def read_text(path):
     """What is in a log so far; nothing when it is not there yet."""
     try:

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 /*
@@ -64,6 +65,22 @@ bool pc_gate_may_cut(struct pc_gate *q, const struct pc_fan_open *o, uint64_t no
     return false;
 }
 
+/* Not known: then it is asked about by its opens alone, as before Linux 6.14. */
+static bool is_program(int fd)
+{
+    struct stat st;
+    char magic[4];
+    if (fstat(fd, &st) < 0)
+        return true;
+    return (st.st_mode & 0111) && (pread(fd, magic, sizeof magic, 0) < (ssize_t)sizeof magic ||
+                                   memcmp(magic, "\177ELF", sizeof magic) == 0);
+}
+
+bool pc_gate_asks_cuts(const struct pc_volume *v, int fd)
+{
+    return v->asks_cuts && !is_program(fd);
+}
+
 /* Only of a file that still rests on a link, and only where its kind is marked at all. */
 static void ask_again(struct pc_guard *g, const struct told_file *f)
 {
@@ -76,8 +93,9 @@ static void ask_again(struct pc_guard *g, const struct told_file *f)
     _close_ int fd = pc_fh_open(v->tree_fd, &f->fh, O_RDONLY | O_NONBLOCK | O_NOATIME); /* no mount of anybody else's */
     if (fd < 0)
         return; /* it is gone */
+    bool cuts = pc_gate_asks_cuts(v, fd);
     pthread_mutex_lock(&q->lock);
-    (void)pc_fan_ask_file(q->ask_group, fd); /* of its opens nothing changes */
+    (void)pc_fan_ask_file(q->ask_group, fd, cuts); /* of its opens nothing changes */
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -119,19 +119,19 @@ void pc_gate_on_link(void *arg, int vol, int fd, uint64_t ino, bool again)
     struct pc_volume *v = pc_volume_by_id(g, vol);
     uint64_t key = v ? spared_key(v->st_dev, ino) : 0;
     bool marks = v && v->mode == PC_MODE_ON_OPEN && (!v->asks_all || v->marking);
-    bool room = q->asked < g->settings.ask_files;
+    bool room = q->asked < g->settings.ask_files, cuts = marks && pc_gate_asks_cuts(v, fd);
     pthread_mutex_lock(&q->lock);
     if (key && atomic_load(spared_slot(q, key)) == key)
         atomic_store(spared_slot(q, key), 0);
     /* Also when the slot is another's by now. */
-    int r = marks && room ? pc_fan_ask_file(q->ask_group, fd) : pc_fan_ask_again(q->ask_group, fd);
+    int r = marks && room ? pc_fan_ask_file(q->ask_group, fd, cuts) : pc_fan_ask_again(q->ask_group, fd);
     pthread_mutex_unlock(&q->lock);
     if (r == 0 && marks && room)
         q->asked += !again; /* perhaps it was marked already: then it counts twice, until the next round */
     else if (r < 0 || marks)
         ask_all(g);
     if (marks && !room && !v->asks_all) /* over the bound rather than lost */
-        r = pc_fan_ask_file(q->ask_group, fd);
+        r = pc_fan_ask_file(q->ask_group, fd, cuts);
     g->n.unasked += r < 0 && marks && !v->asks_all;
 }
 
@@ -198,8 +198,9 @@ static int mark_file(struct pc_guard *g, const struct pc_volume *v, const struct
     _close_ int fd = pc_fh_open(v->tree_fd, &k->fh, O_RDONLY | O_NONBLOCK | O_NOATIME);
     if (fd < 0)
         return fd == -ESTALE || fd == -ENOENT ? 0 : fd;
+    bool cuts = pc_gate_asks_cuts(v, fd);
     pthread_mutex_lock(&q->lock);
-    int r = pc_fan_ask_file(q->ask_group, fd);
+    int r = pc_fan_ask_file(q->ask_group, fd, cuts);
     pthread_mutex_unlock(&q->lock);
     q->asked += r == 0;
     q->round.found += r == 0;

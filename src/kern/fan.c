@@ -271,17 +271,19 @@ int pc_fan_ask_files_only(int group, int tree_fd)
     return mark_at(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, tree_fd);
 }
 
-/* Older kernels, and some file systems, know no FAN_PRE_ACCESS: there it is opens alone. */
-static int mark_asked(int group, unsigned flags, int file_fd)
+int pc_fan_ask_opens_only(int group, int file_fd)
 {
-    int r = mark(group, flags, FAN_OPEN_PERM | FAN_PRE_ACCESS, file_fd);
-    return r == -EINVAL || r == -EOPNOTSUPP ? mark(group, flags, FAN_OPEN_PERM, file_fd) : r;
+    return mark(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, file_fd);
 }
 
-int pc_fan_ask_file(int group, int file_fd)
+int pc_fan_ask_file(int group, int file_fd, bool cuts)
 {
     int r = pc_fan_ask_again(group, file_fd); /* a mark that ignores may be evicted; this one must not be */
-    return r < 0 ? r : mark_asked(group, FAN_MARK_ADD, file_fd);
+    if (r < 0)
+        return r;
+    if (!cuts)
+        (void)pc_fan_ask_opens_only(group, file_fd); /* fails when it was not asked, as nearly always */
+    return mark(group, FAN_MARK_ADD, cuts ? FAN_OPEN_PERM | FAN_PRE_ACCESS : FAN_OPEN_PERM, file_fd);
 }
 
 bool pc_fan_asks_cuts(int group, int dir_fd)
@@ -292,14 +294,11 @@ bool pc_fan_asks_cuts(int group, int dir_fd)
     return true;
 }
 
-int pc_fan_ask_opens_only(int group, int file_fd)
-{
-    return mark(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, file_fd);
-}
-
 int pc_fan_forget_file(int group, int file_fd)
 {
-    int r = mark_asked(group, FAN_MARK_REMOVE, file_fd);
+    int r = mark(group, FAN_MARK_REMOVE, FAN_OPEN_PERM | FAN_PRE_ACCESS, file_fd);
+    if (r == -EINVAL || r == -EOPNOTSUPP) /* older kernels, and some file systems, know no FAN_PRE_ACCESS */
+        r = mark(group, FAN_MARK_REMOVE, FAN_OPEN_PERM, file_fd);
     return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 

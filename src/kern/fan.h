@@ -89,10 +89,11 @@ int pc_fan_vault_mark(int group, int dir_fd);
 int pc_fan_ask_files_only(int group, int tree_fd);
 /*
  * Opens of this inode wait for us, by any name and mount, until pc_fan_forget_file, or until its last name is gone.
- * Keeps the inode in memory (about 1 KiB). Ends pc_fan_ask_no_more. Where pc_fan_asks_cuts, truncate(2) waits, too, and
- * each read, write and mapping through a descriptor that was opened since: some 13 us instead of 0.5 to 1.
+ * Keeps the inode in memory (about 1 KiB). Ends pc_fan_ask_no_more. With cuts, which needs pc_fan_asks_cuts, truncate(2)
+ * waits, too, and each read, write and mapping through a descriptor that was opened since: some 13 us instead of 0.5 to 1.
+ * A program that is started meanwhile can be written while it runs: nobody gets ETXTBSY (fs/exec.c since Linux 6.14).
  */
-int pc_fan_ask_file(int group, int file_fd);
+int pc_fan_ask_file(int group, int file_fd, bool cuts);
 /* For a group of pc_fan_first_gate_open: whether the kernel can let truncate(2) wait on dir_fd's file system. */
 bool pc_fan_asks_cuts(int group, int dir_fd);
 /* Of a file of pc_fan_ask_file only the opens wait from now on, until it is called again. 0 or -errno. */

@@ -163,6 +163,26 @@ def reading_copies_nothing(bench):
 
 @rig.scenario("ext4")
 @held_here
+def a_running_program_is_not_written(bench):
+    """Under such a mark the kernel would let it: programs are asked about by their opens alone."""
+    program = os.path.join(bench.tree, "serve")
+    subprocess.run(["cp", "/bin/sleep", program], check=True, timeout=20)
+    guard = bench.start_guard(CALM)
+    guard.wait_quiet()
+    server = subprocess.Popen([program, "60"], start_new_session=True)
+    rig.eventually("it runs", lambda: os.readlink("/proc/%d/exe" % server.pid) == program)
+    try:
+        os.close(os.open(program, os.O_WRONLY))
+        why = "opened for writing"
+    except OSError as e:
+        why = os.strerror(e.errno)
+    server.kill()
+    server.wait(10)
+    check(why == "Text file busy", "a running program: %s", why)
+
+
+@rig.scenario("ext4")
+@held_here
 def nobody_waits_for_a_stopped_guard(bench):
     """The guard is stopped, and then killed, while somebody cuts files: each returns within a second or so."""
     paths = make(bench, 40, 8000)
