@@ -86,6 +86,7 @@ struct pc_outcome { /* how a run ended */
     const struct pc_job_end *job; /* or NULL */
     const json_t *data;           /* borrowed, or NULL */
     bool later;                   /* not over yet: the next start tells (an upgrade) */
+    bool never_ran;               /* ended before its start: no incident is its doing */
 };
 
 /* Unix seconds, and CLOCK_BOOTTIME seconds. */

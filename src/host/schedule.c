@@ -83,6 +83,16 @@ static void fill_result(struct pc_runner *r, const struct pc_kept_order *k, cons
     }
 }
 
+#define NO_GUARD 0x80000000u /* none answered at the start: what was known of it last is in the other bits */
+
+/* The guard's count as it is now, for incidents_since. One that does not answer just now had some long before. */
+static uint32_t incidents_now(const struct pc_runner *r)
+{
+    int64_t n = pc_guard_incidents(r);
+    uint64_t count = n < 0 ? pc_memory_number(r->file, "guard-incidents") : (uint64_t)n;
+    return (count < NO_GUARD ? (uint32_t)count : NO_GUARD - 1) | (n < 0 ? NO_GUARD : 0);
+}
+
 /* Where a run leads: the ring report is due after the soak, or the order waits for its next run, or it is over. */
 static enum pc_order_state next_state(const struct pc_loaded *l)
 {
@@ -160,6 +170,8 @@ void pc_order_over(struct pc_runner *r, const char *order_sha256, const struct p
     struct pc_kept_order *k = &l.kept;
     fill_result(r, k, how, &result);
     k->state = next_state(&l);
+    if (how->never_ran && l.order.rings > 1)
+        k->incidents = incidents_now(r);
     k->ended = result.ended;
     k->started = result.started;
     k->since_boot = pc_boot_s();
@@ -197,16 +209,6 @@ static void run_order(struct pc_runner *r, struct pc_loaded *l)
                              .data = t->data};
     pc_order_over(r, l->kept.sha256, &how);
     pc_task_free(t);
-}
-
-#define NO_GUARD 0x80000000u /* none answered at the start: what was known of it last is in the other bits */
-
-/* The guard's count as it is now, for incidents_since. One that does not answer just now had some long before. */
-static uint32_t incidents_now(const struct pc_runner *r)
-{
-    int64_t n = pc_guard_incidents(r);
-    uint64_t count = n < 0 ? pc_memory_number(r->file, "guard-incidents") : (uint64_t)n;
-    return (count < NO_GUARD ? (uint32_t)count : NO_GUARD - 1) | (n < 0 ? NO_GUARD : 0);
 }
 
 /* The start is written down first; when that fails nothing runs and the order goes on waiting. */
@@ -251,7 +253,7 @@ static bool ends_without_run(struct pc_runner *r, const struct pc_loaded *l, enu
     snprintf(text, sizeof text, "check %s: %s", pc_check_word(c), why[0] ? why : pc_check_text(c));
     pc_tell_event(r, PC_LEVEL_WARNING, "refused", "check %s: order %.12s does not start: %s", pc_check_word(c),
                   l->kept.sha256, why[0] ? why : pc_check_text(c));
-    struct pc_outcome how = {.word = c == PC_CHECK_HALTED ? "halted" : "refused", .text = text};
+    struct pc_outcome how = {.word = c == PC_CHECK_HALTED ? "halted" : "refused", .text = text, .never_ran = true};
     pc_order_over(r, l->kept.sha256, &how);
     return true;
 }

@@ -257,6 +257,24 @@ class Waiting(rig.Case):
         self.guard(4)
         self.assertEqual(runner.wait("ring")["incidents"], 1)
 
+    def halted_in_a_ring(self, runner):
+        """What the ring is told of an order that an owner halted before it started."""
+        rings = [{"hosts": 1, "soak": 1}, {"hosts": 1, "soak": 1}]
+        digest, _ = runner.deliver(self.script(runner, "true", hosts=[runner.ref, HostKey("late").ref], rings=rings))
+        stop = self.fleet.order([runner.ref], "rollout.halt", {"order_sha256": digest}, class_="S", sequence=1)
+        runner.deliver(stop, self.fleet.owners[2:], logged=False)
+        self.assertEqual(runner.result(digest)["outcome"], "halted")
+        report = runner.wait("ring")
+        return report["outcome"], report["incidents"]
+
+    def test_an_order_that_never_ran_has_no_incidents(self):
+        """Halted before its start: neither a host without a guard nor one with old incidents reports any for it."""
+        self.fleet = Fleet(self.folder, owners=("dora", "emil", "frida"), dwell=3)
+        runner = self.host()
+        self.assertEqual(self.halted_in_a_ring(runner), ("refused", 0))
+        self.guard(3)
+        self.assertEqual(self.halted_in_a_ring(runner), ("refused", 0))
+
     def test_standing_order_runs_when_started_inside_its_bounds(self):
         if time.strftime("%H:%M") in ("23:58", "23:59"):  # no window contains midnight: tomorrow's has begun in a moment
             time.sleep(125 - time.localtime().tm_sec if time.strftime("%M") == "58" else 62 - time.localtime().tm_sec)
