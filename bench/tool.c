@@ -90,7 +90,7 @@ static int make(size_t count)
     return 0;
 }
 
-/* As src/kern/fan.c: pc_fan_watch_open, pc_fan_watch_add; and as the guard, 10 ms between two looks, so they can merge. */
+/* As pc_fan_watch_open and pc_fan_watch_add (src/kern/fan.c); as the guard, 10 ms between two looks, so they can merge. */
 static int events(const char *dir)
 {
     static char buf[1 << 16];

@@ -36,11 +36,6 @@ int pc_acts_stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *
     return fstat(fd, st) < 0 ? -errno : 0;
 }
 
-int64_t pc_acts_ctime(const struct stat *st)
-{
-    return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
-}
-
 static uint64_t creator_id(struct pc_guard *g, pid_t pid)
 {
     return pc_acts_process(g, pc_judge_actor_of(g->judge, pid));
@@ -87,7 +82,7 @@ static void new_file_changed(struct pc_guard *g, struct deed *d, bool closed)
     if (closed && !later && !pc_acts_new_content(g, d))
         return;
     if (closed && !d->late && pc_acts_is_muted(g, d->v->id, &d->fh) && pc_acts_stat_live(d->v, &d->fh, &st) == 0)
-        pc_acts_muted_judged(g, d->v->id, &d->fh, pc_acts_ctime(&st));
+        pc_acts_muted_judged(g, d->v->id, &d->fh, pc_file_ns(st.st_ctim));
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, creator_id(g, d->pid), PC_WHEN_NEW);
     if (!later)
         return;
@@ -114,8 +109,7 @@ static void count_unkept(struct pc_guard *g, const struct deed *d, const struct 
 {
     if (!pc_how_is_live(k->how) || k->size == 0 || (k->how == PC_HOW_LENGTH && d->size_after > k->size))
         return;
-    bool same = d->closed && d->size_after == k->size &&
-                (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec == k->mtime_ns;
+    bool same = d->closed && d->size_after == k->size && pc_file_ns(st->st_mtim) == k->mtime_ns;
     (void)pc_store_overwritten(g->store, d->v->id, &d->fh); /* a failed index shows in status */
     if (d->size_after < k->size)
         g->n.cut_unkept++;
@@ -148,9 +142,9 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
     /* In the deed, not here: one event may also tell of a deletion, which is judged next. */
     d->earlier = *d->known;
     d->known = &d->earlier;
-    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    int64_t mtime_ns = pc_file_ns(st.st_mtim);
     /* Where clocks are coarse, what was written right after the capture has its ctime. */
-    if (pc_acts_ctime(&st) == d->earlier.ctime_ns && mtime_ns == d->earlier.mtime_ns &&
+    if (pc_file_ns(st.st_ctim) == d->earlier.ctime_ns && mtime_ns == d->earlier.mtime_ns &&
         d->size_after == d->earlier.size) {
         /* Preserved already, perhaps with the change that this event tells of: then look at the version before. */
         uint64_t before = pc_capture_before(g, d->earlier.version);
@@ -171,7 +165,7 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
             pc_capture_looked(g, d->v->id, &d->fh);
         pc_acts_judge(g, d);
         if (closed && !d->late) /* whose last close the kernel does is not known here: the timer's look is to find it */
-            pc_acts_muted_judged(g, d->v->id, &d->fh, pc_acts_ctime(&st));
+            pc_acts_muted_judged(g, d->v->id, &d->fh, pc_file_ns(st.st_ctim));
     }
     pc_capture_later(g, d->v->id, &d->fh, d->dir, d->name, 0, closed ? PC_WHEN_SOON : PC_WHEN_HOT);
 }
@@ -232,9 +226,9 @@ static void metadata(struct pc_guard *g, struct deed *d)
     if (!d->known)
         return;
     struct stat st;
-    if (pc_acts_stat_live(d->v, &d->fh, &st) < 0 || pc_acts_ctime(&st) == d->known->ctime_ns)
+    if (pc_acts_stat_live(d->v, &d->fh, &st) < 0 || pc_file_ns(st.st_ctim) == d->known->ctime_ns)
         return;
-    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    int64_t mtime_ns = pc_file_ns(st.st_mtim);
     bool same_mode = d->known->mode == st.st_mode;
     d->op = PC_OP_META;
     /* Link counts change the ctime too; those need no act, and a changed mtime comes with a content event. */

@@ -6,6 +6,7 @@
  */
 #include "agent/acts_impl.h"
 
+#include "base/clock.h"
 #include "kern/procfs.h"
 
 #include <string.h>
@@ -81,7 +82,7 @@ static void look_at(void *arg, int fd)
     d.dir = pc_dirs_find(g->dirs, d.v->id, &known.parent);
     d.name = known.name;
     d.before = known.version;
-    int64_t mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    int64_t mtime_ns = pc_file_ns(st.st_mtim);
     bool same = (uint64_t)st.st_size == known.size && mtime_ns == known.mtime_ns;
     if (d.dir && !same && pc_acts_change_of(g, &d) == PC_CHANGE_UNSEEN)
         pc_acts_changed(g, &d, false);

@@ -115,8 +115,6 @@ struct deed {
 
 /* fstat of the file as it is now. 0, or a negative errno (it is gone, or cannot be opened) and *st untouched. */
 int pc_acts_stat_live(struct pc_volume *v, const struct pc_fh *fh, struct stat *st);
-/* Nanoseconds, as in pc_known. */
-int64_t pc_acts_ctime(const struct stat *st);
 /* The content of d->fh changed: judges, records, and queues it to be preserved. closed: its writer closed it. */
 void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed);
 

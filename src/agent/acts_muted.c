@@ -67,7 +67,7 @@ static bool goes_on(struct muted *m, int fd)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return true;
-    int64_t changed = pc_acts_ctime(&st), age = (int64_t)pc_real_ns() - changed;
+    int64_t changed = pc_file_ns(st.st_ctim), age = (int64_t)pc_real_ns() - changed;
     bool written = changed != m->changed_ns;
     /* Where clocks are coarse, what is written a moment later has the same ctime: then the next look is to be one. */
     m->changed_ns = written && age >= 0 && age < (int64_t)PC_COARSE_CLOCK_NS ? 0 : changed;

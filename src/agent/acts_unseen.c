@@ -6,6 +6,7 @@
 #include "agent/acts_impl.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 struct was {
     uint64_t size;
@@ -45,11 +46,11 @@ void pc_acts_found_changed(struct pc_guard *g, struct pc_volume *v, const struct
         return;
     if (!d.dir || pc_acts_stat_live(v, fh, &st) < 0)
         return;
-    struct was now = {(uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, false};
+    struct was now = {(uint64_t)st.st_size, pc_file_ns(st.st_mtim), false};
     bool same = now.size == known->size && now.mtime_ns == known->mtime_ns;
     if (!pc_acts_has_content(known, d.op)) {
         /* Size and time may have been put back: what nobody saw is not trusted, and what is there now is preserved. */
-        if (change == PC_CHANGE_UNSEEN && pc_how_is_live(known->how) && pc_acts_ctime(&st) != known->ctime_ns)
+        if (change == PC_CHANGE_UNSEEN && pc_how_is_live(known->how) && pc_file_ns(st.st_ctim) != known->ctime_ns)
             (void)pc_store_overwritten(g->store, v->id, fh);
         g->n.changed_unkept += !same && known->size > 0;
         return;

@@ -57,8 +57,8 @@ static bool holds_cuts(const struct pc_volume *v)
 static const char *cuts_text(const struct pc_guard *g, const struct pc_volume *v)
 {
     if (v->asks_cuts)
-        return "on-open: truncate(2) by path is not held at present (every open is asked about, see ask-files): the old "
-               "content is kept only of files that were copied ahead";
+        return "on-open: truncate(2) by path is not held at present (every open is asked about, see ask-files): "
+               "the old content is kept only of files that were copied ahead";
     return g->settings.copy_ahead_ns ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
                                        "files that were copied ahead (copy-ahead); from Linux 6.14 on it is held"
                                      : "on-open: truncate(2) by path is seen, but the old content is not kept; from "

@@ -517,7 +517,7 @@ static bool is_left_alone(const struct pc_guard *g, const struct pc_volume *v, c
     struct stat st;
     if (e->when == PC_WHEN_NEW || pc_gate_alert(g) || fstat(fd, &st) < 0)
         return false;
-    int64_t ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+    int64_t ctime_ns = pc_file_ns(st.st_ctim);
     bool written = (int64_t)pc_real_ns() - ctime_ns < (int64_t)WRITTEN_NS;
     if (!written || (e->when == PC_WHEN_SOON && !pc_acts_is_muted(g, e->vol, &e->fh)))
         return false;

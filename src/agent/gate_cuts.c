@@ -1,9 +1,10 @@
 /*
  * Owns truncate(2) by name (on-open): it opens nothing, but since Linux 6.14 the kernel asks before it cuts a file that
  * is marked (kern/fan.h: pc_fan_ask_file), as it asks before each read and write through a descriptor that was opened
- * since. Here the answering thread tells them apart; who may cut is held like one who opens to overwrite, everybody else
- * goes on. What is read and written all the time would pay for each time: it is left alone for a while. gate_answer.c
- * hands it accesses, the main thread's tick marks the files again. Must not hold anybody who reads or writes.
+ * since. Here the answering thread tells them apart; who may cut is held like one who opens to overwrite, everybody
+ * else goes on. What is read and written all the time would pay for each time: it is left alone for a while.
+ * gate_answer.c hands it accesses, the main thread's tick marks the files again. Must not hold anybody who reads or
+ * writes.
  */
 #include "agent/gate_impl.h"
 
@@ -41,7 +42,7 @@ static void count_access(struct pc_gate *q, int fd, const struct stat *st, uint6
     if (++p->accesses < ACCESSES_MAX || atomic_load(&q->alert))
         return;
     uint32_t tail = atomic_load(&q->rest_tail);
-    struct resting *r = &q->resting[tail % RESTING_MAX]; /* free: the main thread is done with it when it moves the head */
+    struct resting *r = &q->resting[tail % RESTING_MAX]; /* free: who moves the head is done with it */
     if (tail - atomic_load(&q->rest_head) == RESTING_MAX || pc_fh_of_fd(fd, &r->file.fh) < 0)
         return;
     r->file.st_dev = st->st_dev;
@@ -56,7 +57,7 @@ bool pc_gate_may_cut(struct pc_gate *q, const struct pc_fan_open *o, uint64_t no
     if (fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return false;
     if (o->what == PC_FAN_MAY_CUT && !pc_gate_is_spared(q, &st)) {
-        /* 0: it is outside our pid namespace, and cannot be looked at; of no descriptor left nothing is known, either */
+        /* 0: it is outside our pid namespace, and cannot be looked at */
         int r = o->tid ? pc_proc_may_cut(&q->asker[(uint32_t)o->tid % q->askers], o->tid) : 1;
         if (r != 0)
             return r != -ENOENT && r != -ESRCH;

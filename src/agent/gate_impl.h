@@ -218,13 +218,13 @@ void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t
 /* ---- gate_cuts.c ---- */
 
 /*
- * Answering thread: whether this access may cut a file that rests on a link, so that it is to be copied first. Any other
- * goes on; of a file that is read and written all the time it is the last one for a while. now: mono.
+ * Answering thread: whether this access may cut a file that rests on a link, so that it is to be copied first. Any
+ * other goes on; of a file that is read and written all the time it is the last one for a while. now: mono.
  */
 bool pc_gate_may_cut(struct pc_gate *q, const struct pc_fan_open *o, uint64_t now);
 /*
- * Whether truncate(2) of this open file is to be asked about: not where the kernel cannot, nor of a program, which could
- * then be written while it runs. May read from the disk: without the lock. Main thread.
+ * Whether truncate(2) of this open file is to be asked about: not where the kernel cannot, nor of a program, which
+ * could then be written while it runs. May read from the disk: without the lock. Main thread.
  */
 bool pc_gate_asks_cuts(const struct pc_volume *v, int fd);
 

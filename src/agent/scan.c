@@ -5,6 +5,7 @@
 #include "agent/guard.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -127,7 +128,7 @@ static void found_folder(struct pc_guard *g, struct pc_volume *v, int fd, const 
 /* Of which only the length is kept, it is preserved anew: nobody appends any more. */
 static bool unchanged(const struct pc_known *k, const struct stat *st, const struct pc_fh *dir, const char *name)
 {
-    int64_t ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+    int64_t ctime_ns = pc_file_ns(st->st_ctim);
     return !k->gone && k->version && k->how != PC_HOW_LENGTH && k->ctime_ns == ctime_ns &&
            k->size == (uint64_t)st->st_size && pc_fh_equal(&k->parent, dir) && strcmp(k->name, name) == 0;
 }

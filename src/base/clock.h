@@ -2,12 +2,18 @@
 #define PC_BASE_CLOCK_H
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define PC_NS_PER_S 1000000000ULL
 #define PC_NS_PER_MS 1000000ULL
 /* Longer than the file clock of any kernel stands still (10 ms): what is written after this has another ctime. */
 #define PC_COARSE_CLOCK_NS (20 * PC_NS_PER_MS)
 
+/* A file's time in nanoseconds, as the index and the records have it; negative before 1970. */
+static inline int64_t pc_file_ns(struct timespec t)
+{
+    return (int64_t)t.tv_sec * (int64_t)PC_NS_PER_S + t.tv_nsec;
+}
 /* Monotonic time for deadlines (never jumps); real time for records people read. Nanoseconds. */
 uint64_t pc_mono_ns(void);
 uint64_t pc_real_ns(void);

@@ -13,7 +13,7 @@
  *  - gate:  permission events for opens on a whole file system; every event must be answered. Two of these: one while
  * the gate is down, and one for on-open, which has marks for files that need no question.
  *  - vault: permission events for the vault's own directories; every event must be answered.
- * Kernel floor 6.0 (FAN_MARK_IGNORE; FAN_REPORT_TARGET_FID and FAN_RENAME are older). Since 6.14 truncate(2) waits, too.
+ * Kernel floor 6.0 (FAN_MARK_IGNORE; FAN_REPORT_TARGET_FID and FAN_RENAME are older); 6.14 for truncate(2).
  */
 enum pc_fan_bits {
     PC_FAN_CREATE = 1 << 0,
@@ -89,9 +89,10 @@ int pc_fan_vault_mark(int group, int dir_fd);
 int pc_fan_ask_files_only(int group, int tree_fd);
 /*
  * Opens of this inode wait for us, by any name and mount, until pc_fan_forget_file, or until its last name is gone.
- * Keeps the inode in memory (about 1 KiB). Ends pc_fan_ask_no_more. With cuts, which needs pc_fan_asks_cuts, truncate(2)
- * waits, too, and each read, write and mapping through a descriptor that was opened since: some 13 us instead of 0.5 to 1.
- * A program that is started meanwhile can be written while it runs: nobody gets ETXTBSY (fs/exec.c since Linux 6.14).
+ * Keeps the inode in memory (about 1 KiB). Ends pc_fan_ask_no_more. With cuts, which needs pc_fan_asks_cuts,
+ * truncate(2) waits, too, and each read, write and mapping through a descriptor that was opened since: some 13 us
+ * instead of 0.5 to 1. A program that is started meanwhile can be written while it runs: nobody gets ETXTBSY (the
+ * kernel's exe_file_deny_write_access, since 6.14).
  */
 int pc_fan_ask_file(int group, int file_fd, bool cuts);
 /* For a group of pc_fan_first_gate_open: whether the kernel can let truncate(2) wait on dir_fd's file system. */
