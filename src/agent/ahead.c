@@ -26,6 +26,13 @@ static const uint64_t sizes[] = {64 << 10, 1 << 20, 4 << 20};
 #define SYNC_LOOK_NS (100 * PC_NS_PER_MS)
 #define SYNC_MOST_NS (120 * PC_NS_PER_S) /* then the links stay until the next round */
 #define FRESH_MAX 16
+/*
+ * When a link goes, the file has another ctime, by which tar tells that a file changed while it was read. Who opened it
+ * so lately may be reading; such files are gone over again as long after, but not for ever: what is opened all the time
+ * is asked about all the time.
+ */
+#define READ_S 10
+#define PASSES 6
 
 /* Of each file system, in this order. */
 enum stage { COPIES, SYNC, LINKS };
@@ -43,6 +50,7 @@ struct pc_ahead {
         int64_t ctime_ns;
     } fresh[FRESH_MAX]; /* their links went a moment ago: the index is to follow */
     uint32_t freshes;
+    uint32_t pass, left; /* LINKS: passes over this volume; links left to the next one */
     uint64_t linked;    /* files of this volume that have a copy, and still a link */
     uint64_t n, bytes;  /* copied since the start */
     uint64_t dropped;   /* links taken away */
@@ -79,7 +87,7 @@ static void next_volume(struct pc_guard *g, struct pc_ahead *a, uint64_t now)
 {
     a->vol = 0;
     a->stage = COPIES;
-    a->cursor = a->linked = a->size = 0;
+    a->cursor = a->linked = a->size = a->pass = a->left = 0;
     for (; a->slot < PC_VOLUMES_MAX; a->slot++) {
         const struct pc_volume *v = &g->volume[a->slot];
         if (v->id && v->mode == PC_MODE_ON_OPEN && !v->read_only) {
@@ -114,7 +122,12 @@ static void copy(struct pc_guard *g, struct pc_ahead *a, const struct pc_volume 
 static void drop_link(struct pc_guard *g, struct pc_ahead *a, const struct pc_volume *v, const struct pc_known *k)
 {
     int64_t ctime_ns;
+    struct stat st;
     _close_ int fd = open_file(v, &k->fh);
+    if (fd >= 0 && a->pass < PASSES - 1 && fstat(fd, &st) == 0 && pc_gate_opened_lately(g, &st, pc_mono_ns(), READ_S)) {
+        a->left++;
+        return;
+    }
     if (fd < 0 || pc_store_unlink_link(g->store, v->id, &k->fh, &ctime_ns) < 0)
         return; /* it stays a question */
     a->dropped++;
@@ -166,7 +179,11 @@ static void end_of_pass(struct pc_guard *g, struct pc_ahead *a, const struct pc_
     if (a->stage == LINKS && a->freshes)
         return; /* these first */
     a->cursor = 0;
-    if (a->stage == LINKS)
+    if (a->stage == LINKS && a->left) {
+        a->left = 0;
+        a->pass++;
+        a->next_ns = now + READ_S * PC_NS_PER_S;
+    } else if (a->stage == LINKS)
         next_volume(g, a, now);
     else if (++a->size == PC_ARRAY_SIZE(sizes))
         end_copies(g, a, v, now);

@@ -74,6 +74,7 @@ static bool needs_nothing(struct pc_gate *q, const struct pc_fan_open *o, uint64
     struct stat st;
     if (is_own(q, o->tid) || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
         return true;
+    pc_gate_was_opened(q, &st, now);
     if (pc_gate_is_spared(q, &st)) { /* its second open: from now on the kernel does not ask */
         pc_gate_ask_no_more(q, o->fd, &st, true);
         return true;

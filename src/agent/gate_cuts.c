@@ -27,7 +27,7 @@
 /* Files that meet in a slot begin anew each time: both are asked about for longer. */
 static struct paced *pace_of(struct pc_gate *q, const struct stat *st, uint64_t now)
 {
-    uint64_t hash = (st->st_ino ^ (uint64_t)st->st_dev << 40) * 0x9e3779b97f4a7c15ULL;
+    uint64_t hash = pc_gate_hash(st);
     uint32_t tag = (uint32_t)(hash >> 32), second = (uint32_t)(now / PC_NS_PER_S);
     struct paced *p = &q->pace[hash % PACE_SLOTS];
     if (p->tag != tag || p->second != second)

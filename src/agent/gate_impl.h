@@ -33,6 +33,8 @@
  */
 #define READ_RING 64
 #define READ_SLOTS 16384
+/* on-open: files whose opens were asked about, and when. */
+#define OPENED_SLOTS 4096
 /* on-open: files whose reads and writes are counted; and such as are left alone for a while, see gate_cuts.c. */
 #define PACE_SLOTS 1024
 #define RESTING_MAX 256
@@ -135,6 +137,7 @@ struct pc_gate {
     uint32_t batch, askers; /* how many of BATCH_MAX, asker[] are used: never more than descriptors allow */
     struct pc_asker asker[ASKED_SLOTS]; /* answering thread only */
     struct read_lately lately[READ_SLOTS]; /* answering thread only */
+    _Atomic uint64_t opened[OPENED_SLOTS]; /* a file's tag << 32 | the second (mono) it was last opened in */
     struct told_file read[READ_RING]; /* written by the answering thread, taken by the main thread */
     atomic_uint read_head, read_tail;
     struct paced pace[PACE_SLOTS];       /* answering thread only */
@@ -176,6 +179,12 @@ struct pc_gate {
     uint32_t passes;
 };
 
+/* Of a file: a slot of a table and, in its upper half, what tells apart those who meet in one. */
+static inline uint64_t pc_gate_hash(const struct stat *st)
+{
+    return (st->st_ino ^ (uint64_t)st->st_dev << 40) * 0x9e3779b97f4a7c15ULL;
+}
+
 /* ---- gate.c ---- */
 
 /* Ends a poll() of who waits for this eventfd. Never blocks. */
@@ -212,6 +221,8 @@ void *pc_gate_syncer(void *arg);
 
 /* ---- gate_read.c ---- */
 
+/* Answering thread: this file is opened, for whatever, and was asked about. now: mono. */
+void pc_gate_was_opened(struct pc_gate *q, const struct stat *st, uint64_t now);
 /* Answering thread: this file is opened for reading, and was asked about. Keeps no descriptor. now: mono. */
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now);
 

@@ -20,12 +20,26 @@
 /* A file that was left here is not left again so soon: it may be one that stays a question. */
 #define AGAIN_S 60
 
+void pc_gate_was_opened(struct pc_gate *q, const struct stat *st, uint64_t now)
+{
+    uint64_t hash = pc_gate_hash(st);
+    atomic_store_explicit(&q->opened[hash % OPENED_SLOTS], hash >> 32 << 32 | (uint32_t)(now / PC_NS_PER_S),
+                          memory_order_relaxed);
+}
+
+bool pc_gate_opened_lately(const struct pc_guard *g, const struct stat *st, uint64_t now_ns, uint32_t seconds)
+{
+    uint64_t hash = pc_gate_hash(st);
+    uint64_t slot = atomic_load_explicit(&g->gate->opened[hash % OPENED_SLOTS], memory_order_relaxed);
+    return slot >> 32 == hash >> 32 && (uint32_t)(now_ns / PC_NS_PER_S) - (uint32_t)slot <= seconds;
+}
+
 /*
  * Answering thread. Whether this file was left here lately; notes that it is now. Two that meet in a slot take turns.
  */
-static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
+static bool left_lately(struct pc_gate *q, const struct stat *st, uint64_t now)
 {
-    uint64_t hash = key * 0x9e3779b97f4a7c15ULL;
+    uint64_t hash = pc_gate_hash(st);
     struct read_lately *l = &q->lately[hash % READ_SLOTS];
     uint32_t second = (uint32_t)(now / PC_NS_PER_S), tag = (uint32_t)(hash >> 32);
     if (l->tag == tag && second - l->second < AGAIN_S)
@@ -37,7 +51,7 @@ static bool left_lately(struct pc_gate *q, uint64_t key, uint64_t now)
 void pc_gate_was_read(struct pc_gate *q, int fd, const struct stat *st, uint64_t now)
 {
     uint32_t tail = atomic_load(&q->read_tail), waiting = tail - atomic_load(&q->read_head);
-    if (st->st_nlink != 1 || waiting >= READ_RING || left_lately(q, st->st_ino ^ (uint64_t)st->st_dev << 40, now))
+    if (st->st_nlink != 1 || waiting >= READ_RING || left_lately(q, st, now))
         return;
     struct told_file *f = &q->read[tail % READ_RING]; /* free: the main thread is done with it when it moves the head */
     if (pc_fh_of_fd(fd, &f->fh) < 0)

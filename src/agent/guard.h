@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 /*
  * The guard's worker process. One main thread owns everything below except where a comment says otherwise; one thread
@@ -305,6 +306,11 @@ void pc_gate_adopt(struct pc_guard *g);
 void pc_gate_judged(struct pc_guard *g, const struct pc_fh *fh); /* what was done to this file has been judged */
 /* Sees to files that are opened for reading, so that they are not asked about again (gate_read.c). */
 void pc_gate_see_to_read(struct pc_guard *g);
+/*
+ * Whether somebody opened this file in the last so many seconds, if its opens are asked about. A no may be wrong: of
+ * thousands that are opened in that time some are forgotten.
+ */
+bool pc_gate_opened_lately(const struct pc_guard *g, const struct stat *st, uint64_t now_ns, uint32_t seconds);
 /* Files that were read and written too often to be asked each time: they are again (gate_cuts.c). */
 void pc_gate_end_rests(struct pc_guard *g, uint64_t now_ns);
 /* What was copied on this volume so far is to be on the disk soon. Waits for nothing (gate_sync.c). */

@@ -77,6 +77,24 @@ def small_files_are_not_asked_about(bench):
     check_kept(bench, guard, before, paths[:10] + [big])
 
 
+@rig.scenario("ext4", seconds=90)
+def who_reads_sees_one_ctime(bench):
+    """tar calls a file changed whose ctime changes while it reads: the vault's link of a file just opened goes later."""
+    paths = [files.write(os.path.join(os.fsencode(bench.tree), b"%d" % n), b"a line of %d\n" % n * 400) for n in range(60)]
+    for path in paths:
+        os.utime(path, (1500000000, 1500000000))
+    guard = bench.start_guard("[preserve]\nspace-budget = 50%\n" + CALM)
+    reading = [open(path, "rb") for path in paths]
+    first = [os.fstat(file.fileno()).st_ctime_ns for file in reading]
+    rig.eventually("all are copied", lambda: guard.status()["events"]["copied_ahead"] == 60, 30)
+    time.sleep(4)  # twice what it takes until links go
+    changed = sum(os.fstat(file.fileno()).st_ctime_ns != then for file, then in zip(reading, first))
+    check(changed == 0, "%d of 60 files changed while they were read", changed)
+    for file in reading:
+        file.close()
+    rig.eventually("their links go", lambda: guard.status()["events"]["links_dropped"] == 60, 40)
+
+
 @rig.scenario("ext4")
 def only_links_are_asked_about(bench):
     """A new file is nobody's question; one that rests on a link is, from the moment it does, by whatever name."""
