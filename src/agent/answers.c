@@ -50,19 +50,18 @@ static const char *asks_text(const struct pc_volume *v)
 /* Whether who cuts a file of this volume by its name waits until it is copied (gate_cuts.c). */
 static bool holds_cuts(const struct pc_volume *v)
 {
-    return v->mode == PC_MODE_AHEAD || (v->asks_cuts && !v->asks_all);
+    return v->mode == PC_MODE_AHEAD || (v->no_cuts == 0 && !v->asks_all);
 }
 
-/* What is lost to truncate(2) by path on a volume where it is not held. */
-static const char *cuts_text(const struct pc_guard *g, const struct pc_volume *v)
+/* What is lost to truncate(2) by path on a volume where it is not held, and why it is not. */
+static json_t *cuts_json(const struct pc_guard *g, const struct pc_volume *v)
 {
-    if (v->asks_cuts)
-        return "on-open: truncate(2) by path is not held at present (every open is asked about, see ask-files): "
-               "the old content is kept only of files that were copied ahead";
-    return g->settings.copy_ahead_ns ? "on-open: truncate(2) by path is seen, but the old content is kept only of "
-                                       "files that were copied ahead (copy-ahead); from Linux 6.14 on it is held"
-                                     : "on-open: truncate(2) by path is seen, but the old content is not kept; from "
-                                       "Linux 6.14 on it is held";
+    const char *kept = g->settings.copy_ahead_ns ? "the old content is kept only of files that were copied ahead"
+                                                 : "the old content is not kept";
+    const char *why = v->no_cuts == 0             ? "every open is asked about at present, see ask-files"
+                      : v->no_cuts == -EOPNOTSUPP ? "this file system cannot hold it"
+                                                  : "from Linux 6.14 on it is held";
+    return json_sprintf("on-open: truncate(2) by path is seen, but %s (%s)", kept, why);
 }
 
 static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
@@ -75,7 +74,7 @@ static json_t *folder_json(struct pc_guard *g, const struct pc_folder *f)
         json_array_append_new(why, json_sprintf("%" PRIu64 " files: %s (for example %s)", f->reason[i].count,
                                                 f->reason[i].text, f->reason[i].sample));
     if (v && !holds_cuts(v))
-        json_array_append_new(why, json_string(cuts_text(g, v)));
+        json_array_append_new(why, cuts_json(g, v));
     return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o}", "path", f->path, "filesystem",
                      v ? json_string(v->type) : json_null(), "mode", mode_text(v), "covered", (json_int_t)f->covered,
                      "uncovered", (json_int_t)f->uncovered, "why", why);

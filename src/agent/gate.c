@@ -98,8 +98,16 @@ bool pc_gate_known_clean(struct pc_gate *q, pid_t tid, uint64_t now)
 
 /* ---- main thread ---- */
 
+static void wake_up(int number)
+{
+    (void)number; /* that the wait ends is all it is for */
+}
+
 static int start_threads(struct pc_guard *g, struct pc_gate *q)
 {
+    const struct sigaction nudged = {.sa_handler = wake_up}; /* without SA_RESTART */
+    if (sigaction(PC_GATE_NUDGE, &nudged, NULL) < 0)
+        return -errno;
     int r = pc_deadman_arm(&q->deadman, DEADMAN_NS * 4);
     if (r < 0)
         return r;
@@ -270,8 +278,11 @@ static void bring_down(struct pc_guard *g, struct pc_volume *v, uint64_t for_ns)
 void pc_gate_evidence(struct pc_guard *g, struct pc_volume *v)
 {
     pc_gate_doubt(g);
+    bool first = !atomic_exchange(&g->gate->evidence, true);
     bring_down(g, v, QUIET_NS);
     uint64_t now = pc_mono_ns();
+    if (first)
+        pc_gate_end_rests(g, now);
     if (v->mode == PC_MODE_ON_OPEN && now >= v->durable_until_ns)
         pc_gate_sync(g, v);
     v->durable_until_ns = now + QUIET_NS;
@@ -313,8 +324,9 @@ void pc_gate_unhold(struct pc_guard *g)
 
 void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
 {
-    bool alert = pc_stop_any_frozen(g);
+    bool alert = pc_stop_any_frozen(g), evidence = false;
     for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+        evidence |= v->id && now_ns < v->durable_until_ns;
         alert |= v->gate_down && now_ns < v->gate_until_ns;
         if (!v->id || !v->gate_down || now_ns < v->gate_until_ns)
             continue;
@@ -322,6 +334,7 @@ void pc_gate_relax(struct pc_guard *g, uint64_t now_ns)
         v->gate_down = false;
     }
     atomic_store(&g->gate->alert, alert);
+    atomic_store(&g->gate->evidence, evidence);
 }
 
 int pc_gate_fd(const struct pc_guard *g)

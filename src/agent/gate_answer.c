@@ -12,9 +12,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #define TURN_MS 200
+/* Who holds a lease may take so long to give it up; a tick later nobody else waits for him any longer. */
+#define LEASE_NS (150 * PC_NS_PER_MS)
 /* Batches of one group in a row: others, deadlines and the dead man's switch want their turn, however many ask. */
 #define TURNS_MAX 16
 /* A copy may keep its own opener waiting this long; nobody else waits for it. */
@@ -138,12 +141,32 @@ static bool take_open(struct pc_gate *q, int group, const struct pc_fan_open *o,
     return h != NULL;
 }
 
+/*
+ * To make an event's descriptor the kernel opens the file, and waits there for whoever holds a lease on it (fcntl(2),
+ * Samba's kernel oplocks): the holder may be the very one whose read waits for us. A signal ends that wait (see
+ * pc_gate_nudge); the kernel then refuses that one access.
+ */
+static int read_opens(struct pc_gate *q, int group, struct pc_fan_open *out)
+{
+    atomic_store(&q->reading_ns, pc_mono_ns());
+    int n = pc_fan_read_opens(group, out, (int)q->batch);
+    atomic_store(&q->reading_ns, 0);
+    return n;
+}
+
+void pc_gate_nudge(struct pc_guard *g, uint64_t now_ns)
+{
+    uint64_t since = atomic_load(&g->gate->reading_ns);
+    if (since && now_ns > since && now_ns - since > LEASE_NS)
+        (void)pthread_kill(g->gate->answerer, PC_GATE_NUDGE);
+}
+
 static void answer_opens(struct pc_gate *q, int group)
 {
     struct pc_fan_open opens[BATCH_MAX];
     bool left = false;
     for (int turn = 0; turn < TURNS_MAX; turn++) {
-        int n = pc_fan_read_opens(group, opens, (int)q->batch);
+        int n = read_opens(q, group, opens);
         if (n <= 0)
             break;
         uint64_t now = pc_mono_ns();
@@ -160,7 +183,7 @@ static void deny_at_vault(struct pc_gate *q)
 {
     struct pc_fan_open opens[BATCH_MAX];
     int n;
-    for (int turn = 0; turn < TURNS_MAX && (n = pc_fan_read_opens(q->vault_group, opens, (int)q->batch)) > 0; turn++) {
+    for (int turn = 0; turn < TURNS_MAX && (n = read_opens(q, q->vault_group, opens)) > 0; turn++) {
         for (int i = 0; i < n; i++) {
             bool own = is_own(q, opens[i].tid);
             (void)pc_fan_answer(q->vault_group, opens[i].fd, own);
@@ -201,9 +224,19 @@ static void enforce_deadlines(struct pc_gate *q)
     pthread_mutex_unlock(&q->lock);
 }
 
+/* All others come by descriptor, to the main thread. */
+static void unblock_nudge(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, PC_GATE_NUDGE);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void *pc_gate_answerer(void *arg)
 {
     struct pc_gate *q = arg;
+    unblock_nudge();
     pc_gate_register_own(q);
     struct sched_param urgent = {.sched_priority = 2};
     (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &urgent); /* without the right: slower, not wrong */

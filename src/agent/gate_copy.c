@@ -138,6 +138,8 @@ void *pc_gate_copier(void *arg)
         j->took_ns = pc_mono_ns() - began;
         if (r == 0 && j->durable)
             r = pc_vault_sync_copy(q->store, j->vol, &j->copy);
+        if (r == 0 && j->how == PC_HOW_COPY) /* or each read and write of its opener would be a question */
+            (void)pc_fan_ask_opens_only(q->ask_group, j->fd);
         pthread_mutex_lock(&q->lock);
         j->result = r;
         j->done = true;

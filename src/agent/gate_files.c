@@ -21,6 +21,7 @@
 /* Of a round in one turn: a file takes some 10 us, 256 rows without one to be marked some 100. */
 #define WORK_NS (1 * PC_NS_PER_MS)
 #define PAUSE_NS (3 * PC_NS_PER_MS)
+#define ALERT_PAUSE_NS (20 * PC_NS_PER_MS)
 /* At first at most this share of the limit: the rest is for what comes to rest on links later. */
 #define AT_FIRST(limit) ((uint32_t)((limit) / 4 * 3))
 /* After a round that failed, or found too many. Then twice as long, and so on. */
@@ -150,8 +151,8 @@ int pc_gate_files_begin(struct pc_guard *g, struct pc_volume *v)
 {
     int r = pc_fan_gate_down(g->gate->ask_group, v->tree_fd);
     v->asks_all = r == 0;
-    v->asks_cuts = pc_fan_asks_cuts(g->gate->ask_group, v->tree_fd);
-    if (v->asks_cuts)
+    v->no_cuts = pc_fan_asks_cuts(g->gate->ask_group, v->tree_fd);
+    if (v->no_cuts == 0)
         (void)pc_fan_ignore_accesses(g->gate->ask_group, v->tree_fd); /* or our own reads are answered one by one */
     g->gate->round = (struct files_round){0};
     return r;
@@ -264,14 +265,12 @@ void pc_gate_files_step(struct pc_guard *g, uint64_t now_ns)
         next_volume(g);
         return;
     }
-    if (pc_gate_alert(g)) { /* others come first, and every open is asked about anyway */
-        n->next_ns = now_ns + PC_NS_PER_S;
-        return;
-    }
     while (next_file(g, v) && pc_mono_ns() - now_ns < WORK_NS)
         ;
-    if (n->next_ns <= now_ns && g->ready)
-        n->next_ns = now_ns + PAUSE_NS;
+    if (n->next_ns > now_ns)
+        return;
+    /* While there is evidence others come first; every open is asked about anyway, but truncate(2) is not. */
+    n->next_ns = now_ns + (pc_gate_alert(g) ? ALERT_PAUSE_NS : g->ready ? PAUSE_NS : 0);
 }
 
 uint64_t pc_gate_files_next_ns(const struct pc_guard *g)

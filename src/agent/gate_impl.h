@@ -3,6 +3,7 @@
 #include "agent/guard.h"
 #include "kern/procfs.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -37,7 +38,7 @@
 #define OPENED_SLOTS 4096
 /* on-open: files whose reads and writes are counted; and such as are left alone for a while, see gate_cuts.c. */
 #define PACE_SLOTS 1024
-#define RESTING_MAX 256
+#define RESTING_MAX 16384
 #define GRANTS_MAX 512
 /* Crowds whose trust is remembered; of more, the oldest begin anew. */
 #define PASSES_MAX 16
@@ -131,6 +132,8 @@ struct pc_gate {
     uint64_t deadline_ns;
     atomic_bool stop;
     atomic_bool alert;      /* some gate is down, or something is frozen */
+    atomic_bool evidence;   /* there was some in the last QUIET_NS, on whatever volume */
+    _Atomic uint64_t reading_ns; /* mono: the answering thread reads events since then; 0: it does not */
     atomic_uint unseen;     /* openers let go by copiers since the main thread last read all events */
     _Atomic uint64_t clean[CLEAN_SLOTS]; /* thread << 32 | the millisecond (mono, modulo 2^32) it was found clean in */
     _Atomic uint64_t spared[SPARED_SLOTS]; /* device << 32 | inode; cleared by the main thread, with the lock held */
@@ -140,7 +143,7 @@ struct pc_gate {
     _Atomic uint64_t opened[OPENED_SLOTS]; /* a file's tag << 32 | the second (mono) it was last opened in */
     struct told_file read[READ_RING]; /* written by the answering thread, taken by the main thread */
     atomic_uint read_head, read_tail;
-    struct paced pace[PACE_SLOTS];       /* answering thread only */
+    struct paced pace[PACE_SLOTS], pace_all; /* answering thread only */
     struct resting resting[RESTING_MAX]; /* written by the answering thread, taken by the main thread, oldest first */
     atomic_uint rest_head, rest_tail;
     timer_t deadman;
@@ -209,6 +212,9 @@ bool pc_gate_is_copied(const struct pc_gate *q, const struct copy_job *job);
 void pc_gate_forget_passes(struct pc_guard *g);
 
 /* ---- gate_answer.c ---- */
+
+/* Ends a wait of the answering thread in the kernel. */
+#define PC_GATE_NUDGE SIGUSR2
 
 /* The answering thread; arg: struct pc_gate. Returns NULL once q->stop is set. */
 void *pc_gate_answerer(void *arg);

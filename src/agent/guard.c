@@ -33,6 +33,7 @@
 
 /* Between ticks only events wake the guard: four wake-ups a second when nothing happens. */
 #define TICK_MS 250
+#define MARKS_FIRST_NS (3 * PC_NS_PER_S)
 /* Longest time spent on events before waiting opens and commands are looked at again. */
 #define DRAIN_NS (50 * PC_NS_PER_MS)
 /*
@@ -305,6 +306,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     static uint64_t last_second, last_flush, last_minute;
     pc_guard_lineage(g);
     pc_gate_see_to_read(g);
+    pc_gate_nudge(g, now);
     pc_gate_end_rests(g, now);
     pc_gate_crowds(g, now, true);
     pc_acts_look_at_muted(g, now);
@@ -338,6 +340,20 @@ static bool events_wait(const struct pc_guard *g)
     return poll(&p, 1, 0) > 0;
 }
 
+/*
+ * Before we say that we guard, files that rest on links are marked: truncate(2) is held only then. Not for ever: on a
+ * cold and slow disk each takes a while. True when there is more to do.
+ */
+static bool marks_first(struct pc_guard *g, uint64_t now)
+{
+    g->marks_since_ns = g->marks_since_ns ? g->marks_since_ns : now;
+    if (now < pc_gate_files_next_ns(g) || now - g->marks_since_ns > MARKS_FIRST_NS)
+        return false;
+    pc_guard_urgent(g, false);
+    pc_gate_files_step(g, now);
+    return true;
+}
+
 /* What can wait: as much as fits into one turn. True when something was done. */
 static bool work(struct pc_guard *g)
 {
@@ -346,10 +362,8 @@ static bool work(struct pc_guard *g)
     if (!captures && !pc_scan_busy(g)) {
         if (pc_scan_again(g) || pc_startup_step(g))
             return true;
-        if (!g->ready && now >= pc_gate_files_next_ns(g)) { /* the first round: truncate(2) is held only then */
-            pc_gate_files_step(g, now);
+        if (!g->ready && marks_first(g, now))
             return true;
-        }
         if (!g->ready)
             say_ready(g);
         if (now >= pc_missing_next_ns(g)) {

@@ -56,7 +56,7 @@ struct pc_volume {
     bool gate_down;
     bool asks_all; /* on-open: every open is asked about, not only those of files that rest on a link (gate_files.c) */
     bool marking;  /* and these are being marked, also while their opens are asked about anyway */
-    bool asks_cuts; /* truncate(2) by name is asked about, too: the kernel can, of each file marked (gate_cuts.c) */
+    int no_cuts; /* on-open: 0, or why truncate(2) by name of files marked cannot be asked about (pc_fan_asks_cuts) */
     uint64_t durable_until_ns; /* mono: until then copies are on the disk before their opener goes on (gate_sync.c) */
     uint64_t gate_until_ns;  /* mono: goes up again then, unless there is a new reason */
     bool read_only;
@@ -130,6 +130,7 @@ struct pc_guard {
     bool was_calm; /* this turn of the loop began without any event */
     bool may_rest; /* all that was read this turn was done by programs that are proven to be harmless */
     bool opens_wait; /* suspects' opens wait for their turn: look again soon */
+    uint64_t marks_since_ns; /* mono: before being ready, files are marked (gate_files.c) since then */
     bool urgent, ready, stopping, pumping, lineage_lost;
     uint32_t supervisor_restarts;
     pid_t supervisor_pid, self;
@@ -311,6 +312,8 @@ void pc_gate_see_to_read(struct pc_guard *g);
  * thousands that are opened in that time some are forgotten.
  */
 bool pc_gate_opened_lately(const struct pc_guard *g, const struct stat *st, uint64_t now_ns, uint32_t seconds);
+/* Ends a wait of the answering thread for somebody's lease, or all who open files would wait for it (gate_answer.c). */
+void pc_gate_nudge(struct pc_guard *g, uint64_t now_ns);
 /* Files that were read and written too often to be asked each time: they are again (gate_cuts.c). */
 void pc_gate_end_rests(struct pc_guard *g, uint64_t now_ns);
 /* What was copied on this volume so far is to be on the disk soon. Waits for nothing (gate_sync.c). */

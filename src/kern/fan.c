@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
@@ -276,6 +277,13 @@ int pc_fan_ask_opens_only(int group, int file_fd)
     return mark(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, file_fd);
 }
 
+int pc_fan_ask_cuts_again(int group, int path_fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", path_fd);
+    return fanotify_mark(group, FAN_MARK_ADD, FAN_PRE_ACCESS, AT_FDCWD, path) < 0 ? -errno : 0;
+}
+
 int pc_fan_ask_file(int group, int file_fd, bool cuts)
 {
     int r = pc_fan_ask_again(group, file_fd); /* a mark that ignores may be evicted; this one must not be */
@@ -286,12 +294,10 @@ int pc_fan_ask_file(int group, int file_fd, bool cuts)
     return mark(group, FAN_MARK_ADD, cuts ? FAN_OPEN_PERM | FAN_PRE_ACCESS : FAN_OPEN_PERM, file_fd);
 }
 
-bool pc_fan_asks_cuts(int group, int dir_fd)
+int pc_fan_asks_cuts(int group, int dir_fd)
 {
-    if (mark_at(group, FAN_MARK_ADD, FAN_PRE_ACCESS, dir_fd) < 0) /* without FAN_ONDIR it raises no event */
-        return false;
-    (void)mark_at(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, dir_fd);
-    return true;
+    int r = mark_at(group, FAN_MARK_ADD, FAN_PRE_ACCESS, dir_fd); /* without FAN_ONDIR it raises no event */
+    return r < 0 ? r : mark_at(group, FAN_MARK_REMOVE, FAN_PRE_ACCESS, dir_fd);
 }
 
 int pc_fan_forget_file(int group, int file_fd)

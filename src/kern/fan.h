@@ -95,10 +95,15 @@ int pc_fan_ask_files_only(int group, int tree_fd);
  * kernel's exe_file_deny_write_access, since 6.14).
  */
 int pc_fan_ask_file(int group, int file_fd, bool cuts);
-/* For a group of pc_fan_first_gate_open: whether the kernel can let truncate(2) wait on dir_fd's file system. */
-bool pc_fan_asks_cuts(int group, int dir_fd);
+/*
+ * For a group of pc_fan_first_gate_open: whether truncate(2) can wait on dir_fd's file system. 0; -EINVAL: this kernel
+ * cannot; -EOPNOTSUPP: this file system.
+ */
+int pc_fan_asks_cuts(int group, int dir_fd);
 /* Of a file of pc_fan_ask_file only the opens wait from now on, until it is called again. 0 or -errno. */
 int pc_fan_ask_opens_only(int group, int file_fd);
+/* Of such a file truncate(2) and accesses wait again. Opens nothing: path_fd may be one of O_PATH. 0 or -errno. */
+int pc_fan_ask_cuts_again(int group, int path_fd);
 /* 1; 0: it was not asked about; -errno. The file system may still be. */
 int pc_fan_forget_file(int group, int file_fd);
 /* Ends pc_fan_ask_file and pc_fan_ask_no_more for all files of the group. */

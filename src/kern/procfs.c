@@ -302,17 +302,15 @@ int pc_proc_open_why(struct pc_asker *asker, pid_t tid, struct pc_open_why *out)
     return 0;
 }
 
-/* Not io_uring_enter: it cuts, too. The numbers of another ABI's calls (a 32-bit program's) mean none of these cuts. */
-static bool cuts_nothing(long nr)
+/*
+ * By their own numbers and by those of 32-bit programs, under which no call of the others accesses a file's content.
+ * io_uring cuts, too, but only through a descriptor that was opened for writing, as ftruncate(2).
+ */
+static bool is_cut(long nr)
 {
-    static const long calls[] = {SYS_read,    SYS_pread64,  SYS_readv,     SYS_preadv,          SYS_preadv2,
-                                 SYS_write,   SYS_pwrite64, SYS_writev,    SYS_pwritev,         SYS_pwritev2,
-                                 SYS_mmap,    SYS_sendfile, SYS_splice,    SYS_copy_file_range, SYS_execve,
-                                 SYS_execveat, SYS_io_submit};
-    bool found = false;
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
-        found |= calls[i] == nr;
-    return found;
+    enum { TRUNCATE_32 = 92, FTRUNCATE_32 = 93, TRUNCATE64_32 = 193, FTRUNCATE64_32 = 194 };
+    return nr == SYS_truncate || nr == SYS_ftruncate || nr == TRUNCATE_32 || nr == FTRUNCATE_32 ||
+           nr == TRUNCATE64_32 || nr == FTRUNCATE64_32;
 }
 
 int pc_proc_may_cut(struct pc_asker *asker, pid_t tid)
@@ -321,7 +319,7 @@ int pc_proc_may_cut(struct pc_asker *asker, pid_t tid)
     long nr;
     uint64_t a[4];
     int r = read_syscall(asker, tid, text, sizeof text);
-    return r < 0 ? r : !parse_syscall(text, &nr, a) || !cuts_nothing(nr);
+    return r < 0 ? r : !parse_syscall(text, &nr, a) || is_cut(nr);
 }
 
 bool pc_proc_runs(pid_t pid, const char *exe)

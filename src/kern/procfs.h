@@ -57,8 +57,8 @@ struct pc_asker {
  */
 int pc_proc_open_why(struct pc_asker *a, pid_t tid, struct pc_open_why *out);
 /*
- * Whether tid, which waits in an access to a file, may be about to cut it (truncate(2), ftruncate(2)): 0 when it is in
- * a system call that reads, writes or maps; 1 in any other, and when that is not known. -errno when the thread is gone.
+ * Whether tid, which waits in an access to a file, is about to cut it (truncate(2), ftruncate(2)): 1, also when that is
+ * not known, or 0. Of the kernel's own threads 0: they show no call. -errno when the thread is gone.
  */
 int pc_proc_may_cut(struct pc_asker *a, pid_t tid);
 void pc_asker_close(struct pc_asker *a);
