@@ -3,8 +3,7 @@
  * down and up, and what all files of it share; the rest is in gate_answer.c (the answering thread), gate_copy.c (copies
  * made while an opener waits), gate_decide.c (the main thread's decisions), gate_files.c (which files on-open asks
  * about), gate_read.c (files that are only read), gate_cuts.c (truncate(2) by name) and gate_sync.c (copies that are to
- * reach the disk). guard.c and
- * acts.c call it, on the main thread. Must not judge: it is told of evidence.
+ * reach the disk). guard.c and acts.c call it, on the main thread. Must not judge: it is told of evidence.
  *
  * Nothing here may keep the host waiting: every waiting open has a deadline, a SIGKILL timer ends this process when the
  * answering thread stops (the kernel then lets all opens through), and at the bound of waiting opens the next ones are
