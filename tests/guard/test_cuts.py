@@ -347,5 +347,22 @@ def told_where_it_is_not_held(bench):
     rig.eventually("status counts them", lambda: "3 times a file was cut by truncate(2)" in guard.warnings())
 
 
+@rig.scenario("ext4")
+@held_here
+def told_of_a_file_system_that_cannot(bench):
+    """tmpfs has no such events on any kernel: a newer one is no help, and the folder's line does not say so."""
+    folder = os.path.join(bench.scratch, "memory")
+    os.mkdir(folder)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "memory", folder], check=True, timeout=10)
+    try:
+        files.write(os.path.join(os.fsencode(folder), b"doc"), LINE * 100)
+        guard = bench.start_guard(CALM, protect=[folder])
+        why = str(guard.folder(folder)["why"])
+        guard.stop()
+    finally:
+        subprocess.run(["umount", folder], check=True, timeout=10)
+    check("truncate(2)" in why and "this file system cannot" in why and "6.14" not in why, "the folder's line: %s", why)
+
+
 if __name__ == "__main__":
     raise SystemExit(rig.main(__doc__))
