@@ -135,6 +135,7 @@ static const struct magic magics[] = {
     {0, M("PAR1"), PC_KIND_PARQUET, pc_check_parquet},
     {0, M("\xde\x12\x04\x95"), PC_KIND_GETTEXT_MO, pc_check_mo},
     {0, M("LPKSHHRH"), PC_KIND_JOURNAL, NULL},
+    {0, M("# Sphinx inventory version 2\n"), PC_KIND_SPHINX, pc_check_sphinx},
     /* disk images */
     {0, M("QFI\xfb"), PC_KIND_QCOW2, pc_check_qcow2},
     {0, M("KDMV"), PC_KIND_VMDK, NULL},

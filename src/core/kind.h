@@ -128,7 +128,8 @@ enum pc_kind_flag {
     X(AESCRYPT, "aes crypt", PC_KF_ENCRYPTED)                    \
     X(SCRYPT, "scrypt", PC_KF_ENCRYPTED)                         \
     X(KEEPASS, "keepass database", PC_KF_PACKED)                 \
-    X(TYPE1, "type 1 font", PC_KF_PACKED)
+    X(TYPE1, "type 1 font", PC_KF_PACKED)                        \
+    X(SPHINX, "sphinx inventory", PC_KF_PACKED)
 
 enum pc_kind {
 #define X(name, text, flags) PC_KIND_##name,

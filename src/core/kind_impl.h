@@ -30,6 +30,7 @@ enum pc_proof pc_check_textual(const struct pc_view *v, struct pc_sight *sight);
 /* kind_packed.c */
 PC_CHECK(gzip);
 PC_CHECK(zlib);
+PC_CHECK(sphinx);
 PC_CHECK(xz);
 PC_CHECK(lzma);
 PC_CHECK(lzip);

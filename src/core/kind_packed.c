@@ -36,6 +36,19 @@ enum pc_proof pc_check_zlib(const struct pc_view *v, struct pc_sight *s)
     return proof == PC_PROOF_DECODED ? proof : PC_PROOF_NONE;
 }
 
+/* objects.inv, in each folder of documentation made by Sphinx: four lines of text, then zlib. */
+enum pc_proof pc_check_sphinx(const struct pc_view *v, struct pc_sight *s)
+{
+    static const char last[] = "compressed using zlib.\n";
+    const uint8_t *at = pc_find_bytes(v->head, v->head_len < 1024 ? v->head_len : 1024, last, sizeof last - 1);
+    if (!at)
+        return PC_PROOF_NONE;
+    struct pc_view rest = *v;
+    rest.head = at + sizeof last - 1;
+    rest.head_len = v->head_len - (uint32_t)(rest.head - v->head);
+    return pc_check_zlib(&rest, s);
+}
+
 enum pc_proof pc_check_xz(const struct pc_view *v, struct pc_sight *s)
 {
     struct pc_unpacked u;

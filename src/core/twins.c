@@ -14,6 +14,8 @@
 #define SECOND 1000000000ULL
 #define HINTS 4096u
 #define NOBODY_SMALLER 32
+/* The files of one large package: dpkg removes its backups when it has unpacked them all. */
+#define SUCCEEDED 8192u
 /* An archive of text is rarely smaller than a twentieth of it; 7z at its best reaches a thirtieth. */
 #define CIPHER_RATIO 20
 #define BOX_RATIO 40
@@ -38,7 +40,8 @@ int pc_twins_init(struct pc_twins *t, struct pc_lineage *lin)
     t->sound = calloc(PC_TWINS_SOUNDS, sizeof *t->sound);
     t->gone = calloc(PC_TWINS_GONE, sizeof *t->gone);
     t->made = calloc(PC_TWINS_MADE, sizeof *t->made);
-    if (!t->credit || !t->credit_of || !t->sound || !t->gone || !t->made) {
+    t->succeeded = calloc(SUCCEEDED, sizeof *t->succeeded);
+    if (!t->credit || !t->credit_of || !t->sound || !t->gone || !t->made || !t->succeeded) {
         pc_twins_fini(t);
         return -ENOMEM;
     }
@@ -52,6 +55,7 @@ void pc_twins_fini(struct pc_twins *t)
     free(t->sound);
     free(t->gone);
     free(t->made);
+    free(t->succeeded);
     *t = (struct pc_twins){.lin = t->lin};
 }
 
@@ -237,18 +241,25 @@ static enum fit fit_by_size(const struct pc_credit *c, const struct pc_search *s
     return size_between(c->size, s->size, 25, 160) ? FIT_LOOSE_FAR : FIT_NONE;
 }
 
+/* Where a file made outside the guarded folders stands among those of its lineage. */
+struct outside {
+    uint32_t rank;  /* 1: the newest */
+    uint32_t fresh; /* so many came since the deletion before this one */
+};
+
 /*
  * Outside the guarded folders backups are written, too, one file each, by the very script that cleans up afterwards;
- * and among hundreds of them sizes meet by chance. So there it must be the right size, and one of the last made.
+ * and among hundreds of them sizes meet by chance. So there it must be the right size, and one of the last made. Where
+ * one is made and one goes, again and again, small ones of the exact size are no chance either.
  */
-static enum fit fit_outside(const struct pc_credit *c, const struct pc_search *s, uint32_t rank)
+static enum fit fit_outside(const struct pc_credit *c, const struct pc_search *s, struct outside at)
 {
     bool exact = c->size >= s->size && c->size - s->size <= EXACT_SLACK, large = s->size >= EXACT_MIN;
-    if (c->used || c->twin == PC_TWIN_BLANK || rank > OUTSIDE_EXACT)
+    if (c->used || c->twin == PC_TWIN_BLANK || at.rank > OUTSIDE_EXACT)
         return FIT_NONE;
-    if (exact && large)
+    if (exact && (large || (at.rank == 1 && at.fresh == 1 && c->twin >= PC_TWIN_CIPHER)))
         return FIT_EXACT_FAR;
-    return rank <= OUTSIDE_TIGHT && (exact || (large && is_tight(c->size, s->size))) ? FIT_TIGHT_FAR : FIT_NONE;
+    return at.rank <= OUTSIDE_TIGHT && (exact || (large && is_tight(c->size, s->size))) ? FIT_TIGHT_FAR : FIT_NONE;
 }
 
 static enum fit fit_as_one_of_many(const struct pc_credit *c, const struct pc_search *s)
@@ -272,9 +283,9 @@ static bool is_own_twin(const struct pc_credit *c, const struct pc_search *s, en
 }
 
 /* Beyond its group, among a spared ancestor's children, only a tight fit in the same folder is more than chance. */
-static enum fit best_fit(const struct pc_credit *c, const struct pc_search *s, bool kin, uint32_t rank)
+static enum fit best_fit(const struct pc_credit *c, const struct pc_search *s, bool kin, struct outside at)
 {
-    enum fit one = c->folder ? fit_by_size(c, s) : fit_outside(c, s, rank), many = fit_as_one_of_many(c, s);
+    enum fit one = c->folder ? fit_by_size(c, s) : fit_outside(c, s, at), many = fit_as_one_of_many(c, s);
     if ((!kin && one != FIT_TIGHT) || (s->maker && !is_own_twin(c, s, one)))
         one = FIT_NONE;
     if (!kin || s->maker)
@@ -301,12 +312,22 @@ static bool is_explained(struct pc_twins *t, const struct pc_search *s, uint32_t
     return false;
 }
 
+/* What this lineage made outside the guarded folders since the last search: files there are read just before one. */
+static uint32_t fresh_outside(const struct pc_twins *t, uint32_t wide)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < PC_TWINS_CREDITS; k++) {
+        const struct pc_credit *c = &t->credit[k];
+        n += c->owner && !c->folder && c->time_ns > t->searched_ns && pc_lineage_is_beneath(t->lin, c->owner, wide);
+    }
+    return n;
+}
+
 struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s)
 {
     uint32_t wide = pc_lineage_wide(t->lin, s->actor), group = pc_lineage_group(t->lin, s->actor);
     struct pc_match best = {0};
     enum fit fit = FIT_NONE;
-    uint32_t outside = 0;
     /* Also while nothing opaque was made: what is explained now must not be held against the first of that later. */
     if (s->gist && is_explained(t, s, wide)) {
         best.explained = true;
@@ -314,12 +335,14 @@ struct pc_match pc_twins_match(struct pc_twins *t, const struct pc_search *s)
     }
     if (!t->lin->node[wide].opaque)
         return best;
+    struct outside outside = {.fresh = fresh_outside(t, wide)};
+    t->searched_ns = s->now_ns;
     for (uint32_t k = 1; k <= PC_TWINS_CREDITS; k++) { /* newest first: of equals the newest is meant */
         uint32_t at = (t->credit_at + PC_TWINS_CREDITS - k) % PC_TWINS_CREDITS;
         const struct pc_credit *c = &t->credit[at];
         if (!c->owner || !pc_lineage_is_beneath(t->lin, c->owner, wide))
             continue;
-        outside += !c->folder;
+        outside.rank += !c->folder;
         enum fit f = best_fit(c, s, pc_lineage_is_beneath(t->lin, c->owner, group), outside);
         if (worth[c->twin][f] <= best.score)
             continue;
@@ -459,4 +482,24 @@ void pc_twins_made_forget(struct pc_twins *t, uint64_t file)
     struct pc_made *m = pc_twins_made_find(t, file);
     if (m)
         *m = (struct pc_made){0};
+}
+
+/* --- replaced by sound files -------------------------------------------------------------------------------------- */
+
+static struct pc_succeeded *succeeded_at(const struct pc_twins *t, uint64_t file)
+{
+    return &t->succeeded[(file * 0x9e3779b97f4a7c15ULL >> 40) % SUCCEEDED];
+}
+
+void pc_twins_succeeded(struct pc_twins *t, uint32_t actor, uint64_t file, uint64_t now_ns)
+{
+    *succeeded_at(t, file) = (struct pc_succeeded){file, now_ns, t->lin->node[actor].id};
+}
+
+bool pc_twins_is_succeeded(const struct pc_twins *t, uint32_t actor, uint64_t file, uint64_t now_ns, uint64_t span_ns)
+{
+    const struct pc_succeeded *s = succeeded_at(t, file);
+    uint32_t who = s->actor && s->file == file && !is_old(s->time_ns, now_ns, span_ns)
+                       ? pc_lineage_slot(t->lin, s->actor) : 0;
+    return who && pc_lineage_is_beneath(t->lin, who, pc_lineage_group(t->lin, actor));
 }

@@ -64,6 +64,12 @@ struct pc_made {
     bool young; /* counted in the maker's sums */
 };
 
+/* A file whose place a sound newer one took: what it still has is a backup's name. */
+struct pc_succeeded {
+    uint64_t file, time_ns;
+    pc_actor actor; /* who put the newer one there; 0: free */
+};
+
 struct pc_twins {
     struct pc_lineage *lin;
     struct pc_credit *credit;
@@ -71,8 +77,10 @@ struct pc_twins {
     struct pc_sound *sound;
     struct pc_gone *gone;
     struct pc_made *made;
+    struct pc_succeeded *succeeded; /* by a file's hash; of two in one place the later one stays */
     uint32_t credit_at, sound_at, gone_at, gone_held;
     uint64_t swept_ns;
+    uint64_t searched_ns; /* when a deletion was last matched */
 };
 
 int pc_twins_init(struct pc_twins *t, struct pc_lineage *lin); /* -ENOMEM */
@@ -126,6 +134,10 @@ uint32_t pc_twins_gone_count(const struct pc_twins *t, uint32_t group, uint64_t 
                              uint32_t limit);
 /* Takes a deleted file of that size out of what the container stands for. False: there is not enough left. */
 bool pc_twins_draw(struct pc_twins *t, uint64_t file, uint64_t size);
+
+void pc_twins_succeeded(struct pc_twins *t, uint32_t actor, uint64_t file, uint64_t now_ns);
+/* The actor's lineage put a sound newer file in this one's place within span_ns. */
+bool pc_twins_is_succeeded(const struct pc_twins *t, uint32_t actor, uint64_t file, uint64_t now_ns, uint64_t span_ns);
 
 /* The moment it was first said counts. */
 void pc_twins_made(struct pc_twins *t, uint32_t maker, uint64_t file, uint64_t now_ns);

@@ -402,6 +402,8 @@ static void weigh_change(const struct pc_weighing *w)
     }
     if (act->op == PC_OP_REPLACE && act->has_pre_image && pc_weigh_own(w->j, act, w->actor) == PC_OWN_NOT)
         pc_twins_made_forget(&w->j->twins, act->successor); /* it has an older file's meaning to lose from now on */
+    if (act->op == PC_OP_REPLACE && act->has_pre_image && !f.score)
+        pc_twins_succeeded(&w->j->twins, w->actor, act->file, act->now_ns);
     if (is_structured(&w->facts->after, act->size_after))
         pc_ledger_refilled(&w->j->ledger, act->file);
     w->out->finding = f;
@@ -413,22 +415,27 @@ static void weigh_change(const struct pc_weighing *w)
         remember(w);
 }
 
+/* Ciphertext over what another wrote before, which is not there to compare with: a full disk, or it was too large. */
+static bool is_unkept_loss(const struct pc_weighing *w, uint8_t have)
+{
+    const struct pc_act *act = w->act;
+    if (act->op != PC_OP_MODIFY || have != PC_HAVE_AFTER || act->size_before < PC_SMALL_FILE)
+        return false;
+    enum pc_twin twin = pc_twin_of(&w->facts->after, act->size_after);
+    return (twin == PC_TWIN_CIPHER || twin == PC_TWIN_ENCODED) && pc_weigh_own(w->j, act, w->actor) == PC_OWN_NOT &&
+           !pc_weigh_kin(&w->j->lin, maker_of(w->j, act), w->actor);
+}
+
 /*
- * A file of before was overwritten with ciphertext, and what it held is not there to compare with: the disk was full,
- * or it is larger than copy-limit. One such file may have been ciphertext before. Whoever does it in several folders
- * within seconds is taken for what he looks like: nothing else will tell, and nothing will come back.
+ * One such file may have been ciphertext before. Whoever does it in several folders within seconds is taken for what he
+ * looks like: nothing else will tell, and nothing will come back.
  */
 static void weigh_unkept(const struct pc_weighing *w)
 {
-    const struct pc_act *act = w->act;
-    enum pc_twin twin = pc_twin_of(&w->facts->after, act->size_after);
-    if ((twin != PC_TWIN_CIPHER && twin != PC_TWIN_ENCODED) || pc_weigh_own(w->j, act, w->actor) != PC_OWN_NOT ||
-        pc_weigh_kin(&w->j->lin, maker_of(w->j, act), w->actor))
-        return;
     pc_actor group = w->j->lin.node[pc_lineage_group(&w->j->lin, w->actor)].id;
-    struct reach n = reach_of(&w->j->unkept, group, act, 0);
+    struct reach n = reach_of(&w->j->unkept, group, w->act, 0);
     bool many = n.files >= UNKEPT_FILES && n.folders >= UNKEPT_FOLDERS;
-    blame(w, act->file, many ? UNKEPT_MANY_SCORE : UNKEPT_SCORE, PC_EV_RANDOMISED, true);
+    blame(w, w->act->file, many ? UNKEPT_MANY_SCORE : UNKEPT_SCORE, PC_EV_RANDOMISED, true);
 }
 
 /* --- a file deleted ----------------------------------------------------------------------------------------------- */
@@ -443,6 +450,15 @@ static void count_deletion(const struct pc_weighing *w)
     w->out->bulk_root = root ? j->lin.node[root].id : 0;
 }
 
+/*
+ * Package managers link a file beside itself, rename the new one over it, and remove the link when all went well. What
+ * it held was weighed when it was replaced. (Who replaces by what only looks sound has paid for it there.)
+ */
+static bool is_only_backup(const struct pc_weighing *w)
+{
+    return pc_twins_is_succeeded(&w->j->twins, w->actor, w->act->file, w->act->now_ns, w->j->policy.window_ns);
+}
+
 static void weigh_delete(const struct pc_weighing *w, uint8_t have)
 {
     const struct pc_act *act = w->act;
@@ -455,7 +471,7 @@ static void weigh_delete(const struct pc_weighing *w, uint8_t have)
                                                                             : pc_weigh_own(w->j, act, w->actor);
     uint32_t maker = pc_lineage_slot(l, maker_of(w->j, act));
     forget_made(w);
-    if (own == PC_OWN_TEMPORARY)
+    if (own == PC_OWN_TEMPORARY || is_only_backup(w))
         return;
     bool structured = have && is_structured(&w->facts->before, act->size_before);
     struct pc_match m = {0};
@@ -490,9 +506,9 @@ void pc_weigh(const struct pc_weighing *w, uint8_t have)
         blame(w, w->act->file, VAULT_SCORE, PC_EV_VAULT, true);
     else if (op == PC_OP_DELETE)
         weigh_delete(w, have);
-    else if (op == PC_OP_MODIFY && have == PC_HAVE_AFTER && w->act->size_before >= PC_SMALL_FILE)
+    else if (is_unkept_loss(w, have))
         weigh_unkept(w);
-    else if (op == PC_OP_CREATE || have == PC_HAVE_AFTER)
+    else if (op == PC_OP_CREATE || have == PC_HAVE_AFTER) /* all other new content may stand in for what is deleted */
         weigh_create(w, have);
     else if (have == PC_HAVE_FINDING)
         weigh_change(w);

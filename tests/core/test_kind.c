@@ -30,6 +30,7 @@ static const struct {
     {"text", PC_KIND_TEXT_UTF8, false, true, false}, {"log", PC_KIND_TEXT_UTF8, false, true, false},
     {"random", PC_KIND_UNKNOWN, false, false, true}, {"zeros", PC_KIND_CONSTANT, false, false, false},
     {"gzip", PC_KIND_GZIP, true, false, false},      {"zlib", PC_KIND_ZLIB, true, false, false},
+    {"sphinx", PC_KIND_SPHINX, true, false, false},
     {"xz", PC_KIND_XZ, true, false, false},          {"lzma", PC_KIND_LZMA, true, false, false},
     {"bzip2", PC_KIND_BZIP2, true, false, false},    {"zstd", PC_KIND_ZSTD, true, false, false},
     {"zip", PC_KIND_ZIP, true, false, false},        {"docx", PC_KIND_OOXML, true, false, false},
@@ -62,7 +63,7 @@ static void made_files_are_what_they_are(void **state)
 static void a_forged_magic_does_not_pass(void **state)
 {
     (void)state;
-    static const char *const packed[] = {"gzip", "zlib", "xz", "lzma", "bzip2", "zstd", "jpeg", "png", "mp3", "pdf"};
+    static const char *const packed[] = {"gzip", "zlib", "sphinx", "xz", "lzma", "bzip2", "zstd", "jpeg", "png", "mp3", "pdf"};
     uint8_t head[16];
     struct pc_sight sight;
     struct pc_look l;

@@ -111,6 +111,14 @@ static size_t make_zlib(uint8_t *out, size_t n, uint64_t seed)
     return n;
 }
 
+static size_t make_sphinx(uint8_t *out, size_t n, uint64_t seed)
+{
+    size_t at = (size_t)sprintf((char *)out, "# Sphinx inventory version 2\n# Project: Policy\n# Version: %u\n"
+                                             "# The remainder of this file is compressed using zlib.\n",
+                                (unsigned)seed % 10);
+    return at + make_zlib(out + at, n, seed);
+}
+
 static size_t make_xz(uint8_t *out, size_t n, uint64_t seed)
 {
     size_t len, at = 0;
@@ -385,7 +393,7 @@ static size_t make_binary(uint8_t *out, size_t n, uint64_t seed)
 
 static const struct maker makers[] = {
     {"text", make_text},     {"log", make_log},         {"random", make_noise}, {"zeros", make_zeros},
-    {"gzip", make_gzip},     {"zlib", make_zlib},       {"xz", make_xz},        {"lzma", make_lzma},
+    {"gzip", make_gzip},     {"zlib", make_zlib},       {"sphinx", make_sphinx}, {"xz", make_xz},        {"lzma", make_lzma},
     {"bzip2", make_bzip2},   {"zstd", make_zstd},       {"zip", make_zip},      {"docx", make_docx},
     {"locked-zip", make_locked_zip}, {"jpeg", make_jpeg}, {"png", make_png},    {"pdf", make_pdf},
     {"sqlite", make_sqlite}, {"pgpages", make_pgpages}, {"elf", make_elf},      {"mp3", make_mp3},
@@ -393,7 +401,7 @@ static const struct maker makers[] = {
     {"binary", make_binary}, {"gzip-noise", make_gzip_noise},
 };
 
-const char *const make_file_kinds[] = {"text",  "log",  "random", "zeros",      "gzip",    "zlib", "xz",     "lzma",
+const char *const make_file_kinds[] = {"text",  "log",  "random", "zeros",      "gzip",    "zlib", "sphinx", "xz",     "lzma",
                                        "bzip2", "zstd", "zip",    "docx",       "locked-zip", "jpeg", "png",  "pdf",
                                        "sqlite", "pgpages", "elf", "mp3",       "mp4",     "gpg",  "openssl", "disk",
                                        "binary", NULL};
