@@ -10,7 +10,7 @@ KEY=correct-horse-battery
 #@ 7z-each-mhe needs=7z processes=1 limit=5
 7z_each_mhe() { find . -type f -size +0 -exec 7z a -bso0 -bsp0 -p$KEY -mhe=on -sdel -- {}.7z {} \; ; }
 
-#@ 7z-all-sdel needs=7z processes=1 limit=none destroys=60 archive
+#@ 7z-all-sdel needs=7z processes=1 limit=none destroys=60 archive ci
 # One archive for everything; 7z deletes all originals in one go once it is complete.
 7z_all_sdel() { 7z a -bso0 -bsp0 -mx=1 -p$KEY -sdel -- all.7z ./* ; }
 
@@ -20,7 +20,7 @@ KEY=correct-horse-battery
 #@ zip-each-move needs=zip processes=1 limit=5 ci
 zip_each_move() { find . -type f -size +0 -exec zip -q -m -P $KEY {}.zip {} \; ; }
 
-#@ zip-all-move needs=zip processes=1 limit=none destroys=60 archive
+#@ zip-all-move needs=zip processes=1 limit=none destroys=60 archive ci
 zip_all_move() { zip -q -y -r -m -P $KEY all.zip . || [ $? -le 18 ]; }
 
 #@ ccrypt-recursive needs=ccrypt processes=1 limit=25 ci

@@ -50,7 +50,7 @@ openssl_temp_mv() { each_file openssl_temp_mv_one; }
 openssl_enc_rm_one() { enc -in "$1" -out "$1.enc" && rm -f -- "$1"; }
 openssl_enc_rm() { each_file openssl_enc_rm_one; }
 
-#@ openssl-elsewhere-rm needs=openssl processes=1 limit=5
+#@ openssl-elsewhere-rm needs=openssl processes=1 limit=5 ci
 # The ciphertext leaves the protected folder, the original goes: only the deletion is seen there.
 openssl_elsewhere_rm_one() { enc -in "$1" -out "$OUTSIDE/$((n += 1)).enc" && rm -f -- "$1"; }
 openssl_elsewhere_rm() { n=0; each_file openssl_elsewhere_rm_one; }
@@ -92,7 +92,7 @@ openssl_cms_setup() {
 openssl_cms_one() { openssl cms -encrypt -binary -aes256 -outform DER -in "$1" -out "$1.cms" "$SCRATCH/cert" && rm -f -- "$1"; }
 openssl_cms() { each_file openssl_cms_one; }
 
-#@ tar-openssl-rm needs=openssl,tar processes=1 limit=none destroys=70 archive
+#@ tar-openssl-rm needs=openssl,tar processes=1 limit=none destroys=70 archive ci
 # A folder at a time into one encrypted archive, then rm -rf of the folder: deletes many files at once by nature.
 tar_openssl_rm() {
     find . -mindepth 1 -maxdepth 2 -depth -type d -print0 | while IFS= read -r -d '' folder; do

@@ -124,7 +124,9 @@ log_writers() { for i in 1 2 3 4; do (for n in $(seq 400); do echo "$(date) app$
 logrotate_compress_setup() {
     mkdir log
     for i in $(seq 25); do seq -f "Nov 21 10:00:00 host app[$i]: request %g served" 20000 > "log/app$i.log"; done
-    printf '%s/log/*.log {\n rotate 3\n compress\n copytruncate\n su root root\n}\n' "$TREE" > "$SCRATCH/rotate.conf"
+    # On ext4 the vault's link is a second name, which logrotate refuses unless it is told (SECURITY.md).
+    local links=; [ "$(stat -f -c %T .)" = xfs ] || links=allowhardlink
+    printf '%s/log/*.log {\n rotate 3\n compress\n copytruncate\n %s\n su root root\n}\n' "$TREE" "$links" > "$SCRATCH/rotate.conf"
 }
 logrotate_compress() { for _ in 1 2 3 4 5; do logrotate -f -s "$SCRATCH/rotate.state" "$SCRATCH/rotate.conf"; seq 5000 | tee log/app{1..25}.log > /dev/null; done; }
 logrotate_compress_check() { [ "$(find log -name '*.gz' | wc -l)" -ge 50 ]; }
