@@ -164,10 +164,11 @@ static bool first_time(struct count *c, uint64_t key)
     return true; /* a full table counts a file twice rather than not at all */
 }
 
-/* A deletion that a verdict rests on is damage, however little each of many weighs: the file is gone. */
+/* What a verdict rests on is damage, however little each of many deleted or emptied files weighs: the content is gone. */
 bool pc_act_damages(const struct pc_act_rec *a)
 {
-    return a->score >= DAMAGE_SCORE || (a->op == PC_OP_DELETE && a->score > 0);
+    bool gone = a->op == PC_OP_DELETE || a->evidence & PC_EV_EMPTIED;
+    return a->score >= DAMAGE_SCORE || (gone && a->score > 0);
 }
 
 static int count_act(void *arg, const struct pc_act_rec *a)
