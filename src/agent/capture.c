@@ -530,6 +530,20 @@ static void later(struct pc_captures *c, uint32_t i, uint64_t now_ns)
     append(c, i);
 }
 
+/* It is not to be preserved just now: it was put back into the queue. */
+static bool waits_on(struct pc_guard *g, const struct pc_volume *v, uint32_t i, int fd, uint64_t now_ns,
+                     uint64_t *took_ns)
+{
+    struct pc_captures *c = g->captures;
+    if (is_left_alone(g, v, &c->entry[i], fd, now_ns))
+        again(c, i, now_ns);
+    else if (!pc_flush_is_out(g, v, fd, &c->entry[i].fh, took_ns))
+        later(c, i, now_ns);
+    else
+        return false;
+    return true;
+}
+
 bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
 {
     struct pc_captures *c = g->captures;
@@ -554,16 +568,17 @@ bool pc_capture_step(struct pc_guard *g, uint64_t now_ns)
     }
     struct pc_volume *v = pc_volume_by_id(g, e->vol);
     _close_ int fd = v ? open_live(g, v, &e->fh) : -ENODEV;
-    if (fd >= 0 && is_left_alone(g, v, e, fd, now_ns)) {
-        again(c, i, now_ns);
+    uint64_t took_ns = 0;
+    if (fd >= 0 && waits_on(g, v, i, fd, now_ns, &took_ns))
         return true;
-    }
     /* Its folder may have been dropped while it waited. */
     bool known_dir = v && pc_dirs_vol(g->dirs, e->dir) == e->vol;
     int r = fd < 0 || !known_dir ? -ENOENT : pc_capture_now(g, v, fd, &e->fh, e->dir, e->name, e->creator);
     uint64_t end_ns = pc_mono_ns();
-    if (e->when == PC_WHEN_HOT || (end_ns - now_ns) * HOT_SHARE > HOT_NS)
-        note_busy(c, &e->fh, HOT_NS, end_ns - now_ns, end_ns);
+    pc_flush_cloned(g, end_ns - now_ns);
+    took_ns += end_ns - now_ns;
+    if (e->when == PC_WHEN_HOT || took_ns * HOT_SHARE > HOT_NS)
+        note_busy(c, &e->fh, HOT_NS, took_ns, end_ns);
     if (r == PC_E_CHANGED && e->tries++ < TRIES_MAX)
         again(c, i, now_ns);
     else

@@ -101,6 +101,7 @@ struct pc_guard {
     struct pc_freezer freezer;
     struct pc_gate *gate;
     struct pc_captures *captures;
+    struct pc_flush *flush;
     struct pc_scan *scan;
     struct pc_acts *acts;
     struct pc_startup *startup;
@@ -235,6 +236,17 @@ uint64_t pc_capture_next_ns(const struct pc_guard *g); /* mono time of the next 
 /* Preserves now. 0 or an error (counted and named in status). */
 int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct pc_fh *fh, pc_dir dir,
                    const char *name, uint64_t creator);
+/* flush.c */
+int pc_flush_start(struct pc_guard *g);
+void pc_flush_stop(struct pc_guard *g);
+/*
+ * Whether this open file can be cloned without waiting for the disk; *took_ns is set when it had to be written out for
+ * that. False: it is being written out, ask again.
+ */
+bool pc_flush_is_out(struct pc_guard *g, const struct pc_volume *v, int fd, const struct pc_fh *fh, uint64_t *took_ns);
+/* How long cloning a file took: on a slow disk more goes through the other thread. */
+void pc_flush_cloned(struct pc_guard *g, uint64_t took_ns);
+
 /* on-open: copying this file for who opened it for writing took so long: one that takes long is preserved seldom. */
 void pc_capture_was_copied(struct pc_guard *g, const struct pc_fh *fh, uint64_t took_ns);
 /* The version before the newest one, if that was taken moments ago. */

@@ -158,7 +158,8 @@ static int open_kernel(struct pc_guard *g)
     if (r < 0)
         return pc_guard_complain("fanotify permission events", r,
                                  "needs CONFIG_FANOTIFY_ACCESS_PERMISSIONS and CAP_SYS_ADMIN");
-    return 0;
+    r = pc_flush_start(g);
+    return r < 0 ? pc_guard_complain("a thread that writes files out", r, "") : 0;
 }
 
 static int open_trace(struct pc_guard *g)
@@ -226,6 +227,7 @@ void pc_guard_close(struct pc_guard *g)
 {
     pc_control_close(g->control);
     pc_gate_stop(g); /* first: from here on no open waits for us */
+    pc_flush_stop(g);
     for (struct pc_volume *v = g->volume; g->store && v < g->volume + PC_VOLUMES_MAX; v++)
         if (v->id) {
             pc_store_drop_volume(g->store, v->id);

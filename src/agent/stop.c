@@ -164,7 +164,7 @@ static bool first_time(struct count *c, uint64_t key)
     return true; /* a full table counts a file twice rather than not at all */
 }
 
-/* What a verdict rests on is damage, however little each of many deleted or emptied files weighs: the content is gone. */
+/* What a verdict rests on is damage, however little each of many deleted or emptied files weighs: it is gone. */
 bool pc_act_damages(const struct pc_act_rec *a)
 {
     bool gone = a->op == PC_OP_DELETE || a->evidence & PC_EV_EMPTIED;
