@@ -148,12 +148,14 @@ void pc_acts_changed(struct pc_guard *g, struct deed *d, bool closed)
         d->size_after == d->earlier.size) {
         /* Preserved already, perhaps with the change that this event tells of: then look at the version before. */
         uint64_t before = pc_capture_before(g, d->earlier.version);
-        if (!before) {
+        if (!before && !(closed && pc_store_is_other(g->store, d->v->id, &d->fh) == 1)) {
             pc_gate_judged(g, &d->fh);
             return;
         }
-        d->earlier.version = d->before = before;
-        d->earlier.size = size_of_version(g, d->before, d->earlier.size);
+        if (before) {
+            d->earlier.version = d->before = before;
+            d->earlier.size = size_of_version(g, d->before, d->earlier.size);
+        }
     }
     d->op = PC_OP_MODIFY;
     d->closed = closed;

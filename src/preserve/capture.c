@@ -211,6 +211,35 @@ static int share_copy(struct pc_store *s, const struct pc_volume *v, int fd, str
     return r == 0 ? 1 : r;
 }
 
+/*
+ * Size and times are those of the version; the content need not be: XFS_IOC_SWAPEXT and EXT4_IOC_MOVE_EXT, which any
+ * user may call, and writes by a handle of XFS_IOC_OPEN_BY_HANDLE change nothing else. A clone tells by its blocks. Of
+ * a copy, and of what cannot be told so, a sample has to do. 1: it is another; 0: it is not, or that was not found.
+ */
+static int is_other(struct pc_store *s, int fd, const struct pc_row *row)
+{
+    struct pc_ver ver;
+    if ((row->how != PC_HOW_CLONE && row->how != PC_HOW_COPY) || !row->object || !row->size ||
+        pc_ver_get(s, row->version, &ver) < 0 || ver.packed) /* unpacking it at each close would cost too much */
+        return 0;
+    _close_ int kept = pc_store_open_version(s, row->version);
+    if (kept < 0)
+        return 0;
+    int shared = row->how == PC_HOW_CLONE ? pc_content_shared(fd, kept, row->size) : PC_E_UNSUPPORTED;
+    return shared >= 0 ? !shared : pc_content_alike(fd, kept, row->size) == 0;
+}
+
+int pc_store_is_other(struct pc_store *s, int vol, const struct pc_fh *fh)
+{
+    struct pc_volume *v = pc_volume_get(s, vol);
+    struct pc_row row;
+    int r = v ? pc_row_by_fh(s, vol, fh, &row) : PC_E_NOTFOUND;
+    if (r < 0 || !row.version || row.gone)
+        return r;
+    _close_ int fd = pc_fh_open_file(v->tree_fd, fh);
+    return fd < 0 ? fd : is_other(s, fd, &row);
+}
+
 static bool unchanged(const struct pc_row *row, const struct pc_meta *now)
 {
     return row->version && row->how && row->how != PC_HOW_LENGTH && !row->gone && row->ctime_ns == now->ctime_ns &&
@@ -230,7 +259,7 @@ int pc_store_capture(struct pc_store *s, int vol, int fd, const struct pc_fh *fh
         r = pc_row_put(s, vol, fh, parent, name, creator, &row);
     if (r < 0)
         return pc_volume_note(v, r, "index");
-    if (unchanged(&row, &now)) {
+    if (unchanged(&row, &now) && !is_other(s, fd, &row)) {
         if (version)
             *version = row.version;
         return pc_index_maybe_commit(&s->ix);

@@ -12,7 +12,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int same_content(struct pc_store *s, int path_fd, uint64_t version, uint64_t size)
+/*
+ * Not changed since it was captured, as its ctime says, which proves nothing by itself (capture.c:is_other): no need to
+ * read it when it still rests on the same blocks.
+ */
+static bool is_still_shared(int live, int kept, uint64_t size)
+{
+    struct stat a, b;
+    bool one = fstat(live, &a) == 0 && fstat(kept, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return one || pc_content_shared(live, kept, size) == 1;
+}
+
+static int same_content(struct pc_store *s, int path_fd, uint64_t version, uint64_t size, bool untouched)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", path_fd);
@@ -20,7 +31,9 @@ static int same_content(struct pc_store *s, int path_fd, uint64_t version, uint6
     if (live < 0)
         return -errno;
     _close_ int kept = pc_store_open_version(s, version);
-    return kept < 0 ? kept : pc_content_same(live, kept, size);
+    if (kept < 0)
+        return kept == PC_E_NOTFOUND && untouched ? 1 : kept;
+    return untouched && is_still_shared(live, kept, size) ? 1 : pc_content_same(live, kept, size);
 }
 
 int pc_compare(struct pc_store *s, int dirfd, const char *name, uint64_t version, const char **why)
@@ -49,10 +62,9 @@ int pc_compare_fd(struct pc_store *s, int fd, uint64_t version, const char **why
     bool content = S_ISREG(want.mode) && want.size > 0;
     if (S_ISREG(want.mode) && want.size != have.size)
         return PC_DIFFERENT;
-    /* Not one change since it was captured (nobody can set ctime): no need to read it. */
     bool untouched = want.ctime_ns == have.ctime_ns && want.ino == have.ino && ver.how != PC_HOW_LENGTH;
-    if (content && !untouched) {
-        r = same_content(s, fd, version, want.size);
+    if (content) {
+        r = same_content(s, fd, version, want.size, untouched);
         if (r <= 0) {
             *why = r == 0 ? "content" : *why;
             return r < 0 ? r : PC_DIFFERENT;

@@ -31,4 +31,12 @@ int pc_content_unpack(int in, int out, uint64_t size);
 int pc_content_sha256(int fd, uint64_t size, uint8_t out[PC_SHA256_LEN]);
 /* Whether the first `size` bytes of both are the same. 1, 0 or an error; PC_E_CORRUPT when one is shorter. */
 int pc_content_same(int a, int b, uint64_t size);
+/* The same of at most eight places of 16 KiB each, spread over the file. */
+int pc_content_alike(int a, int b, uint64_t size);
+/*
+ * Whether the first `size` bytes of both rest on the same blocks of the disk, as a clone and its file do until one of
+ * them is written. 1; 0; PC_E_UNSUPPORTED: that cannot be told (too many pieces, packed or inline data), or an error.
+ * Writes out what a has in memory.
+ */
+int pc_content_shared(int a, int b, uint64_t size);
 #endif

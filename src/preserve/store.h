@@ -122,6 +122,11 @@ int pc_store_lookup_id(struct pc_store *s, uint64_t file, struct pc_known *out);
  */
 int pc_store_capture(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, const struct pc_fh *parent,
                      const char *name, uint64_t creator, uint64_t *version);
+/*
+ * Of a file that has the size and times of its current version: is the content another one all the same? 1; 0: it is
+ * the same, as far as can be told at once (of a copy, by a sample); or an error.
+ */
+int pc_store_is_other(struct pc_store *s, int vol, const struct pc_fh *fh);
 /* Metadata changed only: new version sharing the object. */
 int pc_store_capture_meta(struct pc_store *s, int vol, int fd, const struct pc_fh *fh, uint64_t *version);
 /* Index bookkeeping for names. */
