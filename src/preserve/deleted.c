@@ -1,7 +1,7 @@
 /*
- * Owns finding what was deleted beneath a folder: inodes that are gone, and names taken from inodes that have or had
- * others (hard links, files moved out); where they were, and which version of them should come back. Read only:
- * put_back.c puts them back.
+ * Owns finding what was deleted beneath a folder: inodes that are gone, names taken from inodes that have or had others
+ * (hard links, files moved out), and what was in folders that were moved out, whatever became of it there; where they
+ * were, and which version of them should come back. Read only: put_back.c puts them back.
  *
  * Rows come in pages of 64, so that the guard can do what is urgent between them however many there are.
  */
@@ -37,6 +37,8 @@ int pc_sweep_new(struct pc_store *s, int vol, const struct pc_fh *folder, const 
 
 void pc_sweep_free(struct pc_sweep *w)
 {
+    if (w)
+        free(w->branch);
     free(w);
 }
 
@@ -73,6 +75,36 @@ static int read_page(struct pc_sweep *w)
     return r < 0 ? r : w->rows > 0;
 }
 
+/* The next of what was in a folder that was moved out, then of the next such folder. As read_page. */
+static int read_children(struct pc_sweep *w)
+{
+    for (int r = 0; w->branch_at < w->branches; w->branch_at++, w->child[0] = 0) {
+        const struct pc_branch *b = &w->branch[w->branch_at];
+        sqlite3_stmt *st = pc_index_stmt(&w->s->ix, PC_SQL_WITHIN_PAGE, &r);
+        if (!st)
+            return r;
+        sqlite3_bind_int(st, 1, w->vol);
+        pc_bind_fh(st, 2, &b->fh);
+        pc_bind_bytes(st, 3, w->child);
+        w->rows = w->at = 0;
+        while ((r = pc_index_row(&w->s->ix, st)) > 0 && w->rows < PC_SWEEP_PAGE) {
+            struct pc_sweep_row *row = &w->row[w->rows++];
+            *row = (struct pc_sweep_row){.version = pc_column_u64(st, 0), .gone_ns = b->gone_ns, .by = b->by};
+            (void)pc_column_fh(st, 1, &row->parent);
+            pc_column_bytes(st, 2, row->name, sizeof row->name);
+            (void)pc_column_fh(st, 3, &row->fh);
+        }
+        sqlite3_reset(st);
+        if (r < 0)
+            return r;
+        if (w->rows) {
+            strcpy(w->child, w->row[w->rows - 1].name);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- where it was ---- */
 
 /* A folder that is alive, by the kernel: its path beneath ours. -ENOENT: it is gone; -EXDEV: it is elsewhere. */
@@ -106,8 +138,8 @@ static int prepend(char *path, size_t cap, const char *name)
 }
 
 /*
- * Path of a folder beneath ours, with a slash at its end ("": ours itself), as far as needed by the index (gone folders
- * are known by their last place), from there by the kernel. -ENOENT: it lies elsewhere.
+ * Path of a folder beneath ours, with a slash at its end ("": ours itself), as far as needed by the index (folders that
+ * are gone, or were moved out, are known by their last place), from there by the kernel. -ENOENT: it lies elsewhere.
  */
 static int folder_place(struct pc_sweep *w, const struct pc_fh *fh, char out[PC_PATH_CAP])
 {
@@ -121,12 +153,12 @@ static int folder_place(struct pc_sweep *w, const struct pc_fh *fh, char out[PC_
         int r = live_path(w, &at, top, sizeof top);
         if (r == 0)
             return prepend(out, PC_PATH_CAP, top);
-        if (r == -ENOENT)
+        if (r == -ENOENT || r == -EXDEV) /* moved out: the index has its last place in what is guarded */
             r = pc_store_lookup(w->s, w->vol, &at, &k);
         if (r == 0)
             r = pc_name_ok(k.name) ? prepend(out, PC_PATH_CAP, k.name) : -ENOENT;
         if (r < 0)
-            return r == PC_E_NOTFOUND || r == -EXDEV ? -ENOENT : r;
+            return r == PC_E_NOTFOUND ? -ENOENT : r;
         w->gone[w->n_gone++] = k.version;
         at = k.parent;
     }
@@ -183,23 +215,48 @@ static bool is_beneath(const char *path, const char *top)
     return n == 0 || (strncmp(path, top, n) == 0 && (path[n] == '/' || path[n] == 0));
 }
 
+/* A folder that lost its name and lives on elsewhere, or is gone with what happened to it there: looked into later. */
+static int note_branch(struct pc_sweep *w, const struct pc_sweep_row *row)
+{
+    char path[PC_PATH_CAP];
+    if (live_path(w, &row->fh, path, sizeof path) == 0 || w->branches == PC_SWEEP_BRANCHES)
+        return 0; /* renamed in here, or moved back */
+    if (w->branches == w->branch_cap) {
+        uint32_t cap = w->branch_cap ? w->branch_cap * 2 : 16;
+        struct pc_branch *more = reallocarray(w->branch, cap, sizeof *more);
+        if (!more)
+            return -ENOMEM;
+        w->branch = more;
+        w->branch_cap = cap;
+    }
+    w->branch[w->branches++] = (struct pc_branch){row->fh, row->gone_ns, row->by};
+    return 0;
+}
+
+/* The next rows, of the next part when this one is through. 1; 2: call again; 0: the end; or an error. */
+static int next_rows(struct pc_sweep *w)
+{
+    int r = w->within ? read_children(w) : read_page(w);
+    if (r != 0 || w->within)
+        return r;
+    w->within = w->left;
+    w->left = true; /* all that are gone were told: now their further names, and those of what lives on */
+    w->cursor = w->cursor_ns = INT64_MAX;
+    return 2;
+}
+
 int pc_sweep_next(struct pc_sweep *w, struct pc_deleted *out)
 {
-    if (w->at == w->rows) {
-        int r = read_page(w);
-        if (r < 0 || (r == 0 && w->left))
-            return r;
-        if (r == 0) { /* all that are gone were told: now their further names, and those of what lives on */
-            w->left = true;
-            w->cursor = w->cursor_ns = INT64_MAX;
-            return 2;
-        }
-    }
+    int more = w->at == w->rows ? next_rows(w) : 1;
+    if (more != 1)
+        return more;
     while (w->at < w->rows) {
         const struct pc_sweep_row *row = &w->row[w->at++];
         int r = pc_name_ok(row->name) ? remembered_place(w, &row->parent) : -ENOENT;
         if (r == 0)
             r = describe(w, row, out);
+        if (r == 0 && out->is_dir && w->left)
+            r = note_branch(w, row);
         if (r < 0 && r != -ENOENT && r != -ENAMETOOLONG)
             return r;
         if (r == 0 && is_beneath(out->path, w->beneath))

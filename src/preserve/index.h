@@ -118,6 +118,9 @@
       "WHERE +a.vol=?1 AND a.id<?3 AND a.op IN(3,5) AND a.time>=?2 "                                                   \
       "AND NOT(f.gone=1 AND f.parent=a.parent AND f.name=a.name) AND a.id=(SELECT max(b.id) FROM act b "               \
       "WHERE b.vol=a.vol AND b.parent=a.parent AND b.name=a.name AND b.op IN(3,5)) ORDER BY a.id DESC LIMIT 64")       \
+    X(WITHIN_PAGE,                                                                                                     \
+      "SELECT f.current,f.parent,f.name,f.fh FROM file f WHERE f.vol=?1 AND f.parent=?2 AND f.name>?3 AND f.gone=0 "   \
+      "AND f.current>0 ORDER BY f.name LIMIT 64")                                                                      \
     X(FIRST_DAMAGE,                                                                                                    \
       "SELECT before FROM act WHERE vol=?1 AND fh=?2 AND time>=?3 AND op=1 AND score>=50 AND before>0 "                \
       "ORDER BY id LIMIT 1")                                                                                           \

@@ -6,6 +6,14 @@
 /* Inside of a sweep (deleted.c finds, put_back.c puts back). */
 enum { PC_SWEEP_PAGE = 64, PC_SWEEP_DEPTH = 256 };
 
+enum { PC_SWEEP_BRANCHES = 1 << 16 };
+
+/* A folder that was moved out, with all that was beneath it. */
+struct pc_branch {
+    struct pc_fh fh;
+    uint64_t gone_ns, by;
+};
+
 struct pc_sweep_row {
     uint64_t version, gone_ns, by;
     struct pc_fh parent, fh;
@@ -20,6 +28,10 @@ struct pc_sweep {
     char beneath[PC_PATH_CAP];
     uint64_t since_ns;
     bool left; /* second part: further names of what is gone, and names taken from inodes that live on */
+    bool within; /* third part: what was in folders that were moved out */
+    struct pc_branch *branch;
+    uint32_t branches, branch_cap, branch_at; /* those before branch_at are done */
+    char child[PC_NAME_CAP];                  /* the last one seen in it; "": none yet */
     int64_t cursor, cursor_ns;
     struct pc_sweep_row row[PC_SWEEP_PAGE];
     int rows, at;
