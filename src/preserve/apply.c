@@ -16,9 +16,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int pc_lift(int dirfd, const char *name, uint32_t *attrs)
 {
@@ -43,6 +47,54 @@ int pc_drop_back(int dirfd, const char *name, uint32_t attrs)
 }
 
 /*
+ * Project quotas (xfs, ext4): a folder may hand its project on to what is made in it, and takes nothing of another
+ * project by rename (EXDEV). So what is to come in joins it, as if it had been made there. Any owner of a folder can
+ * set that, also after the damage. Symlinks and special files can be given a project from Linux 6.17 on: else -EXDEV.
+ */
+static int join_unopened(int from_dir, const char *from, uint32_t project)
+{
+    enum { FILE_GETATTR = 468, FILE_SETATTR = 469 }; /* newer than the headers */
+    struct {
+        uint64_t xflags;
+        uint32_t extsize, nextents, project, cowextsize;
+    } attr;
+    if (syscall(FILE_GETATTR, from_dir, from, &attr, sizeof attr, AT_SYMLINK_NOFOLLOW) < 0)
+        return -EXDEV;
+    attr.project = project;
+    return syscall(FILE_SETATTR, from_dir, from, &attr, sizeof attr, AT_SYMLINK_NOFOLLOW) < 0 ? -EXDEV : 0;
+}
+
+static int join_project(int from_dir, const char *from, int to_dir)
+{
+    struct fsxattr folder, made;
+    struct stat st;
+    if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    if (ioctl(to_dir, FS_IOC_FSGETXATTR, &folder) < 0 || !(folder.fsx_xflags & FS_XFLAG_PROJINHERIT))
+        return -EXDEV;
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return join_unopened(from_dir, from, folder.fsx_projid);
+    _close_ int fd = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, FS_IOC_FSGETXATTR, &made) < 0)
+        return -errno;
+    made.fsx_projid = folder.fsx_projid;
+    made.fsx_xflags |= S_ISDIR(st.st_mode) ? FS_XFLAG_PROJINHERIT : 0u;
+    return ioctl(fd, FS_IOC_FSSETXATTR, &made) < 0 ? -errno : 0;
+}
+
+static int rename_one(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (renameat2(from_dir, from, to_dir, to, flags) == 0)
+        return 0;
+    if (errno != EXDEV)
+        return -errno;
+    int r = join_project(from_dir, from, to_dir);
+    if (flags & RENAME_EXCHANGE) /* perhaps it is our folder that takes nothing of another project */
+        r = join_project(to_dir, to, from_dir) == 0 ? 0 : r;
+    return r == 0 && renameat2(from_dir, from, to_dir, to, flags) < 0 ? -errno : r;
+}
+
+/*
  * A folder the actor made immutable takes no new names: lifted for one rename. Its times are put back, too: the rename
  * is no change its owner made. (Folders whose times the incident changed get their old ones at the end, when those are
  * on record.)
@@ -58,8 +110,8 @@ static int rename_in(int from_dir, const char *from, int to_dir, const char *to,
     r = pc_meta_unlock(from_dir);
     if (r == 0)
         r = pc_meta_unlock(to_dir);
-    if (r == 0 && renameat2(from_dir, from, to_dir, to, flags) < 0)
-        r = -errno;
+    if (r == 0)
+        r = rename_one(from_dir, from, to_dir, to, flags);
     if (r == 0) {
         pc_meta_apply_times(from_dir, a.atime_ns, a.mtime_ns);
         pc_meta_apply_times(to_dir, b.atime_ns, b.mtime_ns);
