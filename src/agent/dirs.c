@@ -108,6 +108,8 @@ int pc_dirs_add(struct pc_dirs *d, int vol, const struct pc_fh *fh, pc_dir paren
     pc_dir known = pc_dirs_find(d, vol, fh);
     if (known) {
         int r = pc_dirs_move(d, known, parent, name);
+        if (r == 0 && !parent) /* one that lay in another, and is a guarded folder of its own by now */
+            d->node[known].folder = folder;
         if (r == 0)
             *out = known;
         return r;

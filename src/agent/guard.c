@@ -329,6 +329,7 @@ static void tick(struct pc_guard *g, uint64_t now)
     pc_events_tick(g->log);
     (void)pc_store_tend(g->store, retention_now(g), 2 * PC_NS_PER_MS);
     pc_volumes_tell_trouble(g);
+    pc_folders_look(g);
     if (pc_control_peers(g->control))
         (void)pc_control_step(g->control, now);
 }

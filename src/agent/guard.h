@@ -39,7 +39,10 @@ struct pc_folder {
     uint64_t covered, uncovered;
     struct pc_reason reason[PC_REASONS_MAX];
     uint32_t reasons;
-    char trouble[160]; /* why it is not guarded, or "" */
+    dev_t st_dev; /* of the folder that is guarded */
+    ino_t ino;
+    bool astray;       /* its path names no folder, or one of another file system */
+    char trouble[160]; /* why it is not guarded, or what else is to be known of it; or "" */
     bool walk_again;   /* a change was dropped for want of room: to be found by another walk */
     bool dropped;      /* no longer in the settings; the slot stays, since dirs.h counts folders by number */
 };
@@ -164,6 +167,8 @@ int pc_folder_guard(struct pc_guard *g, uint32_t i);
 void pc_folder_drop(struct pc_guard *g, uint32_t i); /* what was preserved stays */
 void pc_volume_close(struct pc_guard *g, struct pc_volume *v);
 void pc_volumes_check(struct pc_guard *g); /* the mount table changed */
+/* Every now and then: does each path still name the folder that is guarded? */
+void pc_folders_look(struct pc_guard *g);
 /* Says in the event log when preservation on a volume stops working, and when it works again. */
 void pc_volumes_tell_trouble(struct pc_guard *g);
 struct pc_volume *pc_volume_by_id(struct pc_guard *g, int id);

@@ -235,6 +235,12 @@ int pc_folder_guard(struct pc_guard *g, uint32_t i)
     r = pc_dirs_add(g->dirs, v->id, &fh, 0, real, i, &dir);
     if (r < 0)
         return r;
+    struct stat st = {0};
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    f->st_dev = st.st_dev;
+    f->ino = st.st_ino;
+    f->astray = false;
     f->vol = (int)(v - g->volume);
     f->dir = dir;
     f->covered = f->uncovered = 0;
@@ -326,6 +332,62 @@ void pc_volumes_check(struct pc_guard *g)
             continue;
         pc_event(g->log, PC_LEVEL_NOTICE, "guarded-again", &(struct pc_event_about){.file_path = g->folder[i].path},
                  "%s is guarded again", g->folder[i].path);
+    }
+}
+
+/* ---- a guarded folder that was renamed ---- */
+
+static void note_astray(struct pc_guard *g, struct pc_folder *f, bool covered)
+{
+    if (f->astray)
+        return;
+    f->astray = true;
+    snprintf(f->trouble, sizeof f->trouble, "%s: what was guarded is preserved where it is now, nothing new there is",
+             covered ? "another file system is mounted over it" : "it was renamed or deleted");
+    pc_event(g->log, PC_LEVEL_WARNING, "folder-astray", &(struct pc_event_about){.file_path = f->path}, "%s: %s",
+             f->path, f->trouble);
+}
+
+static void note_back(struct pc_guard *g, struct pc_folder *f)
+{
+    f->astray = false;
+    f->trouble[0] = 0;
+    pc_event(g->log, PC_LEVEL_NOTICE, "folder-back", &(struct pc_event_about){.file_path = f->path},
+             "%s is at its place again", f->path);
+}
+
+/* The files of the one before are known by their handles and go on being preserved; new folders in it are not met. */
+static void guard_other(struct pc_guard *g, uint32_t i)
+{
+    struct pc_folder *f = &g->folder[i];
+    struct pc_folder was = *f;
+    if (pc_folder_guard(g, i) < 0) {
+        f->vol = was.vol;
+        note_astray(g, f, false);
+        return;
+    }
+    snprintf(f->trouble, sizeof f->trouble, "another folder stands there since the guard began, and is guarded: "
+                                            "what was there before is preserved where it is now");
+    pc_event(g->log, PC_LEVEL_WARNING, "folder-replaced", &(struct pc_event_about){.file_path = f->path}, "%s: %s",
+             f->path, f->trouble);
+}
+
+/* By its path, which may go through folders that nobody watches: so nothing but looking tells. */
+void pc_folders_look(struct pc_guard *g)
+{
+    for (uint32_t i = 0; i < g->folders; i++) {
+        struct pc_folder *f = &g->folder[i];
+        struct stat st;
+        if (f->dropped || f->vol < 0)
+            continue;
+        bool there = stat(f->path, &st) == 0 && S_ISDIR(st.st_mode);
+        bool ours = there && st.st_dev == f->st_dev;
+        if (!ours)
+            note_astray(g, f, there);
+        else if (st.st_ino != f->ino)
+            guard_other(g, i);
+        else if (f->astray)
+            note_back(g, f);
     }
 }
 
