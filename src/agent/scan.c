@@ -257,8 +257,8 @@ static pc_dir adopt(struct pc_guard *g, struct pc_volume *v, int fd, const struc
     return pc_dirs_find(g->dirs, v->id, fh);
 }
 
-/* True when path, as seen from the file system's root, lies in a guarded folder and is not excluded. */
-static bool guarded_path(struct pc_guard *g, struct pc_volume *v, const char *path)
+/* In which guarded folder path lies, as seen from the file system's root. -1: in none, or excluded. */
+static int guarded_path(struct pc_guard *g, struct pc_volume *v, const char *path)
 {
     char full[PATH_MAX + 16];
     snprintf(full, sizeof full, "%s%s", strcmp(v->point, "/") ? v->point : "", path);
@@ -266,14 +266,24 @@ static bool guarded_path(struct pc_guard *g, struct pc_volume *v, const char *pa
     if (n > 1 && full[n - 1] == '/')
         full[n - 1] = 0;
     if (pc_path_beneath(full, v->vault) || pc_excluded(g, full))
-        return false;
+        return -1;
     for (uint32_t i = 0; i < g->folders; i++) {
         char root[PATH_MAX];
         if (g->folder[i].vol == (int)(v - g->volume) &&
             pc_path_beneath(full, pc_dirs_path(g->dirs, g->folder[i].dir, NULL, root, sizeof root)))
-            return true;
+            return (int)i;
     }
-    return false;
+    return -1;
+}
+
+/* A subvolume is a file system of its own: nothing in it is told to us as of this one. */
+static bool is_other_system(struct pc_guard *g, const struct pc_volume *v, int fd, uint32_t folder, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_dev == v->st_dev)
+        return false;
+    pc_folder_uncovered(g, folder, path, -EXDEV);
+    return true;
 }
 
 static pc_dir resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_fh *fh, bool walk)
@@ -290,7 +300,8 @@ static pc_dir resolve(struct pc_guard *g, struct pc_volume *v, const struct pc_f
     ssize_t n = fd < 0 ? -1 : readlink(link, path, sizeof path - 1);
     if (n > 0) {
         path[n] = 0;
-        if (path[0] == '/' && guarded_path(g, v, path))
+        int folder = path[0] == '/' ? guarded_path(g, v, path) : -1;
+        if (folder >= 0 && !is_other_system(g, v, fd, (uint32_t)folder, path))
             return adopt(g, v, fd, fh, path, walk, 0);
     }
     *o = (struct outside){.vol = v->id, .fh = *fh};
