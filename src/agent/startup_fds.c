@@ -134,6 +134,7 @@ bool pc_startup_step(struct pc_guard *g)
     if (s->wanted) {
         s->wanted = false;
         (void)pc_proc_each(holders, g);
+        pc_loops_each_held(look_at, g);
         return true;
     }
     if (s->next == s->count) {

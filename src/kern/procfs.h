@@ -30,6 +30,8 @@ int pc_proc_each(int (*fn)(void *arg, pid_t pid), void *arg);
  * gone.
  */
 void pc_proc_each_held(pid_t pid, void (*fn)(void *arg, int fd), void *arg);
+/* The same of every file behind a writable loop device: the kernel holds it open, and no process does. */
+void pc_loops_each_held(void (*fn)(void *arg, int fd), void *arg);
 /* Whether we see every process of this kernel: not from within a pid namespace. False also when that is not known. */
 bool pc_proc_sees_all(void);
 /* Thread group of a thread; -errno. */

@@ -1,16 +1,19 @@
 /*
  * Owns reading from /proc which files a process can change without opening anything: descriptors open for writing, and
- * shared mappings. No state, no policy: startup_fds.c copies such files, acts_held.c says whose doing their change is.
+ * shared mappings; and from /sys which files lie behind loop devices. No state, no policy: startup_fds.c copies such
+ * files, acts_held.c says whose doing their change is.
  */
 #include "kern/procfs.h"
 
 #include "base/cleanup.h"
+#include "base/io.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 static DIR *proc_dir(pid_t pid, const char *what)
@@ -57,4 +60,23 @@ void pc_proc_each_held(pid_t pid, void (*fn)(void *arg, int fd), void *arg)
 {
     descriptors_of(pid, fn, arg);
     mappings_of(pid, fn, arg);
+}
+
+/* The path is as the device's maker saw it: in another mount namespace it may not be found. */
+void pc_loops_each_held(void (*fn)(void *arg, int fd), void *arg)
+{
+    _closedir_ DIR *d = opendir("/sys/block");
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        char at[300], path[PATH_MAX], ro[4] = "";
+        if (strncmp(e->d_name, "loop", 4) != 0)
+            continue;
+        snprintf(at, sizeof at, "%s/loop/backing_file", e->d_name);
+        ssize_t n = pc_read_file_at(dirfd(d), at, path, sizeof path);
+        snprintf(at, sizeof at, "%s/ro", e->d_name);
+        if (n <= 1 || (pc_read_file_at(dirfd(d), at, ro, sizeof ro) > 0 && ro[0] == '1'))
+            continue;
+        path[strcspn(path, "\n")] = 0;
+        hand_over(AT_FDCWD, path, fn, arg);
+    }
 }
