@@ -23,6 +23,7 @@ struct wish {
     uint64_t at_ns, version, time_ns;
     uint64_t first_ns; /* the oldest version's time, 0: there is none */
     bool unkept;       /* there was one, but its content cannot be had */
+    bool other_meta;   /* there was one with the content that is there, and other rights, owner, attributes or time */
     bool is_dir;
     int err;
 };
@@ -38,6 +39,7 @@ static int choose(void *arg, const struct pc_version_info *i)
     if (!w->at_ns && w->dir >= 0) {
         int r = pc_compare(w->s, w->dir, w->name, i->version, &why);
         w->unkept = w->unkept || r == PC_E_NOTFOUND;
+        w->other_meta = w->other_meta || r == PC_SAME_CONTENT;
         if (r == PC_SAME || r == PC_SAME_CONTENT || r == PC_E_NOTFOUND)
             return 0;
         if (r < 0 && r != -ENOENT) {
@@ -63,6 +65,9 @@ static void explain(const struct wish *w, int r, bool in_place, char *out, size_
         snprintf(out, cap, "nothing was kept of that time: the oldest version is of %s", first);
     else if (r == PC_E_NOTFOUND && (w->version || w->unkept))
         snprintf(out, cap, "its old content was not kept");
+    else if (r == PC_E_NOTFOUND && w->other_meta)
+        snprintf(out, cap, "every kept version has the content that is there now: --at TIME brings back its rights, "
+                           "owner, attributes and time");
     else if (r == PC_E_NOTFOUND)
         snprintf(out, cap, "no kept version differs from what is there now");
     else if (r == -EISDIR && w->is_dir)
