@@ -68,7 +68,7 @@ static bool is_recent(const struct destroyer *d, pc_actor group)
 
 void pc_acts_destroyed(struct pc_guard *g, pid_t pid, uint64_t creator)
 {
-    pc_actor group = pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid));
+    pc_actor group = pc_judge_group_of_pid(g->judge, pid);
     if (!group || (creator > g->run_base && pc_judge_group_of(g->judge, creator - g->run_base) == group))
         return;
     struct destroyer *d = destroyer_of(g, group);
@@ -79,7 +79,7 @@ void pc_acts_destroyed(struct pc_guard *g, pid_t pid, uint64_t creator)
 
 static bool destroys(struct pc_guard *g, pid_t pid)
 {
-    pc_actor group = pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid));
+    pc_actor group = pc_judge_group_of_pid(g->judge, pid);
     const struct destroyer *d = destroyer_of(g, group);
     return is_recent(d, group) && d->files >= DESTROYED;
 }

@@ -317,7 +317,7 @@ void pc_capture_look_now(struct pc_guard *g, pid_t pid)
 {
     struct pc_captures *c = g->captures;
     uint32_t found[LOOKS_MAX], n = 0, most = c->unlookeds < LOOKS_TRIED ? c->unlookeds : LOOKS_TRIED;
-    pc_actor group = most ? pc_judge_group_of(g->judge, pc_judge_actor_of(g->judge, pid)) : 0;
+    pc_actor group = most ? pc_judge_group_of_pid(g->judge, pid) : 0;
     if (!group)
         return;
     for (uint32_t k = 0; k < most && n < LOOKS_MAX; k++) {

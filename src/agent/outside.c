@@ -119,7 +119,7 @@ static void show(struct pc_guard *g, const struct written *w)
 void pc_outside_show(struct pc_guard *g, pid_t deleter)
 {
     struct pc_outside *o = g->outside;
-    pc_actor actor = o->waiting ? pc_judge_actor_of(g->judge, deleter) : 0, group = pc_judge_group_of(g->judge, actor);
+    pc_actor group = o->waiting ? pc_judge_group_of_pid(g->judge, deleter) : 0;
     uint64_t now = pc_mono_ns();
     struct written found[LOOKS];
     uint32_t looks = 0;

@@ -173,6 +173,11 @@ pc_actor pc_judge_group_of(const struct pc_judge *j, pc_actor actor)
     return s ? name_of(j, pc_lineage_group(&j->lin, s)) : 0;
 }
 
+pc_actor pc_judge_group_of_pid(const struct pc_judge *j, pid_t pid)
+{
+    return pc_judge_group_of(j, pc_judge_actor_of(j, pid));
+}
+
 bool pc_judge_alive(const struct pc_judge *j, pc_actor actor)
 {
     uint32_t s = pc_lineage_slot(&j->lin, actor);

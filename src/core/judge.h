@@ -63,6 +63,7 @@ pc_actor pc_judge_parent(const struct pc_judge *j, pc_actor actor);             
 pid_t pc_judge_pid(const struct pc_judge *j, pc_actor actor);
 /* The largest group that is held answerable together: the highest ancestor below every spared one. 0: not known. */
 pc_actor pc_judge_group_of(const struct pc_judge *j, pc_actor actor);
+pc_actor pc_judge_group_of_pid(const struct pc_judge *j, pid_t pid);
 bool pc_judge_alive(const struct pc_judge *j, pc_actor actor);
 
 enum pc_op {
