@@ -15,6 +15,7 @@
 #include "kern/mounts.h"
 #include "kern/procfs.h"
 #include "proc/confine.h"
+#include "proc/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,6 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
@@ -246,9 +246,8 @@ void pc_guard_pump(struct pc_guard *g)
 
 static void take_signal(struct pc_guard *g, int fd)
 {
-    struct signalfd_siginfo s;
-    while (read(fd, &s, sizeof s) == (ssize_t)sizeof s) {
-        if (s.ssi_signo == SIGHUP)
+    for (int s; (s = pc_signals_take(fd));) {
+        if (s == SIGHUP)
             (void)pc_guard_reload(g);
         else
             g->stopping = true;
@@ -469,14 +468,11 @@ static int loop(struct pc_guard *g, int signal_fd)
 
 static int prepare_loop(struct pc_guard *g, int *signal_fd)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    *signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    *signal_fd = pc_signals_open(0, NULL); /* blocked they are already */
+    if (*signal_fd < 0)
+        return *signal_fd;
     g->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (*signal_fd < 0 || g->epoll_fd < 0)
+    if (g->epoll_fd < 0)
         return -errno;
     int r = watch_fd(g, *signal_fd, EPOLLIN);
     if (r == 0)

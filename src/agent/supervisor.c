@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -57,9 +57,7 @@ static int start_child(char **argv, uint32_t restarts, struct child *c)
         snprintf(restarts_text, sizeof restarts_text, "%u", restarts);
         char supervisor[24];
         snprintf(supervisor, sizeof supervisor, "%d", parent);
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)pc_signals_allow_all();
         setenv("PORTCULLIS_BEAT_FD", number, 1);
         setenv("PORTCULLIS_RESTARTS", restarts_text, 1);
         setenv("PORTCULLIS_SUPERVISOR", supervisor, 1);
@@ -100,12 +98,11 @@ static int reap(struct child *c)
 /* Hands our own signals on, if there is a guard; returns true when it is to end. */
 static bool pass_signals(int signal_fd, const struct child *c)
 {
-    struct signalfd_siginfo s;
     bool end = false;
-    while (read(signal_fd, &s, sizeof s) == (ssize_t)sizeof s) {
+    for (int s; (s = pc_signals_take(signal_fd));) {
         if (c)
-            kill(c->pid, (int)s.ssi_signo);
-        end |= s.ssi_signo != SIGHUP;
+            kill(c->pid, s);
+        end |= s != SIGHUP;
     }
     return end;
 }
@@ -169,16 +166,10 @@ static void say_not_started(int err)
 
 int pc_supervise(int argc, char **argv, const char *state_dir)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
+    _close_ int signal_fd = pc_signals_open(0, NULL);
     (void)prctl(PR_SET_DUMPABLE, 0);
-    _close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0)
-        return -errno;
+        return signal_fd;
     bool end = false;
     int backoff_ms = BACKOFF_FIRST_MS;
     for (uint32_t restarts = 0;; restarts++) {

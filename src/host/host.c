@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -79,9 +79,7 @@ static int start_part(const struct pc_host_options *o, struct part *p)
     if (pid < 0)
         return -errno;
     if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)pc_signals_allow_all();
         /*
          * A part without its supervisor would not be started again: it ends too, and systemd starts all of it. The
          * guard guards on.
@@ -174,12 +172,11 @@ static void end_all(struct part *parts, size_t n, int signal_fd)
 
 static bool take_signals(struct part *parts, size_t n, int signal_fd)
 {
-    struct signalfd_siginfo s;
     bool end = false;
-    while (read(signal_fd, &s, sizeof s) == (ssize_t)sizeof s) {
-        if (s.ssi_signo == SIGHUP)
+    for (int s; (s = pc_signals_take(signal_fd));) {
+        if (s == SIGHUP)
             signal_parts(parts, n, SIGHUP);
-        else if (s.ssi_signo != SIGCHLD)
+        else if (s != SIGCHLD)
             end = true;
     }
     return end;
@@ -259,14 +256,8 @@ int pc_role_host(const struct pc_host_options *o)
     if (pc_host_folder(o, false, &dir) < 0)
         return 1;
     v.dir_fd = dir.fd;
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    _close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigset_t blocked;
+    _close_ int signal_fd = pc_signals_open(SIGCHLD, &blocked);
     if (signal_fd < 0)
         return 1;
     status = watch(&v, signal_fd);
@@ -274,7 +265,7 @@ int pc_role_host(const struct pc_host_options *o)
     pc_fleet_close(&dir);
     if (status != PC_EXIT_UPGRADED || o->trial)
         return status;
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    sigprocmask(SIG_UNBLOCK, &blocked, NULL);
     execv(o->program, o->argv); /* the new program, with the words that we were started with */
     fprintf(stderr, "portcullisd: %s: %s\n", o->program, strerror(errno));
     return 1;

@@ -14,13 +14,13 @@
 #include "host/keys.h"
 #include "host/options.h"
 #include "host/stops.h"
+#include "proc/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #define TICK_NS (PC_NS_PER_S)
 #define GUARD_EVERY_NS (5 * PC_NS_PER_S)
@@ -247,9 +247,8 @@ static void tick(struct pc_runner *r)
 
 static void take_signals(struct pc_runner *r, int fd)
 {
-    struct signalfd_siginfo s;
-    while (read(fd, &s, sizeof s) == (ssize_t)sizeof s)
-        r->end |= s.ssi_signo != SIGHUP;
+    for (int s; (s = pc_signals_take(fd));)
+        r->end |= s != SIGHUP;
 }
 
 static void turn(struct pc_runner *r, int signal_fd)
@@ -284,15 +283,9 @@ static void turn(struct pc_runner *r, int signal_fd)
 
 static int loop(struct pc_runner *r)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    _close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    _close_ int signal_fd = pc_signals_open(0, NULL);
     if (signal_fd < 0)
-        return -errno;
+        return signal_fd;
     while (!r->end)
         turn(r, signal_fd);
     return 0;

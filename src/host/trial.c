@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "proc/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -61,9 +61,7 @@ static int start(const struct pc_host_options *o, struct trial *t)
     if (pid < 0)
         return -errno;
     if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)pc_signals_allow_all();
         /* A group of its own, so that all of it can be ended; and it never outlives the one that watches it. */
         if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
             _exit(1);
@@ -86,10 +84,9 @@ static void reap(struct trial *t, int flags)
 /* True when a signal told us to end. */
 static bool take_signals(int fd)
 {
-    struct signalfd_siginfo s;
     bool end = false;
-    while (read(fd, &s, sizeof s) == (ssize_t)sizeof s)
-        end |= s.ssi_signo == SIGTERM || s.ssi_signo == SIGINT;
+    for (int s; (s = pc_signals_take(fd));)
+        end |= s == SIGTERM || s == SIGINT;
     return end;
 }
 

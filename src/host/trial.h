@@ -16,9 +16,9 @@ void pc_trial_path(const char *program, char *out, size_t cap);
 
 /*
  * Runs the trial of o->program's successor, at most wait_ns, and puts it in place when it came up: it is o->program
- * then, and the one before is o->program.previous. signal_fd: a signalfd; SIGTERM and SIGINT end the trial. Nothing of
- * the trial is left alive when this returns. 0; or an error, why in words, and nothing was changed: -EINTR (told to
- * end), PC_E_REFUSED (it did not come up), -errno.
+ * then, and the one before is o->program.previous. signal_fd: pc_signals_open; SIGTERM and SIGINT end the trial.
+ * Nothing of the trial is left alive when this returns. 0; or an error, why in words, and nothing was changed: -EINTR
+ * (told to end), PC_E_REFUSED (it did not come up), -errno.
  */
 int pc_trial_run(const struct pc_host_options *o, int signal_fd, uint64_t wait_ns, char *why, size_t why_len);
 #endif

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "proc/confine.h"
+#include "proc/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,13 +44,11 @@ static void __attribute__((noreturn)) end_child(int status)
 
 static int reset_signals(void)
 {
-    sigset_t none;
-    sigemptyset(&none);
     struct sigaction usual = {.sa_handler = SIG_DFL};
     for (int s = 1; s < NSIG; s++)
         if (s != SIGKILL && s != SIGSTOP)
             (void)sigaction(s, &usual, NULL); /* fails only for the two that libc keeps for itself */
-    return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+    return pc_signals_allow_all();
 }
 
 static int wire_files(const struct pc_spawn *s, const struct pipes *p)
