@@ -83,6 +83,28 @@ int pc_parse_duration(const char *s, uint64_t min_ns, uint64_t max_ns, uint64_t 
     return parse_with_units(s, units, min_ns, max_ns, out);
 }
 
+int pc_split_address(const char *text, char *host, size_t host_cap, const char **port)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t number;
+    if (!colon || pc_parse_u64(colon + 1, 1, 65535, &number) < 0)
+        return PC_E_SYNTAX;
+    size_t len = (size_t)(colon - text);
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
+        text++;
+        len -= 2;
+    } else if (memchr(text, ':', len)) {
+        return PC_E_SYNTAX;
+    }
+    if (len >= host_cap)
+        return PC_E_SYNTAX;
+    memcpy(host, text, len);
+    host[len] = 0;
+    if (port)
+        *port = colon + 1;
+    return (int)number;
+}
+
 bool pc_path_beneath(const char *path, const char *dir)
 {
     size_t n = strlen(dir);

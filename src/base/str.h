@@ -10,6 +10,11 @@ int pc_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 int pc_parse_size(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 /* "500ms", "10s", "5m", "2h", "7d" to nanoseconds; a bare number is seconds. */
 int pc_parse_duration(const char *s, uint64_t min_ns, uint64_t max_ns, uint64_t *out);
+/*
+ * Splits "HOST:PORT" or "[V6]:PORT". host: without brackets, otherwise any bytes, or empty. *port: that part of text
+ * (may be NULL). Returns its number, 1 to 65535, or PC_E_SYNTAX.
+ */
+int pc_split_address(const char *text, char *host, size_t host_cap, const char **port);
 /* True when path is dir itself or lies beneath it; both absolute, without trailing slash except "/" itself. */
 bool pc_path_beneath(const char *path, const char *dir);
 /* Length of the valid UTF-8 sequence at p (1..4; left > 0), or 0. Rejects overlong forms and surrogates (RFC 3629). */

@@ -67,7 +67,7 @@ static int split_url(const char *url, uint16_t usual, char *host, size_t cap, ui
     const char *colon = memrchr(at, ':', n), *bracket = memrchr(at, ']', n);
     bool named = colon && (!bracket || colon > bracket);
     snprintf(text, sizeof text, named ? "%.*s" : "%.*s:%u", (int)n, at, usual);
-    return pc_split_address(text, host, cap, port);
+    return pc_split_checked(text, host, cap, port);
 }
 
 /* Only the proxy if there is one (it looks the server up); else the server, by both of its ports' names. */
@@ -85,7 +85,7 @@ static int say_server(void *arg)
                    : 1;
     if (pc_link_facts_read(r->dir.fd, &f) < 0)
         return 1;
-    bool link = pc_split_address(f.address, host, sizeof host, &port) == 0 && say_place(host, port) == 0;
+    bool link = pc_split_checked(f.address, host, sizeof host, &port) == 0 && say_place(host, port) == 0;
     bool api = split_url(f.url, 443, host, sizeof host, &port) == 0 && say_place(host, port) == 0;
     return link && api ? 0 : 1;
 }

@@ -248,7 +248,7 @@ static int read_answer(const struct enrolment *e, const char *answer, size_t len
     json_int_t beat = json_integer_value(json_object_get(o, "heartbeat"));
     char name[256];
     uint16_t port;
-    bool good = host && strcmp(host, e->ref) == 0 && link && pc_split_address(link, name, sizeof name, &port) == 0 &&
+    bool good = host && strcmp(host, e->ref) == 0 && link && pc_split_checked(link, name, sizeof name, &port) == 0 &&
                 strlen(link) < sizeof f->address;
     if (good) {
         *f = (struct pc_link_facts){.heartbeat = beat >= 1 && beat <= 3600 ? (uint32_t)beat : 30};

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define OF_NAMES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
 /*
  * With the folder above it, which nothing has made yet on a host that is enrolled before it ever guarded anything; no
  * more than that.
@@ -138,27 +140,15 @@ int pc_hash_file(int fd, int (*step)(void *ctx), void *ctx, uint8_t out[32])
     return r;
 }
 
-int pc_split_address(const char *text, char *host, size_t host_cap, uint16_t *port)
+int pc_split_checked(const char *text, char *host, size_t host_cap, uint16_t *port)
 {
-    const char *colon = strrchr(text, ':');
-    uint64_t number;
-    if (!colon || pc_parse_u64(colon + 1, 1, 65535, &number) < 0)
+    char name[300];
+    int number = pc_split_address(text, name, sizeof name, NULL);
+    if (number < 0 || !*name || strlen(name) >= host_cap)
         return PC_E_SYNTAX;
-    const char *from = text;
-    size_t len = (size_t)(colon - text);
-    bool bracket = len >= 2 && text[0] == '[' && colon[-1] == ']';
-    if (bracket)
-        from++, len -= 2;
-    else if (memchr(text, ':', len))
+    if (name[strspn(name, *text == '[' ? OF_NAMES ":%" : OF_NAMES)])
         return PC_E_SYNTAX;
-    if (len == 0 || len >= host_cap)
-        return PC_E_SYNTAX;
-    for (size_t i = 0; i < len; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", from[i]) &&
-            !(bracket && strchr(":%", from[i])))
-            return PC_E_SYNTAX;
-    memcpy(host, from, len);
-    host[len] = 0;
+    strcpy(host, name);
     *port = (uint16_t)number;
     return 0;
 }
@@ -183,7 +173,7 @@ int pc_link_facts_read(int dir_fd, struct pc_link_facts *out)
     uint16_t port;
     bool good = copy_text(o, "host", f.host, sizeof f.host) && copy_text(o, "url", f.url, sizeof f.url) &&
                 copy_text(o, "link", f.address, sizeof f.address) &&
-                pc_split_address(f.address, host, sizeof host, &port) == 0 && f.heartbeat >= 1 && f.heartbeat <= 3600;
+                pc_split_checked(f.address, host, sizeof host, &port) == 0 && f.heartbeat >= 1 && f.heartbeat <= 3600;
     json_decref(o);
     if (!good)
         return PC_E_CORRUPT;

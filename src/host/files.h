@@ -74,6 +74,7 @@ struct pc_link_facts {
 };
 int pc_link_facts_read(int dir_fd, struct pc_link_facts *out);
 int pc_link_facts_write(int dir_fd, const struct pc_link_facts *f, gid_t link_gid);
-/* Splits "HOST:PORT" or "[V6]:PORT"; host without brackets. PC_E_SYNTAX. */
-int pc_split_address(const char *text, char *host, size_t host_cap, uint16_t *port);
+/* pc_split_address for what others say: host has only what names and addresses have, and 299 bytes at most. 0 or
+ * PC_E_SYNTAX. */
+int pc_split_checked(const char *text, char *host, size_t host_cap, uint16_t *port);
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "net/pki.h"
 #include "server/options.h"
 #include "server/state.h"
@@ -118,9 +119,8 @@ static int make_database(struct pc_server_state *s, char *why, size_t why_len)
 
 static int collect_names(const struct pc_server_options *o, struct names *n, struct pc_server_settings *set)
 {
-    char port[8];
-    if (pc_server_state_split_address(o->listen, n->listen, sizeof n->listen, port, sizeof port) < 0 ||
-        pc_server_state_split_address(o->link, n->link, sizeof n->link, port, sizeof port) < 0)
+    if (pc_split_address(o->listen, n->listen, sizeof n->listen, NULL) < 0 ||
+        pc_split_address(o->link, n->link, sizeof n->link, NULL) < 0)
         return PC_E_SYNTAX;
     for (uint32_t i = 0; i < o->names; i++)
         add_name(n, o->name[i]);
@@ -137,8 +137,9 @@ static int collect_names(const struct pc_server_options *o, struct names *n, str
 /* A host cannot connect to "any address": it is told the first name. */
 static void set_public_link(struct pc_server_settings *set, const struct names *n)
 {
-    char host[256], port[8];
-    if (pc_server_state_split_address(set->link, host, sizeof host, port, sizeof port) == 0 &&
+    char host[256];
+    const char *port;
+    if (pc_split_address(set->link, host, sizeof host, &port) > 0 &&
         (!*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0))
         snprintf(set->public_link, sizeof set->public_link, strchr(n->name[0], ':') ? "[%.250s]:%s" : "%.250s:%s",
                  n->name[0], port);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "net/pki.h"
 #include "net/tls.h"
 #include "proc/confine.h"
@@ -272,8 +273,9 @@ struct sockets {
 
 static int open_socket(const char *address, int *out, char *why, size_t why_len)
 {
-    char host[256], port[8];
-    if (pc_server_state_split_address(address, host, sizeof host, port, sizeof port) < 0) {
+    char host[256];
+    const char *port;
+    if (pc_split_address(address, host, sizeof host, &port) < 0) {
         snprintf(why, why_len, "server.conf: %s is not HOST:PORT", address);
         return PC_E_SYNTAX;
     }

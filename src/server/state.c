@@ -293,23 +293,3 @@ void pc_server_state_database(const struct pc_server_state *s, char *out, size_t
     else
         snprintf(out, cap, "sqlite:%s/server.db", s->path);
 }
-
-int pc_server_state_split_address(const char *text, char *host, size_t host_cap, char *port, size_t port_cap)
-{
-    const char *colon = strrchr(text, ':');
-    uint64_t number;
-    if (!colon || pc_parse_u64(colon + 1, 1, 65535, &number) < 0 || strlen(colon + 1) >= port_cap)
-        return PC_E_SYNTAX;
-    size_t len = (size_t)(colon - text);
-    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-        text++;
-        len -= 2;
-    } else if (memchr(text, ':', len)) {
-        return PC_E_SYNTAX;
-    }
-    if (len >= host_cap)
-        return PC_E_SYNTAX;
-    snprintf(host, host_cap, "%.*s", (int)len, text);
-    snprintf(port, port_cap, "%s", colon + 1);
-    return 0;
-}

@@ -81,6 +81,4 @@ int pc_server_state_replace(const struct pc_server_state *s, const char *name, c
 int pc_server_state_log_key(const struct pc_server_state *s, struct pc_skey *out);
 /* Where the database is: settings, or server.db of this folder. */
 void pc_server_state_database(const struct pc_server_state *s, char *out, size_t cap);
-/* Splits "HOST:PORT" ("[::1]:80" too; HOST may be empty). PC_E_SYNTAX. */
-int pc_server_state_split_address(const char *text, char *host, size_t host_cap, char *port, size_t port_cap);
 #endif

@@ -1,6 +1,7 @@
 /* The host's parts that need no server and no rights: waiting, queues, rates, addresses, memory, starting programs. */
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "host/backoff.h"
 #include "host/files.h"
 #include "host/memory.h"
@@ -57,15 +58,29 @@ static void test_addresses(void **state)
     uint16_t port = 7;
     static const char *const bad[] = {"", ":", "a", "a:", ":1", "a:0", "a:65536", "a:1x", "a b:1", "a/b:1", "fe80::1:1", "[::1]", "[]:1", "a\n:1", "-:-1"};
     for (size_t i = 0; i < PC_ARRAY_SIZE(bad); i++)
-        assert_int_equal(pc_split_address(bad[i], host, sizeof host, &port), PC_E_SYNTAX);
+        assert_int_equal(pc_split_checked(bad[i], host, sizeof host, &port), PC_E_SYNTAX);
     assert_string_equal(host, "untouched");
     assert_int_equal(port, 7);
-    assert_int_equal(pc_split_address("host.example:7444", host, sizeof host, &port), 0);
+    assert_int_equal(pc_split_checked("host.example:7444", host, sizeof host, &port), 0);
     assert_string_equal(host, "host.example");
     assert_int_equal(port, 7444);
-    assert_int_equal(pc_split_address("[2001:db8::1]:1", host, sizeof host, &port), 0);
+    assert_int_equal(pc_split_checked("[2001:db8::1]:1", host, sizeof host, &port), 0);
     assert_string_equal(host, "2001:db8::1");
-    assert_int_equal(pc_split_address("abcdefgh:1", host, 8, &port), PC_E_SYNTAX);
+    assert_int_equal(pc_split_checked("abcdefgh:1", host, 8, &port), PC_E_SYNTAX);
+    /* The splitting alone: any host, or none; the port's own digits. */
+    const char *digits = "untouched";
+    static const char *const none[] = {"", ":", "a", "a:", "a:0", "a:65536", "a:1x", "fe80::1:1", "[::1]", "abcdefgh:1"};
+    for (size_t i = 0; i < PC_ARRAY_SIZE(none); i++)
+        assert_int_equal(pc_split_address(none[i], host, 8, &digits), PC_E_SYNTAX);
+    assert_string_equal(digits, "untouched");
+    assert_string_equal(host, "2001:db8::1");
+    assert_int_equal(pc_split_address(":1", host, sizeof host, NULL), 1);
+    assert_string_equal(host, "");
+    assert_int_equal(pc_split_address("[::]:07444", host, sizeof host, &digits), 7444);
+    assert_string_equal(host, "::");
+    assert_string_equal(digits, "07444");
+    assert_int_equal(pc_split_address("a b:1", host, sizeof host, NULL), 1);
+    assert_string_equal(host, "a b");
 }
 
 static void test_queue(void **state)
