@@ -405,6 +405,36 @@ static bool still_there(const struct pc_volume *v, const struct pc_known *k)
     return fd >= 0 && pc_fh_of_fd(fd, &fh) == 0 && pc_fh_equal(&fh, &k->fh);
 }
 
+/* Fills in what the index knows of the file: also its place, where the event's is none in a guarded folder. */
+static void find_known(struct pc_guard *g, const struct pc_fan_event *e, bool outside, struct deed *d,
+                       struct pc_known *known)
+{
+    if (pc_capture_is_new(g, d->v->id, &d->fh) || pc_store_lookup(g->store, d->v->id, &d->fh, known) != 0)
+        return;
+    if (outside && !still_there(d->v, known))
+        return;
+    d->known = known;
+    d->before = known->version;
+    /* Opened by handle, unlinked while open, or through a link from outside: the index knows the place. */
+    if (outside || !e->has_dir || !e->name[0]) {
+        d->dir = pc_dirs_find(g->dirs, d->v->id, &known->parent);
+        d->name = known->name;
+    }
+}
+
+static void dispatch(struct pc_guard *g, struct deed *d, uint32_t bits)
+{
+    if (bits & PC_FAN_RENAME) {
+        if (d->dir || d->new_dir)
+            moved(g, d);
+    } else if (d->dir) {
+        if (d->is_dir)
+            folder_event(g, d, bits);
+        else
+            file_event(g, d, bits);
+    }
+}
+
 void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
 {
     g->n.events++;
@@ -432,32 +462,15 @@ void pc_acts_event(struct pc_guard *g, const struct pc_fan_event *e)
     bool outside = e->has_dir && !d.dir && !d.new_dir;
     if (outside)
         bits &= PC_FAN_MODIFY | PC_FAN_CLOSE_WRITE; /* what happens to a name elsewhere is not our matter */
-    bool is_new = !bits || pc_capture_is_new(g, v->id, &e->target);
-    bool is_known = !is_new && pc_store_lookup(g->store, v->id, &e->target, &known) == 0;
-    if (is_known && (!outside || still_there(v, &known))) {
-        d.known = &known;
-        d.before = known.version;
-        /* Opened by handle, unlinked while open, or through a link from outside: the index knows the place. */
-        if (outside || !e->has_dir || !e->name[0]) {
-            d.dir = pc_dirs_find(g->dirs, v->id, &known.parent);
-            d.name = known.name;
-        }
-    }
+    if (bits)
+        find_known(g, e, outside, &d, &known);
     if (outside && !d.known && bits & PC_FAN_CLOSE_WRITE && !d.is_dir)
         pc_outside_note(g, v, &e->target, e->pid);
     else if (outside && !d.known && bits & PC_FAN_MODIFY) /* a busy database beside the guarded folders */
         (void)pc_acts_mute(g, &d);
     if (g->settings.decoys && e->bits & ~(uint32_t)PC_FAN_ATTRIB && pc_decoys_is(g, v->id, &d.fh))
         decoy_touched(g, &d);
-    if (bits & PC_FAN_RENAME) {
-        if (d.dir || d.new_dir)
-            moved(g, &d);
-    } else if (d.dir) {
-        if (d.is_dir)
-            folder_event(g, &d, bits);
-        else
-            file_event(g, &d, bits);
-    }
+    dispatch(g, &d, bits);
 }
 
 void pc_acts_vault_touched(struct pc_guard *g, pid_t tid)

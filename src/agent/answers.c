@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -94,84 +95,81 @@ static json_t *volume_json(struct pc_guard *g, const struct pc_volume *v)
                                   : json_null());
 }
 
-static void tell_over_budget(struct pc_guard *g, json_t *w)
+static void __attribute__((format(printf, 3, 4))) warn_if(json_t *w, bool holds, const char *format, ...)
 {
-    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++) {
+    va_list ap;
+    va_start(ap, format);
+    if (holds)
+        json_array_append_new(w, json_vsprintf(format, ap));
+    va_end(ap);
+}
+
+static void warn_of_means(struct pc_guard *g, json_t *w)
+{
+    warn_if(w, !g->ready, "still walking the guarded folders: %" PRIu64 " entries seen", pc_scan_seen(g));
+    warn_if(w, g->cnproc_fd < 0 && !g->perfproc,
+            "no process connector and no perf events: ancestry of short-lived processes may be missed");
+    warn_if(w, !pc_proc_sees_all(),
+            "this guard runs in a pid namespace: programs outside it can be neither told apart nor stopped; what they "
+            "do is preserved, and judged as one program's");
+    warn_if(w, g->freezer.dir_fd < 0, "no cgroup v2 freezer: processes are stopped by SIGSTOP");
+    warn_if(w, g->supervisor_fd < 0, "no supervisor: the guard is not restarted if it dies");
+    warn_if(w, !g->settings.gate, "the gate is switched off in the settings");
+    warn_if(w, g->settings.on_verdict == PC_VERDICT_OBSERVE, "observe mode: nothing is frozen");
+}
+
+static void warn_of_losses(struct pc_guard *g, const struct pc_gate_stats *gs, json_t *w)
+{
+    warn_if(w, g->n.overflows, "events were lost %" PRIu64 " times; folders were walked again", g->n.overflows);
+    warn_if(w, pc_links_full(g),
+            "too many hard links: a further name of a file, replaced by a rename, may come back as a copy");
+    warn_if(w, g->n.damaged_unseen, "%" PRIu64 " files were destroyed while nobody watched: see the event log",
+            g->n.damaged_unseen);
+    warn_if(w, g->n.changed_unkept,
+            "%" PRIu64 " files were changed while the guard was down, and on-open mode kept no old content of them",
+            g->n.changed_unkept);
+    warn_if(w, g->n.cut_unkept,
+            "%" PRIu64 " times a file was cut by truncate(2), and on-open mode kept no old content of it",
+            g->n.cut_unkept);
+    warn_if(w, g->n.written_unkept,
+            "%" PRIu64 " times a file was overwritten of which on-open mode had made no copy: it was opened while no "
+            "guard ran, or could not be copied in time",
+            g->n.written_unkept);
+    warn_if(w, g->n.unasked,
+            "%" PRIu64 " times a file was kept by a link, and opens of it could not be held: what is written to it is "
+            "not preserved before",
+            g->n.unasked);
+    warn_if(w, gs->copy_errors,
+            "%" PRIu64 " files were opened for writing before they could be preserved, the last because: %s",
+            gs->copy_errors, pc_strerror(gs->copy_error));
+}
+
+static void warn_of_volumes(struct pc_guard *g, json_t *w)
+{
+    struct pc_volume *end = g->volume + PC_VOLUMES_MAX;
+    for (struct pc_volume *v = g->volume; v < end; v++)
+        warn_if(w, v->id && v->read_only, "%s is read-only: nothing new is preserved", v->point);
+    for (struct pc_volume *v = g->volume; v < end; v++)
+        warn_if(w, v->id && v->asks_all && pc_gate_files_failed(g),
+                "%s: more files are kept by a link than ask-files, or they could not be marked: every open there waits "
+                "for an answer",
+                v->point);
+    for (struct pc_volume *v = g->volume; v < end; v++) {
         struct pc_store_stats s = {0};
-        if (v->id && pc_store_volume_stats(g->store, v->id, &s) == 0 && s.undecided_bytes)
-            json_array_append_new(w, json_sprintf("%s: %" PRIu64
-                                                  " KiB over space-budget are kept for now: they were superseded less "
-                                                  "than judge.window ago, and a verdict may still need them",
-                                                  v->point, (s.undecided_bytes + 1023) >> 10));
+        bool over = v->id && pc_store_volume_stats(g->store, v->id, &s) == 0 && s.undecided_bytes;
+        warn_if(w, over,
+                "%s: %" PRIu64 " KiB over space-budget are kept for now: they were superseded less than judge.window "
+                "ago, and a verdict may still need them",
+                v->point, (s.undecided_bytes + 1023) >> 10);
     }
 }
 
 static json_t *warnings_json(struct pc_guard *g, const struct pc_gate_stats *gs)
 {
     json_t *w = json_array();
-    if (!g->ready)
-        json_array_append_new(
-            w, json_sprintf("still walking the guarded folders: %" PRIu64 " entries seen", pc_scan_seen(g)));
-    if (g->cnproc_fd < 0 && !g->perfproc)
-        json_array_append_new(
-            w, json_string("no process connector and no perf events: ancestry of short-lived processes may be missed"));
-    if (!pc_proc_sees_all())
-        json_array_append_new(
-            w, json_string("this guard runs in a pid namespace: programs outside it can be neither told apart nor "
-                           "stopped; what they do is preserved, and judged as one program's"));
-    if (g->freezer.dir_fd < 0)
-        json_array_append_new(w, json_string("no cgroup v2 freezer: processes are stopped by SIGSTOP"));
-    if (g->supervisor_fd < 0)
-        json_array_append_new(w, json_string("no supervisor: the guard is not restarted if it dies"));
-    if (!g->settings.gate)
-        json_array_append_new(w, json_string("the gate is switched off in the settings"));
-    if (g->settings.on_verdict == PC_VERDICT_OBSERVE)
-        json_array_append_new(w, json_string("observe mode: nothing is frozen"));
-    if (g->n.overflows)
-        json_array_append_new(
-            w, json_sprintf("events were lost %" PRIu64 " times; folders were walked again", g->n.overflows));
-    if (pc_links_full(g))
-        json_array_append_new(
-            w, json_string(
-                   "too many hard links: a further name of a file, replaced by a rename, may come back as a copy"));
-    if (g->n.damaged_unseen)
-        json_array_append_new(w,
-                              json_sprintf("%" PRIu64 " files were destroyed while nobody watched: see the event log",
-                                           g->n.damaged_unseen));
-    if (g->n.changed_unkept)
-        json_array_append_new(
-            w, json_sprintf("%" PRIu64 " files were changed while the guard was down, and on-open mode kept no old "
-                            "content of them",
-                            g->n.changed_unkept));
-    if (g->n.cut_unkept)
-        json_array_append_new(
-            w, json_sprintf("%" PRIu64 " times a file was cut by truncate(2), and on-open mode kept no old content of "
-                            "it",
-                            g->n.cut_unkept));
-    if (g->n.written_unkept)
-        json_array_append_new(
-            w, json_sprintf("%" PRIu64 " times a file was overwritten of which on-open mode had made no copy: it was "
-                            "opened while no guard ran, or could not be copied in time",
-                            g->n.written_unkept));
-    if (g->n.unasked)
-        json_array_append_new(
-            w, json_sprintf("%" PRIu64 " times a file was kept by a link, and opens of it could not be held: what is "
-                            "written to it is not preserved before",
-                            g->n.unasked));
-    if (gs->copy_errors)
-        json_array_append_new(
-            w, json_sprintf("%" PRIu64
-                            " files were opened for writing before they could be preserved, the last because: %s",
-                            gs->copy_errors, pc_strerror(gs->copy_error)));
-    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
-        if (v->id && v->read_only)
-            json_array_append_new(w, json_sprintf("%s is read-only: nothing new is preserved", v->point));
-    for (struct pc_volume *v = g->volume; v < g->volume + PC_VOLUMES_MAX; v++)
-        if (v->id && v->asks_all && pc_gate_files_failed(g))
-            json_array_append_new(w, json_sprintf("%s: more files are kept by a link than ask-files, or they could not "
-                                                  "be marked: every open there waits for an answer",
-                                                  v->point));
-    tell_over_budget(g, w);
+    warn_of_means(g, w);
+    warn_of_losses(g, gs, w);
+    warn_of_volumes(g, w);
     return w;
 }
 
@@ -184,11 +182,10 @@ static void add_kept_out(void *arg, uint64_t incident, const struct pc_peer *pee
     struct kept_out *k = arg;
     json_array_append_new(k->list, json_pack("{s:s, s:i, s:I}", "address", peer->address, "port", (int)peer->port,
                                              "incident", (json_int_t)incident));
-    if (json_array_size(k->list) <= KEPT_OUT_TOLD)
-        json_array_append_new(k->warnings,
-                              json_sprintf("%s is kept from TCP port %u: it destroyed files (incident %" PRIu64
-                                           "); portcullis release %" PRIu64 " lets it in again",
-                                           peer->address, (unsigned)peer->port, incident, incident));
+    warn_if(k->warnings, json_array_size(k->list) <= KEPT_OUT_TOLD,
+            "%s is kept from TCP port %u: it destroyed files (incident %" PRIu64 "); portcullis release %" PRIu64
+            " lets it in again",
+            peer->address, (unsigned)peer->port, incident, incident);
 }
 
 static json_t *kept_out_json(struct pc_guard *g, json_t *warnings)
@@ -210,12 +207,23 @@ static int count_incident(void *arg, const struct pc_incident *inc)
     t->total++;
     bool told = inc->state == PC_INC_OBSERVED && inc->damaged && pc_real_ns() - inc->verdict_ns < 86400 * PC_NS_PER_S;
     t->observed += told;
-    if (told && t->observed <= OBSERVED_TOLD)
-        json_array_append_new(t->warnings,
-                              json_sprintf("incident %" PRIu64 ": one program deleted %u files and was not stopped; if "
-                                           "nobody meant it: portcullis rollback %" PRIu64,
-                                           inc->id, inc->damaged, inc->id));
+    warn_if(t->warnings, told && t->observed <= OBSERVED_TOLD,
+            "incident %" PRIu64 ": one program deleted %u files and was not stopped; if nobody meant it: portcullis "
+            "rollback %" PRIu64,
+            inc->id, inc->damaged, inc->id);
     return 0;
+}
+
+static json_t *events_json(struct pc_guard *g, const struct pc_gate_stats *gs, const struct pc_ahead_stats *ahead)
+{
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events,
+        "overflow", (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts",
+        (json_int_t)g->n.acts, "captures", (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission",
+        (json_int_t)gs->opens, "waited", (json_int_t)gs->held, "timed_out", (json_int_t)gs->late, "gate_downs",
+        (json_int_t)g->n.gate_downs, "vault_denied", (json_int_t)gs->denied_vault, "copied", (json_int_t)gs->copied,
+        "held_at_start", (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead->files, "links_dropped",
+        (json_int_t)ahead->links_dropped);
 }
 
 static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
@@ -238,24 +246,13 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
         down |= v->gate_down;
         cuts &= holds_cuts(v);
     }
-    if (ahead.full)
-        json_array_append_new(incidents.warnings, json_sprintf("no more room to copy files ahead (%" PRIu64
-                                                               " files, %" PRIu64 " MiB copied): "
-                                                               "%s",
-                                                               ahead.files, ahead.bytes >> 20,
-                                                               cuts ? "the others are copied when they are opened or "
-                                                                      "cut, and are lost to writes while no guard runs"
-                                                                    : "truncate(2) loses the content of the others"));
+    warn_if(incidents.warnings, ahead.full,
+            "no more room to copy files ahead (%" PRIu64 " files, %" PRIu64 " MiB copied): %s", ahead.files,
+            ahead.bytes >> 20,
+            cuts ? "the others are copied when they are opened or cut, and are lost to writes while no guard runs"
+                 : "truncate(2) loses the content of the others");
     (void)pc_store_incidents(g->store, count_incident, &incidents);
     json_t *blocked = kept_out_json(g, incidents.warnings);
-    json_t *events = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)g->n.events,
-        "overflow", (json_int_t)g->n.overflows, "dropped", (json_int_t)pc_events_dropped(g->log), "acts",
-        (json_int_t)g->n.acts, "captures", (json_int_t)g->n.captures, "judged", (json_int_t)g->n.judged, "permission",
-        (json_int_t)gs.opens, "waited", (json_int_t)gs.held, "timed_out", (json_int_t)gs.late, "gate_downs",
-        (json_int_t)g->n.gate_downs, "vault_denied", (json_int_t)gs.denied_vault, "copied", (json_int_t)gs.copied,
-        "held_at_start", (json_int_t)pc_startup_copied(g), "copied_ahead", (json_int_t)ahead.files,
-        "links_dropped", (json_int_t)ahead.links_dropped);
     pc_reply_done(
         reply,
         json_pack(
@@ -263,10 +260,11 @@ static void answer_status(void *ctx, const json_t *args, struct pc_reply *reply)
             "active", g->ready, "version", PC_VERSION, "pid", (int)getpid(), "since", time_json(g->started_real_ns),
             "gate", down ? "down" : "up", "supervisor", "pid",
             g->supervisor_pid ? json_integer(g->supervisor_pid) : json_null(), "restarts",
-            (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events", events, "latency_us",
-            "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us, "max", (json_int_t)gs.max_us, "incidents",
-            "open", (json_int_t)incidents.open, "total", (json_int_t)incidents.total, "observed",
-            (json_int_t)incidents.observed, "blocked", blocked, "warnings", incidents.warnings));
+            (json_int_t)g->supervisor_restarts, "folders", folders, "volumes", volumes, "events",
+            events_json(g, &gs, &ahead), "latency_us", "p50", (json_int_t)gs.p50_us, "p99", (json_int_t)gs.p99_us,
+            "max", (json_int_t)gs.max_us, "incidents", "open", (json_int_t)incidents.open, "total",
+            (json_int_t)incidents.total, "observed", (json_int_t)incidents.observed, "blocked", blocked, "warnings",
+            incidents.warnings));
 }
 
 /* ---- incidents ---- */

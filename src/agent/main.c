@@ -142,52 +142,42 @@ static int guard(int argc, char **argv, const struct options *o)
     return r < 0 ? 1 : pc_supervise(argc, argv, state);
 }
 
+enum { PROTECT = 256, CONFIG, STATE, IF_ANY, PRINT, VERSION };
+static const struct option longs[] = {{"protect", required_argument, NULL, PROTECT},
+                                      {"config", required_argument, NULL, CONFIG},
+                                      {"state", required_argument, NULL, STATE},
+                                      {"if-any", no_argument, NULL, IF_ANY},
+                                      {"print-settings", no_argument, NULL, PRINT},
+                                      {"version", no_argument, NULL, VERSION},
+                                      {"help", no_argument, NULL, 'h'},
+                                      {NULL, 0, NULL, 0}};
+
+/* Takes one option. The exit status when there is nothing more to do after it; else -1. */
+static int take(struct options *o, int c)
+{
+    switch (c) {
+    case PROTECT:
+        if (o->protects == PC_SETTINGS_PATHS_MAX)
+            return EXIT_USAGE;
+        o->protect[o->protects++] = optarg;
+        return -1;
+    case CONFIG: o->config = optarg; return -1;
+    case STATE: o->state = optarg; return -1;
+    case IF_ANY: o->if_any = true; return -1;
+    case 'n': o->check = true; return -1;
+    case PRINT: pc_settings_write_sample(stdout); return 0;
+    case VERSION: puts("portcullisd " PC_VERSION); return 0;
+    case 'h': usage(stdout); return 0;
+    default: usage(stderr); return EXIT_USAGE;
+    }
+}
+
 static int parse(int argc, char **argv, struct options *o)
 {
-    enum { PROTECT = 256, CONFIG, STATE, IF_ANY, PRINT, VERSION };
-    static const struct option longs[] = {{"protect", required_argument, NULL, PROTECT},
-                                          {"config", required_argument, NULL, CONFIG},
-                                          {"state", required_argument, NULL, STATE},
-                                          {"if-any", no_argument, NULL, IF_ANY},
-                                          {"print-settings", no_argument, NULL, PRINT},
-                                          {"version", no_argument, NULL, VERSION},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    int c;
-    while ((c = getopt_long(argc, argv, "nh", longs, NULL)) != -1) {
-        switch (c) {
-        case PROTECT:
-            if (o->protects == PC_SETTINGS_PATHS_MAX)
-                return EXIT_USAGE;
-            o->protect[o->protects++] = optarg;
-            break;
-        case CONFIG:
-            o->config = optarg;
-            break;
-        case STATE:
-            o->state = optarg;
-            break;
-        case IF_ANY:
-            o->if_any = true;
-            break;
-        case PRINT:
-            pc_settings_write_sample(stdout);
-            return 0;
-        case VERSION:
-            puts("portcullisd " PC_VERSION);
-            return 0;
-        case 'n':
-            o->check = true;
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return EXIT_USAGE;
-        }
-    }
-    return -1;
+    int done = -1;
+    for (int c; done < 0 && (c = getopt_long(argc, argv, "nh", longs, NULL)) != -1;)
+        done = take(o, c);
+    return done;
 }
 
 int main(int argc, char **argv)

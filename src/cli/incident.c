@@ -89,18 +89,19 @@ static void put_next_steps(const struct pc_cli *cli, const json_t *inc)
     }
 }
 
-static void put_summary(const struct pc_cli *cli, const json_t *inc)
+static bool is_observed(const json_t *inc)
 {
-    const char *state = pc_text_of(inc, "state"), *why = pc_text_of(inc, "verdict_text"),
-               *summary = pc_text_of(inc, "summary");
-    const json_t *actor = json_object_get(inc, "actor");
-    _free_ char *command = pc_command_line(actor, 8 * PC_COMMAND_SHOWN);
-    char count[64];
-    bool rolled_back = pc_truth_of(inc, "rolled_back"), observed = state && strcmp(state, "observed") == 0;
+    const char *state = pc_text_of(inc, "state");
+    return state && strcmp(state, "observed") == 0;
+}
+
+static void put_title(const struct pc_cli *cli, const json_t *inc, const char *command)
+{
+    const char *state = pc_text_of(inc, "state"), *summary = pc_text_of(inc, "summary");
     pc_say(cli, PC_BOLD, "Incident %lld", (long long)pc_number_of(inc, "id"));
     fputs("  ", stdout);
     pc_put(cli, pc_state_style(state), state);
-    if (rolled_back)
+    if (pc_truth_of(inc, "rolled_back"))
         pc_say(cli, PC_GREEN, ", rolled back");
     putchar('\n');
     if (summary && command && strcmp(summary, command) != 0) {
@@ -109,9 +110,13 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
         putchar('\n');
     }
     putchar('\n');
+}
+
+static void put_program(const struct pc_cli *cli, const json_t *actor, const char *command)
+{
     put_label(cli, "Program");
     pc_put(cli, PC_BOLD, command);
-    printf("\n");
+    putchar('\n');
     put_label(cli, "");
     pc_put(cli, PC_PLAIN, pc_text_of(actor, "exe"));
     if (pc_is_client(actor)) {
@@ -121,6 +126,12 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
         pc_put(cli, PC_PLAIN, pc_text_of(actor, "user"));
     }
     putchar('\n');
+}
+
+static void put_damage(const struct pc_cli *cli, const json_t *inc)
+{
+    bool observed = is_observed(inc);
+    char count[64];
     put_label(cli, "Damage");
     pc_say(cli, PC_RED, "%s %s", pc_count(pc_number_of(inc, "damaged"), "file", count),
            observed ? "deleted" : "damaged");
@@ -128,6 +139,16 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     if (!observed)
         printf("; %s in flight at the verdict", pc_count(pc_number_of(inc, "in_flight"), "open", count));
     putchar('\n');
+}
+
+static void put_summary(const struct pc_cli *cli, const json_t *inc)
+{
+    const char *why = pc_text_of(inc, "verdict_text");
+    const json_t *actor = json_object_get(inc, "actor");
+    _free_ char *command = pc_command_line(actor, 8 * PC_COMMAND_SHOWN);
+    put_title(cli, inc, command);
+    put_program(cli, actor, command);
+    put_damage(cli, inc);
     if (why) {
         put_label(cli, "Verdict");
         pc_put(cli, PC_PLAIN, why);
@@ -135,7 +156,7 @@ static void put_summary(const struct pc_cli *cli, const json_t *inc)
     }
     uint64_t first = pc_time_of(inc, "first_act");
     put_moment(cli, "First act", first, 0);
-    put_moment(cli, observed ? "Noticed" : "Convicted", pc_time_of(inc, "verdict"), first);
+    put_moment(cli, is_observed(inc) ? "Noticed" : "Convicted", pc_time_of(inc, "verdict"), first);
     put_moment(cli, "Frozen", pc_time_of(inc, "frozen"), first);
     put_moment(cli, "Closed", pc_time_of(inc, "closed"), 0);
     put_next_steps(cli, inc);
