@@ -57,7 +57,11 @@ uint64_t pc_guard_random(struct pc_guard *g)
     return g->random_state * 0x2545f4914f6cdd1dULL;
 }
 
-void pc_guard_urgent(struct pc_guard *g, bool urgent)
+/*
+ * Urgent (a real-time priority) while looking at events, so that 256 busy attackers cannot keep the guard off the
+ * processor; ordinary while preserving and walking, so that the guard does not keep others off it.
+ */
+static void set_urgent(struct pc_guard *g, bool urgent)
 {
     if (g->urgent == urgent)
         return;
@@ -349,7 +353,7 @@ static bool marks_first(struct pc_guard *g, uint64_t now)
     g->marks_since_ns = g->marks_since_ns ? g->marks_since_ns : now;
     if (now < pc_gate_files_next_ns(g) || now - g->marks_since_ns > MARKS_FIRST_NS)
         return false;
-    pc_guard_urgent(g, false);
+    set_urgent(g, false);
     pc_gate_files_step(g, now);
     return true;
 }
@@ -367,20 +371,20 @@ static bool work(struct pc_guard *g)
         if (!g->ready)
             say_ready(g);
         if (now >= pc_missing_next_ns(g)) {
-            pc_guard_urgent(g, false);
+            set_urgent(g, false);
             pc_missing_step(g, now);
         }
         if (now >= pc_gate_files_next_ns(g)) {
-            pc_guard_urgent(g, false);
+            set_urgent(g, false);
             pc_gate_files_step(g, now);
         }
         if (now >= pc_ahead_next_ns(g)) {
-            pc_guard_urgent(g, false);
+            set_urgent(g, false);
             pc_ahead_step(g, now);
         }
         return false;
     }
-    pc_guard_urgent(g, false);
+    set_urgent(g, false);
     do {
         if (!pc_capture_step(g, now) && !pc_scan_step(g, SCAN_ENTRIES))
             break;
@@ -447,7 +451,7 @@ static int loop(struct pc_guard *g, int signal_fd)
         if (g->may_rest && !worked)
             rest(g);
         g->may_rest = false;
-        pc_guard_urgent(g, true);
+        set_urgent(g, true);
         int n = epoll_wait(g->epoll_fd, e, 8, wait_ms(g, worked, pc_mono_ns()));
         if (n < 0 && errno != EINTR)
             return -errno;

@@ -153,11 +153,6 @@ void pc_guard_lineage(struct pc_guard *g);
 void pc_guard_know(struct pc_guard *g, pid_t pid);
 /* The process of a thread; itself when it is gone, for want of better. 0: outside our pid namespace. */
 pid_t pc_guard_pid_of(struct pc_guard *g, pid_t tid);
-/*
- * Urgent (a real-time priority) while looking at events, so that 256 busy attackers cannot keep the guard off the
- * processor; ordinary while preserving and walking, so that the guard does not keep others off it.
- */
-void pc_guard_urgent(struct pc_guard *g, bool urgent);
 uint64_t pc_guard_random(struct pc_guard *g);
 int pc_guard_reload(struct pc_guard *g);
 
@@ -165,7 +160,6 @@ int pc_guard_reload(struct pc_guard *g);
 int pc_volumes_open(struct pc_guard *g);
 int pc_folder_guard(struct pc_guard *g, uint32_t i);
 void pc_folder_drop(struct pc_guard *g, uint32_t i); /* what was preserved stays */
-void pc_volume_close(struct pc_guard *g, struct pc_volume *v);
 void pc_volumes_check(struct pc_guard *g); /* the mount table changed */
 /* Every now and then: does each path still name the folder that is guarded? */
 void pc_folders_look(struct pc_guard *g);

@@ -124,6 +124,25 @@ static void close_tree(struct pc_volume *v)
     v->tree_fd = v->mount_fd = -1;
 }
 
+static void close_volume(struct pc_guard *g, struct pc_volume *v)
+{
+    if (!v->id)
+        return;
+    pc_gate_remove_volume(g, v);
+    (void)pc_fan_watch_remove(g->watch_fd, v->tree_fd); /* fails when the file system is gone: then so is the mark */
+    pc_dirs_drop_volume(g->dirs, v->id);
+    pc_store_drop_volume(g->store, v->id);
+    close_tree(v);
+    for (uint32_t i = 0; i < g->folders; i++) {
+        if (g->folder[i].vol != (int)(v - g->volume))
+            continue;
+        g->folder[i].vol = -1;
+        g->folder[i].dir = 0;
+        g->folder[i].covered = g->folder[i].uncovered = 0; /* nothing of it is protected now */
+    }
+    *v = (struct pc_volume){.tree_fd = -1, .mount_fd = -1};
+}
+
 static int volume_open(struct pc_guard *g, struct pc_volume *v, const struct pc_mount *m, const char *path)
 {
     *v = (struct pc_volume){.dev = m->dev, .tree_fd = -1, .mount_fd = -1, .read_only = m->read_only};
@@ -149,27 +168,8 @@ static int volume_open(struct pc_guard *g, struct pc_volume *v, const struct pc_
     if (r == 0)
         r = pc_gate_add_volume(g, v);
     if (r < 0)
-        pc_volume_close(g, v);
+        close_volume(g, v);
     return r;
-}
-
-void pc_volume_close(struct pc_guard *g, struct pc_volume *v)
-{
-    if (!v->id)
-        return;
-    pc_gate_remove_volume(g, v);
-    (void)pc_fan_watch_remove(g->watch_fd, v->tree_fd); /* fails when the file system is gone: then so is the mark */
-    pc_dirs_drop_volume(g->dirs, v->id);
-    pc_store_drop_volume(g->store, v->id);
-    close_tree(v);
-    for (uint32_t i = 0; i < g->folders; i++) {
-        if (g->folder[i].vol != (int)(v - g->volume))
-            continue;
-        g->folder[i].vol = -1;
-        g->folder[i].dir = 0;
-        g->folder[i].covered = g->folder[i].uncovered = 0; /* nothing of it is protected now */
-    }
-    *v = (struct pc_volume){.tree_fd = -1, .mount_fd = -1};
 }
 
 static struct pc_volume *free_slot(struct pc_guard *g)
@@ -266,7 +266,7 @@ void pc_folder_drop(struct pc_guard *g, uint32_t i)
         if (g->folder[n].vol == (int)(v - g->volume))
             others |= pc_folder_guard(g, n) == 0; /* it may have lain inside the one that went */
     if (!others)
-        pc_volume_close(g, v);
+        close_volume(g, v);
 }
 
 static void trouble(struct pc_guard *g, struct pc_folder *f, int err)
@@ -325,7 +325,7 @@ void pc_volumes_check(struct pc_guard *g)
         for (uint32_t i = 0; i < g->folders; i++)
             if (g->folder[i].vol == (int)(v - g->volume))
                 snprintf(g->folder[i].trouble, sizeof g->folder[i].trouble, "unmounted");
-        pc_volume_close(g, v);
+        close_volume(g, v);
     }
     for (uint32_t i = 0; i < g->folders; i++) {
         if (g->folder[i].dropped || g->folder[i].vol >= 0 || pc_folder_guard(g, i) < 0)

@@ -235,25 +235,6 @@ int pc_trace_write(struct pc_buf *b, const struct pc_trace_rec *rec)
     return 0;
 }
 
-int pc_trace_write_fork(struct pc_buf *b, pid_t parent, pid_t child, uint64_t now_ns)
-{
-    struct pc_trace_rec r = {.type = PC_TRACE_FORK, .now_ns = now_ns, .pid = child, .parent = parent};
-    return pc_trace_write(b, &r);
-}
-
-int pc_trace_write_exit(struct pc_buf *b, pid_t pid, uint64_t now_ns)
-{
-    struct pc_trace_rec r = {.type = PC_TRACE_EXIT, .now_ns = now_ns, .pid = pid};
-    return pc_trace_write(b, &r);
-}
-
-int pc_trace_write_act(struct pc_buf *b, const struct pc_act *act, const struct pc_facts *facts)
-{
-    struct pc_trace_rec r = {.type = PC_TRACE_ACT, .act = *act};
-    r.act.facts = facts;
-    return pc_trace_write(b, &r);
-}
-
 int pc_trace_open(struct pc_cur *c)
 {
     const char *p = pc_cur_take(c, sizeof magic);

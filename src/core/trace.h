@@ -43,10 +43,6 @@ struct pc_trace_rec {
 int pc_trace_begin(struct pc_buf *b);
 /* Appends one record; rec->act.before and after are not looked at. PC_E_RANGE: no such type. */
 int pc_trace_write(struct pc_buf *b, const struct pc_trace_rec *rec);
-/* Shorthands for what the guard records most. facts: outcome.facts of the act. */
-int pc_trace_write_fork(struct pc_buf *b, pid_t parent, pid_t child, uint64_t now_ns);
-int pc_trace_write_exit(struct pc_buf *b, pid_t pid, uint64_t now_ns);
-int pc_trace_write_act(struct pc_buf *b, const struct pc_act *act, const struct pc_facts *facts);
 
 /* Checks the header. PC_E_SYNTAX: not a trace; PC_E_UNSUPPORTED: of a later version. */
 int pc_trace_open(struct pc_cur *c);

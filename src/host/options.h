@@ -11,7 +11,6 @@
 #define PC_EXIT_CONFIG 78
 #define PC_EXIT_UPGRADED 64 /* the runner: a newer program waits for its trial; a trial: it came up (trial.h) */
 #define PC_STATE_DEFAULT "/var/lib/portcullis"
-#define PC_FLEET_DEFAULT PC_STATE_DEFAULT "/fleet"
 #define PC_TRUST_SIGS_MAX 16
 #define PC_FETCH_MAX (64u << 20) /* bytes of the largest file that is fetched: a program */
 #define PC_URL_PATH "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"

@@ -170,14 +170,6 @@ struct pc_task {
     /* called before the result is told, which it may change; NULL: nothing to do */
     void (*after)(struct pc_task *t, struct pc_outcome *how);
 };
-struct pc_action_row {
-    const char *name;
-    bool json;                     /* what the job prints is one JSON object: the result's data */
-    uint64_t timeout_s;            /* 0: the params' */
-    int (*work)(const json_t *params); /* a function that runs in the job; or NULL and */
-    enum pc_act (*prepare)(struct pc_task *t);
-};
-const struct pc_action_row *pc_action_row(const char *name);
 /*
  * Starts it. On PC_ACT_RUN the task is the job's and ends itself; else *t holds text and data and is the caller's to
  * free.

@@ -17,7 +17,13 @@
 
 #define LOOK_S 30
 
-static const struct pc_action_row rows[] = {
+static const struct row {
+    const char *name;
+    bool json;                         /* what the job prints is one JSON object: the result's data */
+    uint64_t timeout_s;                /* 0: the params' */
+    int (*work)(const json_t *params); /* a function that runs in the job; or NULL and */
+    enum pc_act (*prepare)(struct pc_task *t);
+} rows[] = {
     {"inventory", true, LOOK_S, pc_look_inventory, NULL},
     {"metrics", true, LOOK_S, pc_look_metrics, NULL},
     {"log.excerpt", true, LOOK_S, pc_look_log, NULL},
@@ -38,7 +44,7 @@ static const struct pc_action_row rows[] = {
     {"rollout.halt", false, 60, NULL, pc_act_halt},
 };
 
-const struct pc_action_row *pc_action_row(const char *name)
+static const struct row *row_of(const char *name)
 {
     for (size_t i = 0; i < PC_ARRAY_SIZE(rows); i++)
         if (strcmp(rows[i].name, name) == 0)
@@ -138,7 +144,7 @@ static int tell_look(const struct pc_task *t, const struct pc_outcome *how)
 static void job_done(void *ctx, const struct pc_job_end *end)
 {
     struct pc_task *t = ctx;
-    const struct pc_action_row *row = pc_action_row(t->action);
+    const struct row *row = row_of(t->action);
     _json_ json_t *data = NULL;
     if (row->json && end->outcome == PC_JOB_OK && !end->truncated)
         data = json_loadb(end->output, end->output_len, JSON_REJECT_DUPLICATES, NULL);
@@ -167,10 +173,10 @@ static void job_done(void *ctx, const struct pc_job_end *end)
 static int work(void *arg)
 {
     struct pc_task *t = arg;
-    return pc_action_row(t->action)->work(t->params);
+    return row_of(t->action)->work(t->params);
 }
 
-static enum pc_act prepare(struct pc_task *t, const struct pc_action_row *row)
+static enum pc_act prepare(struct pc_task *t, const struct row *row)
 {
     t->spec.timeout_s = row->timeout_s;
     t->spec.done = job_done;
@@ -183,7 +189,7 @@ static enum pc_act prepare(struct pc_task *t, const struct pc_action_row *row)
 
 enum pc_act pc_task_start(struct pc_runner *r, struct pc_task *t)
 {
-    const struct pc_action_row *row = pc_action_row(t->action);
+    const struct row *row = row_of(t->action);
     char name[96];
     if (!row) {
         snprintf(t->text, sizeof t->text, "%s: this version has no such action", t->action);

@@ -1,7 +1,7 @@
 /*
  * Owns framed TLS connections: handshake, reading frames, the queue of frames to send, deadlines. Must not know what a
  * frame means: that is the set's owner's, who gets whole frames and hands whole frames in. Where connections come from
- * is dial.c and listen.c.
+ * is conn_set.c.
  */
 #include "net/conn.h"
 
@@ -60,6 +60,8 @@ void pc_frame_unref(struct pc_frame *f)
 /* --- life -----------------------------------------------------------------------------------------------------------
  */
 
+static void ready(evutil_socket_t fd, short events, void *arg);
+
 static void want(struct pc_conn *c, short events)
 {
     if (c->held)
@@ -68,7 +70,7 @@ static void want(struct pc_conn *c, short events)
         return;
     c->events = events;
     event_del(&c->ev);
-    event_assign(&c->ev, c->set->base, c->fd, (short)(events | EV_PERSIST), pc_conn_ready, c);
+    event_assign(&c->ev, c->set->base, c->fd, (short)(events | EV_PERSIST), ready, c);
     if (events)
         event_add(&c->ev, NULL);
 }
@@ -109,7 +111,7 @@ static void not_pending(struct pc_conn *c)
     pc_conn_set_listen_again(c->set);
 }
 
-/* c may still be on the stack of pc_conn_ready: it is freed when that returns, or here when nobody is in it. */
+/* c may still be on the stack of ready: it is freed when that returns, or here when nobody is in it. */
 static void release(struct pc_conn *c)
 {
     if (c->busy)
@@ -178,7 +180,7 @@ int pc_conn_start(struct pc_conn_set *s, int fd, const char *expect, uint64_t ad
                           .address_hash = address_hash,
                           .events = expect ? EV_READ | EV_WRITE : EV_READ};
     link_conn(s, c);
-    event_assign(&c->ev, s->base, fd, (short)(c->events | EV_PERSIST), pc_conn_ready, c);
+    event_assign(&c->ev, s->base, fd, (short)(c->events | EV_PERSIST), ready, c);
     event_add(&c->ev, NULL);
     *out = c;
     return 0;
@@ -519,7 +521,7 @@ void pc_conn_flush(evutil_socket_t fd, short events, void *arg)
 /* --- the loop's calls ------------------------------------------------------------------------------------------------
  */
 
-void pc_conn_ready(evutil_socket_t fd, short events, void *arg)
+static void ready(evutil_socket_t fd, short events, void *arg)
 {
     struct pc_conn *c = arg;
     c->busy++;

@@ -44,7 +44,7 @@ enum pc_conn_end {
     PC_END_SILENT,    /* nothing heard for too long */
     PC_END_MALFORMED, /* a frame that is none, or larger than allowed */
     PC_END_FLOOD,     /* more bytes than the rate allows */
-    PC_END_REFUSED,   /* the owner of the set said so (pc_conn_refuse) */
+    PC_END_REFUSED,   /* the owner of the set said so */
     PC_END_MEMORY,
     PC_ENDS
 };

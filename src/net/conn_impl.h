@@ -56,7 +56,6 @@ struct pc_conn_set {
 /* Takes fd over on success. expect: whom we dial; NULL: we were dialled. -ENOMEM. */
 int pc_conn_start(struct pc_conn_set *s, int fd, const char *expect, uint64_t address_hash, void *user,
                   struct pc_conn **out);
-void pc_conn_ready(evutil_socket_t fd, short events, void *arg);
 void pc_conn_flush(evutil_socket_t fd, short events, void *arg); /* writes what was queued */
 void pc_conn_tick(struct pc_conn *c, int64_t now);
 /* Accepting goes on when nothing forbids it. */

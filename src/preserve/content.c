@@ -1,5 +1,5 @@
 /*
- * Owns moving file content: clone, sparse copy, zstd, SHA-256. Must not know about objects, names or metadata. May be
+ * Owns moving file content: clone, sparse copy, zstd, comparing. Must not know about objects, names or metadata. May be
  * called from any thread; allocates one bounded work buffer a call.
  */
 #include "preserve/content.h"
@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <openssl/evp.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -277,37 +276,6 @@ int pc_content_unpack(int in, int out, uint64_t size)
         r = unpack_all(&u, in);
     }
     ZSTD_freeDCtx(z);
-    return r;
-}
-
-static int hash_all(EVP_MD_CTX *ctx, int fd, uint64_t size, char *buf)
-{
-    for (uint64_t at = 0; at < size;) {
-        size_t want = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
-        ssize_t n = pc_pread_full(fd, buf, want, at);
-        if (n < 0)
-            return (int)n;
-        if ((size_t)n != want)
-            return PC_E_CORRUPT;
-        if (EVP_DigestUpdate(ctx, buf, want) != 1)
-            return -ENOMEM;
-        at += want;
-        pc_content_breathe();
-    }
-    return 0;
-}
-
-int pc_content_sha256(int fd, uint64_t size, uint8_t out[PC_SHA256_LEN])
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    _free_ char *buf = malloc(CHUNK);
-    int r = -ENOMEM;
-    if (ctx && buf && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1) {
-        r = hash_all(ctx, fd, size, buf);
-        if (r == 0 && EVP_DigestFinal_ex(ctx, out, NULL) != 1)
-            r = -ENOMEM;
-    }
-    EVP_MD_CTX_free(ctx);
     return r;
 }
 

@@ -26,9 +26,6 @@ int pc_content_data(int fd, uint64_t size, uint64_t *out);
 int pc_content_pack(int in, int out, uint64_t size);
 /* Reverse; runs of zeros become holes. PC_E_CORRUPT when the stream is damaged or not exactly `size` bytes long. */
 int pc_content_unpack(int in, int out, uint64_t size);
-#define PC_SHA256_LEN 32
-/* SHA-256 of the first `size` bytes. PC_E_CORRUPT when the file is shorter. */
-int pc_content_sha256(int fd, uint64_t size, uint8_t out[PC_SHA256_LEN]);
 /* Whether the first `size` bytes of both are the same. 1, 0 or an error; PC_E_CORRUPT when one is shorter. */
 int pc_content_same(int a, int b, uint64_t size);
 /* The same of at most eight places of 16 KiB each, spread over the file. */

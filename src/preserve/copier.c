@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "preserve/content.h"
 #include "preserve/meta.h"
 
 #include <errno.h>

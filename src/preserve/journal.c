@@ -40,16 +40,23 @@ int pc_journal_begin(struct pc_store *s, uint64_t incident, uint64_t *rollback)
     return r;
 }
 
+/* Commits are not synced otherwise (index.h): what is over, or undone, is so after a crash of the machine, too. */
+static int sync_rows(struct pc_store *s)
+{
+    int r = pc_index_commit(&s->ix);
+    return r == 0 ? pc_index_checkpoint(&s->ix, true) : r;
+}
+
 int pc_journal_finished(struct pc_store *s, uint64_t rollback)
 {
     int r = write2(s, PC_SQL_RB_DONE, rollback, pc_real_ns());
-    return r == 0 ? pc_journal_sync(s) : r;
+    return r == 0 ? sync_rows(s) : r;
 }
 
 int pc_journal_undone(struct pc_store *s, uint64_t rollback)
 {
     int r = write2(s, PC_SQL_RB_UNDONE, rollback, pc_real_ns());
-    return r == 0 ? pc_journal_sync(s) : r;
+    return r == 0 ? sync_rows(s) : r;
 }
 
 int pc_journal_add(struct pc_store *s, struct pc_jrow *j)
@@ -112,11 +119,4 @@ int pc_journal_prev(struct pc_store *s, uint64_t rollback, uint64_t before, stru
     pc_column_bytes(st, 7, out->name2, sizeof out->name2);
     sqlite3_reset(st);
     return a < 0 ? a : b < 0 ? b : c;
-}
-
-/* Commits are not synced otherwise (index.h): here the file system will be changed on the strength of them. */
-int pc_journal_sync(struct pc_store *s)
-{
-    int r = pc_index_commit(&s->ix);
-    return r == 0 ? pc_index_checkpoint(&s->ix, true) : r;
 }

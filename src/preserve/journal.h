@@ -35,8 +35,6 @@ int pc_journal_add(struct pc_store *s, struct pc_jrow *row); /* fills row->id */
 int pc_journal_ours(struct pc_store *s, uint64_t row, const struct pc_fh *ours);
 /* The row before `before` (INT64_MAX: the last one). PC_E_NOTFOUND at the start. */
 int pc_journal_prev(struct pc_store *s, uint64_t rollback, uint64_t before, struct pc_jrow *out);
-/* Makes all rows so far survive a crash of the machine. */
-int pc_journal_sync(struct pc_store *s);
 /* asides.c: one bounded step of removing what rollbacks finished before `limit` (real time) set aside. 1: more to do.
  */
 int pc_asides_tend(struct pc_store *s, int64_t limit_ns);

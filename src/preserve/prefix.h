@@ -1,7 +1,5 @@
 #ifndef PC_PRESERVE_PREFIX_H
 #define PC_PRESERVE_PREFIX_H
-#include "preserve/content.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,6 +9,7 @@
  * that are drawn by lot and known to the index alone. A change between the windows is not told.
  */
 #define PC_PREFIX_WHOLE (1u << 20)
+#define PC_SHA256_LEN 32
 struct pc_prefix {
     uint64_t seed;
     uint8_t sha256[PC_SHA256_LEN];

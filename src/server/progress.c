@@ -69,7 +69,8 @@ static void state_done(struct pc_job *job, int result)
     free(j);
 }
 
-void pc_rings_set_state(struct pc_server *s, const struct pc_store_order *o, const char *to)
+/* Compare-and-set in a job; lost: looks again. */
+static void set_state(struct pc_server *s, const struct pc_store_order *o, const char *to)
 {
     struct state_job *j = strcmp(o->state, to) == 0 ? NULL : calloc(1, sizeof *j);
     if (!j)
@@ -147,9 +148,9 @@ static int look_at(struct pc_server *s, const char *sha256)
         return pc_store_away(ret) ? ret : 0;
     bool standing = strcmp(row.class_, "B") == 0;
     if (c.over == c.all && !standing)
-        pc_rings_set_state(s, &row, "done");
+        set_state(s, &row, "done");
     else if (c.begun)
-        pc_rings_set_state(s, &row, "running");
+        set_state(s, &row, "running");
     ret = pc_rings_look(s, &row);
     if (ret > 0)
         note_live(s->progress, sha256);
@@ -213,7 +214,7 @@ static int open_order(void *ctx, const struct pc_store_order *o)
     struct pc_progress *p = ctx;
     memcpy(p->open, o->sha256, sizeof p->open);
     if (o->expires <= pc_server_now())
-        pc_rings_set_state(p->server, o, "expired");
+        set_state(p->server, o, "expired");
     else
         pc_progress_dirty(p->server, o->sha256);
     return 0;

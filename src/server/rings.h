@@ -25,6 +25,4 @@ void pc_ring_send(struct pc_server *s, struct pc_parcel *p, const char *key, enu
 /* States that nothing follows. */
 bool pc_rings_order_over(const char *state);
 bool pc_rings_part_over(const char *state);
-/* Compare-and-set in a job; lost: looks again. */
-void pc_rings_set_state(struct pc_server *s, const struct pc_store_order *o, const char *to);
 #endif

@@ -15,7 +15,6 @@
 struct pc_sshkey;
 
 #define PC_SSHKEY_RSA_MIN_BITS 3072
-#define PC_SSHKEY_RSA_MAX_BITS 16384
 /* Longest line and blob that are looked at. The largest key, RSA with 16384 bits, is a line of 2.8 KiB. */
 #define PC_SSHKEY_LINE_MAX 16384
 #define PC_SSHKEY_FINGERPRINT_SIZE 64

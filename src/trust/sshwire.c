@@ -8,14 +8,10 @@
 
 #define MPINT_MAX_BYTES (16384 / 8)
 
-bool pc_span_equal(struct pc_span a, struct pc_span b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
-}
-
 bool pc_span_is(struct pc_span s, const char *text)
 {
-    return pc_span_equal(s, (struct pc_span){(const uint8_t *)text, strlen(text)});
+    size_t len = strlen(text);
+    return s.len == len && (len == 0 || memcmp(s.p, text, len) == 0);
 }
 
 static struct pc_span fail(struct pc_cur *c)

@@ -12,8 +12,6 @@ struct pc_span {
     size_t len;
 };
 
-/* True when both hold the same bytes. */
-bool pc_span_equal(struct pc_span a, struct pc_span b);
 /* True when the span is exactly the text. */
 bool pc_span_is(struct pc_span s, const char *text);
 

@@ -36,11 +36,12 @@ int main(void)
     struct pc_trace_rec seen[] = {{.type = PC_TRACE_SEEN, .now_ns = MS, .pid = 1},
                                   {.type = PC_TRACE_SPARE, .now_ns = MS, .pid = 1},
                                   {.type = PC_TRACE_SEEN, .now_ns = MS, .pid = 900, .parent = 1}};
+    struct pc_trace_rec fork = {.type = PC_TRACE_FORK, .now_ns = 2 * MS, .pid = 4242, .parent = 900};
     struct pc_trace_rec before = name_of(4242, "earlier"), name = name_of(4242, "evil.py"), after = name_of(4242, "later");
     int r = pc_trace_begin(&b) | pc_trace_write(&b, &policy);
     for (size_t i = 0; i < sizeof seen / sizeof seen[0]; i++)
         r |= pc_trace_write(&b, &seen[i]);
-    r |= pc_trace_write(&b, &before) | pc_trace_write_fork(&b, 900, 4242, 2 * MS) | pc_trace_write(&b, &name);
+    r |= pc_trace_write(&b, &before) | pc_trace_write(&b, &fork) | pc_trace_write(&b, &name);
     for (unsigned i = 0; i < 4; i++) {
         struct pc_trace_rec rec = damage(i);
         rec.act.facts = &rec.facts;

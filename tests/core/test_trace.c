@@ -10,6 +10,12 @@
 
 #include <cmocka.h>
 
+static void write_fork(struct pc_buf *b, pid_t parent, pid_t child, uint64_t now_ns)
+{
+    struct pc_trace_rec r = {.type = PC_TRACE_FORK, .now_ns = now_ns, .pid = child, .parent = parent};
+    assert_int_equal(pc_trace_write(b, &r), 0);
+}
+
 static void record_attack(struct pc_buf *b)
 {
     struct pc_trace_rec r = {.type = PC_TRACE_POLICY};
@@ -21,13 +27,16 @@ static void record_attack(struct pc_buf *b)
     r.policy.convict_score = 300;
     assert_int_equal(pc_trace_begin(b), 0);
     assert_int_equal(pc_trace_write(b, &r), 0);
-    pc_trace_write_fork(b, 1, 100, 5);
+    write_fork(b, 1, 100, 5);
     for (int i = 0; i < 6; i++) {
         struct pc_act act = {.now_ns = 1000 + (uint64_t)i, .pid = 200 + i, .op = PC_OP_MODIFY, .file = 1 + (uint64_t)i,
                              .folder = 3, .size_before = 5000, .size_after = 5000, .has_pre_image = true};
-        pc_trace_write_fork(b, 100, 200 + i, 10);
-        assert_int_equal(pc_trace_write_act(b, &act, &facts), 0);
-        pc_trace_write_exit(b, 200 + i, 20);
+        struct pc_trace_rec told = {.type = PC_TRACE_ACT, .act = act},
+                            over = {.type = PC_TRACE_EXIT, .now_ns = 20, .pid = 200 + i};
+        told.act.facts = &facts;
+        write_fork(b, 100, 200 + i, 10);
+        assert_int_equal(pc_trace_write(b, &told), 0);
+        assert_int_equal(pc_trace_write(b, &over), 0);
     }
     assert_false(b->failed);
 }
@@ -175,7 +184,7 @@ static void records_of_a_later_writer_are_skipped(void **state)
     pc_buf_init(&b, 1 << 20);
     record_attack(&b);
     pc_buf_add(&b, "\xc8\x03\0abc", 6);
-    pc_trace_write_fork(&b, 1, 7, 1);
+    write_fork(&b, 1, 7, 1);
     assert_int_equal(replay(&b, b.len, NULL, &s, &stats), 0);
     assert_int_equal(s.convicted_at, 4);
 }

@@ -9,7 +9,6 @@
  * The whole log, fetched entry by entry and put together again: whoever walks it to the end has seen every entry, and
  * knows that exactly these have the root that the log signed.
  */
-#define PC_LOG_NOTE_MAX PC_NOTE_MAX
 /* Entries of the largest log that is walked: a quarter of a byte of memory each (log_roots.h), 64 MiB. */
 #define PC_LOG_WALK_MAX (UINT64_C(1) << 28)
 
