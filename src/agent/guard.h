@@ -454,5 +454,5 @@ void pc_tracer_flush(struct pc_guard *g);
 extern const struct pc_command pc_guard_commands[];
 
 /* supervisor.c */
-int pc_supervise(int argc, char **argv, const char *state_dir);
+int pc_supervise(char **argv);
 #endif

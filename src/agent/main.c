@@ -118,7 +118,7 @@ static int any(const struct options *o)
     return count ? 0 : nothing(o);
 }
 
-static int guard(int argc, char **argv, const struct options *o)
+static int guard(char **argv, const struct options *o)
 {
     struct pc_settings settings = {0};
     if (o->if_any)
@@ -139,7 +139,7 @@ static int guard(int argc, char **argv, const struct options *o)
     if (r == 0 && getenv("PORTCULLIS_BEAT_FD"))
         return run_worker(o, &settings, state);
     pc_settings_free(&settings);
-    return r < 0 ? 1 : pc_supervise(argc, argv, state);
+    return r < 0 ? 1 : pc_supervise(argv);
 }
 
 enum { PROTECT = 256, CONFIG, STATE, IF_ANY, PRINT, VERSION };
@@ -200,5 +200,5 @@ int main(int argc, char **argv)
         usage(stderr);
         return EXIT_USAGE;
     }
-    return guard(argc, argv, &o);
+    return guard(argv, &o);
 }

@@ -164,7 +164,7 @@ static void say_not_started(int err)
     fprintf(stderr, "portcullisd: the guard cannot be started again: %s; trying on\n", pc_strerror(err));
 }
 
-int pc_supervise(int argc, char **argv, const char *state_dir)
+int pc_supervise(char **argv)
 {
     _close_ int signal_fd = pc_signals_open(0, NULL);
     (void)prctl(PR_SET_DUMPABLE, 0);

@@ -188,7 +188,7 @@ static void command_first(int argc, char **argv)
 }
 
 /* "order" alone, or "order frob". */
-static int unknown(int argc, char **argv)
+static int unknown(char **argv)
 {
     char known[256] = "";
     size_t used = 0, n = strlen(argv[0]);
@@ -208,7 +208,7 @@ static int help_of(int argc, char **argv)
     bool named = argc > 0 && argv[0][0] != '-';
     const struct pc_cli_command *cmd = named ? find_command(argc, argv, &words) : NULL;
     if (named && !cmd)
-        return unknown(argc, argv);
+        return unknown(argv);
     if (cmd && cmd->raw) {
         char *help[] = {argv[0], (char[]){"--help"}, NULL};
         return cmd->raw(2, help);
@@ -234,7 +234,7 @@ static int choose(int argc, char **argv)
     if (cmd)
         return run(cmd, argc - words, argv + words);
     if (*name)
-        return unknown(argc - 1, argv + 1);
+        return unknown(argv + 1);
     print_help(stderr);
     return PC_EXIT_USAGE;
 }

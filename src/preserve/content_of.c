@@ -33,7 +33,7 @@ static int unpacked(const struct pc_volume *v, int packed, uint64_t size)
 }
 
 /* The first `size` bytes of what the file holds now (or of the next version that has content). */
-static int prefix_of(struct pc_store *s, const struct pc_volume *v, int in, uint64_t size)
+static int prefix_of(const struct pc_volume *v, int in, uint64_t size)
 {
     struct pc_meta m;
     _close_ int tmp = pc_object_new(v);
@@ -102,7 +102,7 @@ static int length_content(struct pc_store *s, const struct pc_volume *v, const s
 {
     struct pc_prefix was;
     _close_ int in = open_length(s, v, ver, &was);
-    _close_ int out = in < 0 ? in : prefix_of(s, v, in, ver->size);
+    _close_ int out = in < 0 ? in : prefix_of(v, in, ver->size);
     int r = out < 0 ? out : pc_prefix_holds(out, ver->size, &was);
     return r < 0 ? r : r == 0 ? PC_E_NOTFOUND : TAKE_FD(out);
 }

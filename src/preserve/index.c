@@ -62,7 +62,7 @@ static const char schema[] =
 static const char *const texts[] = {PC_SQL_TABLE(PC_SQL_TEXT)};
 #undef PC_SQL_TEXT
 
-static int index_err(struct pc_index *ix, int rc)
+static int index_err(int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_OK:
@@ -90,7 +90,7 @@ static int index_err(struct pc_index *ix, int rc)
 
 static int exec_sql(struct pc_index *ix, const char *sql)
 {
-    return index_err(ix, sqlite3_exec(ix->db, sql, NULL, NULL, NULL));
+    return index_err(sqlite3_exec(ix->db, sql, NULL, NULL, NULL));
 }
 
 static int read_int(struct pc_index *ix, const char *sql, int64_t *out)
@@ -102,7 +102,7 @@ static int read_int(struct pc_index *ix, const char *sql, int64_t *out)
     if (rc == SQLITE_ROW)
         *out = sqlite3_column_int64(st, 0);
     sqlite3_finalize(st);
-    return index_err(ix, rc);
+    return index_err(rc);
 }
 
 /* The exclusive lock also keeps the WAL index on the heap: no shared memory file, no lock calls per statement. */
@@ -144,7 +144,7 @@ static int open_once(struct pc_index *ix)
     int rc =
         sqlite3_open_v2(ix->path, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
     if (rc != SQLITE_OK)
-        return index_err(ix, rc);
+        return index_err(rc);
     /* Per-connection slots of 1200 bytes are allocated up front otherwise; statements here are small. */
     sqlite3_extended_result_codes(ix->db, 1);
     return set_up(ix);
@@ -203,7 +203,7 @@ sqlite3_stmt *pc_index_stmt(struct pc_index *ix, enum pc_sql which, int *err)
     }
     int rc = sqlite3_prepare_v3(ix->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, &ix->st[which], NULL);
     if (rc != SQLITE_OK) {
-        *err = index_err(ix, rc);
+        *err = index_err(rc);
         return NULL;
     }
     return ix->st[which];
@@ -215,14 +215,14 @@ int pc_index_row(struct pc_index *ix, sqlite3_stmt *st)
     if (rc == SQLITE_ROW)
         return 1;
     sqlite3_reset(st);
-    return rc == SQLITE_DONE ? 0 : index_err(ix, rc);
+    return rc == SQLITE_DONE ? 0 : index_err(rc);
 }
 
 int pc_index_run(struct pc_index *ix, sqlite3_stmt *st)
 {
     int rc = sqlite3_step(st);
     sqlite3_reset(st);
-    return index_err(ix, rc);
+    return index_err(rc);
 }
 
 int pc_index_write(struct pc_index *ix)
@@ -270,7 +270,7 @@ int pc_index_checkpoint(struct pc_index *ix, bool force)
     }
     if (!sqlite3_get_autocommit(ix->db))
         return 0;
-    return index_err(ix, sqlite3_wal_checkpoint_v2(ix->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+    return index_err(sqlite3_wal_checkpoint_v2(ix->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
 }
 
 void pc_bind_fh(sqlite3_stmt *st, int at, const struct pc_fh *fh)

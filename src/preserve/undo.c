@@ -73,7 +73,7 @@ static int is_in_use(const struct spot *place)
     return 0;
 }
 
-static int undo_placed(struct pc_store *s, const struct pc_jrow *j, const struct spot *place, const struct spot *aside)
+static int undo_placed(const struct pc_jrow *j, const struct spot *place, const struct spot *aside)
 {
     if (j->fh.len && !holds(aside, &j->fh))
         return 0;
@@ -151,7 +151,7 @@ static int undo_row(struct pc_store *s, const struct pc_jrow *j)
     case PC_J_ASIDE:
         return back(s, j->vol, &aside, &a, &j->fh, (uint32_t)j->atime_ns & (PC_ATTR_IMMUTABLE | PC_ATTR_APPEND));
     default:
-        return undo_placed(s, j, &a, &aside);
+        return undo_placed(j, &a, &aside);
     }
 }
 
