@@ -9,8 +9,6 @@
 #include "base/clock.h"
 #include "kern/procfs.h"
 
-#include <string.h>
-
 /* Whose children all kernel threads are; in a container it is an ordinary process, and they are nobody (pid 0). */
 #define KTHREADD 2
 

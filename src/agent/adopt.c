@@ -7,12 +7,10 @@
 #include "agent/stopped.h"
 
 #include "base/clock.h"
-#include "base/err.h"
 #include "base/str.h"
 #include "kern/procfs.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

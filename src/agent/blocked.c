@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define FILE_NAME "blocked"
 #define FILE_NEW "blocked.new"

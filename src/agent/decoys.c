@@ -10,8 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/xattr.h>
 
 static const char mark[] = "trusted.portcullis.decoy";

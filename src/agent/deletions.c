@@ -7,11 +7,9 @@
 #include "agent/guard.h"
 
 #include "base/clock.h"
-#include "base/err.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <string.h>
 
 /* Deletions on record that an incident still to be opened may claim; the judge counts no more either (core/bulk.h). */
 #define LATELY 1024

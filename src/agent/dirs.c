@@ -1,8 +1,6 @@
 /* Owns the table of guarded folders. Memory only; the scan and the events feed it. */
 #include "agent/dirs.h"
 
-#include "base/err.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,6 @@
 #ifndef PC_AGENT_EVENTS_H
 #define PC_AGENT_EVENTS_H
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 

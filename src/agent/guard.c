@@ -9,10 +9,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/str.h"
 #include "core/trace.h"
 #include "kern/cnproc.h"
-#include "kern/mounts.h"
 #include "kern/procfs.h"
 #include "proc/confine.h"
 #include "proc/signals.h"
@@ -23,7 +21,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/random.h>

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/stat.h>
 
 /* A flood of files outside pushes older ones out: then their deletions inside are deletions, and no more. */

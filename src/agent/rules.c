@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 static const char rules_file[] = "released.rules", rules_file_new[] = "released.rules.new";

@@ -7,12 +7,10 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "base/str.h"
 #include "kern/procfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 
 /* More held files than this are counted as uncovered: a bound on memory, far above what servers hold open. */

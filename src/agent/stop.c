@@ -18,7 +18,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Each pass stops everything then alive; a fork that raced is found by the next. A stopped process forks no more. */
 #define PASSES_MAX 100

@@ -11,7 +11,6 @@
 
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Only a plain yes is a yes. */
 static int ask(const struct pc_cli *cli, const struct pc_paper *p)

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <string.h>
 
 static const char *fleet_dir(const struct pc_cli *cli, const char *given, char *out, size_t cap)
 {

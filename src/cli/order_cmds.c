@@ -1,7 +1,6 @@
 /* `portcullis order new`, and showing a document (`order show`, `trust show`). */
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/err.h"
 #include "base/str.h"
 #include "cli/document_words.h"
 #include "cli/order_build.h"

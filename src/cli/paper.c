@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "cli/document_words.h"
-#include "trust/json.h"
 #include "trust/sshsig.h"
 
 #include <string.h>

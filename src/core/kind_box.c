@@ -2,8 +2,6 @@
 #include "core/bytes.h"
 #include "core/kind_impl.h"
 
-#include <string.h>
-
 /* --- openpgp (RFC 4880, 9580) ------------------------------------------------------------------------------------- */
 
 struct packet {

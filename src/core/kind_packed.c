@@ -3,8 +3,6 @@
 #include "core/kind_impl.h"
 #include "core/unpack.h"
 
-#include <string.h>
-
 /* Shorter output proves little: a few literals come out of almost any bytes. */
 #define ENOUGH 256
 

@@ -7,7 +7,6 @@
 #include "base/err.h"
 #include "core/kind.h"
 
-#include <errno.h>
 #include <string.h>
 
 static const char magic[8] = {'P', 'C', 'T', 'R', 'A', 'C', 'E', PC_TRACE_VERSION};

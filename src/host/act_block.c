@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>

@@ -6,8 +6,6 @@
 
 #include "base/err.h"
 
-#include <string.h>
-
 enum pc_act pc_act_halt(struct pc_task *t)
 {
     const char *sha256 = json_string_value(json_object_get(t->params, "order_sha256"));

@@ -4,7 +4,6 @@
  * whatever happens the isolation ends on time.
  */
 #include "host/collect.h"
-#include "host/options.h"
 #include "host/stops.h"
 
 #include "base/buf.h"

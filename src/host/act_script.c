@@ -8,7 +8,6 @@
 #include "host/keys.h"
 #include "trust/json.h"
 
-#include <errno.h>
 #include <pwd.h>
 #include <string.h>
 

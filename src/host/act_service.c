@@ -10,7 +10,6 @@
 #include "base/err.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 
 #define SAID_MAX (64u << 10)

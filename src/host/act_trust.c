@@ -1,7 +1,6 @@
 /* Owns `trust.replace`: the order only says which trust file to fetch; whether it may replace the pinned one is the
  * trust file's own rule, as for one that comes by any other path. The link's user fetches it; this process only reads
  * what came. */
-#include "host/options.h"
 #include "host/runner.h"
 
 #include "base/cleanup.h"

@@ -5,11 +5,9 @@
  */
 #include "host/options.h"
 
-#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/io.h"
 #include "host/keys.h"
 #include "host/memory.h"
 #include "host/web.h"

@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/str.h"
 #include "trust/json.h"
 
 #include <errno.h>

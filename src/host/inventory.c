@@ -7,7 +7,6 @@
 #include "host/collect.h"
 #include "host/jobs.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,6 @@
  */
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "base/str.h"
 #include "host/collect.h"
 
 #include <arpa/inet.h>

@@ -9,7 +9,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/io.h"
 #include "base/str.h"
 #include "host/scope.h"
 #include "kern/mounts.h"

@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #define STEADY_S 10          /* a connection that lasted so long starts the next waits from the shortest */
 #define RUNNER_WAIT_MS 500

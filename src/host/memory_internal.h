@@ -7,7 +7,6 @@
 #include "host/memory.h"
 
 #include <sqlite3.h>
-#include <stdarg.h>
 
 #define PC_FILE_NAME "fleet.db"
 struct pc_memory_file {

@@ -3,11 +3,9 @@
  * SMART comes from smartctl if it is there.
  */
 #include "base/cleanup.h"
-#include "base/err.h"
 #include "base/io.h"
 #include "host/collect.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

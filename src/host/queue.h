@@ -3,7 +3,6 @@
 /* A bounded queue of bytes between two sockets, and the frames at its front. */
 #include "wire/frame.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

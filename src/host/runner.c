@@ -16,7 +16,6 @@
 #include "host/stops.h"
 #include "proc/signals.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

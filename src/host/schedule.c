@@ -10,7 +10,6 @@
 #include "base/err.h"
 #include "host/options.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

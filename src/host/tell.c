@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "host/keys.h"
 
 #include <errno.h>
 #include <stdarg.h>

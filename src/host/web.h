@@ -8,7 +8,6 @@
 #include "host/curl_api.h"
 
 #include <stddef.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 struct pc_web {

@@ -4,8 +4,6 @@
  */
 #include "kern/fan.h"
 
-#include "base/err.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

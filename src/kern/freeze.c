@@ -7,7 +7,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/str.h"
 #include "kern/mounts.h"
 
 #include <errno.h>

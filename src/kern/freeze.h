@@ -1,6 +1,5 @@
 #ifndef PC_KERN_FREEZE_H
 #define PC_KERN_FREEZE_H
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 

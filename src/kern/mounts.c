@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,6 @@
 #ifndef PC_KERN_MOUNTS_H
 #define PC_KERN_MOUNTS_H
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 struct pc_mount {

@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "net/conn_impl.h"
-#include "net/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,9 +8,7 @@
 #include "net/http.h"
 
 #include "base/clock.h"
-#include "base/err.h"
 #include "net/addresses.h"
-#include "net/tls.h"
 
 #include <errno.h>
 #include <event2/buffer.h>

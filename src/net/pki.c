@@ -4,8 +4,6 @@
  */
 #include "net/pki.h"
 
-#include "base/err.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/bio.h>

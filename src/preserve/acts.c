@@ -8,7 +8,6 @@
 #include "base/err.h"
 #include "preserve/content.h"
 
-#include <errno.h>
 #include <string.h>
 
 int pc_store_record_act(struct pc_store *s, const struct pc_act_rec *a, uint64_t *act)

@@ -12,12 +12,10 @@
 #include "preserve/journal.h"
 
 #include "base/clock.h"
-#include "base/err.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/statvfs.h>
 
 enum { BATCH = 64 };

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-#include <errno.h>
 #include <string.h>
 
 static int read_row(sqlite3_stmt *st, struct pc_row *r, mode_t *mode)

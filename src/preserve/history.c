@@ -2,11 +2,9 @@
 #include "preserve/plan.h"
 
 #include "base/cleanup.h"
-#include "base/err.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 
 /* The inode at the place now: it may be known by another of its names only. len 0: nothing, or no such folder. */
 static struct pc_fh inode_there(struct pc_store *s, int vol, const struct pc_fh *parent, const char *name)

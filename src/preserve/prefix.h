@@ -1,6 +1,5 @@
 #ifndef PC_PRESERVE_PREFIX_H
 #define PC_PRESERVE_PREFIX_H
-#include <stdbool.h>
 #include <stdint.h>
 
 /*

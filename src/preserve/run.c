@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct progress {
     void (*fn)(void *, const struct pc_step *, uint32_t, uint32_t);

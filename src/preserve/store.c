@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 
 static int load_store_id(struct pc_store *s)
 {

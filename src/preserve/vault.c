@@ -10,7 +10,6 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "preserve/content.h"
-#include "preserve/meta.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,6 @@
  * hierarchy).
  */
 #include <stdbool.h>
-#include <sys/types.h>
 
 /* Opens the group `name` beneath parent_fd, making it when it is not there. Descriptor of its folder or -errno. */
 int pc_group_open(int parent_fd, const char *name);

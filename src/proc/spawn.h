@@ -6,7 +6,6 @@
  * ending are the caller's (descriptors to poll).
  */
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #define PC_GROUPS_MAX 64

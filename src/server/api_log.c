@@ -5,7 +5,6 @@
  */
 #include "server/api.h"
 
-#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"

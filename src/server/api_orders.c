@@ -2,7 +2,6 @@
 #include "server/api.h"
 #include "server/intake.h"
 
-#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/str.h"

@@ -17,7 +17,6 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define AUTHORITY_DAYS 7300
 #define CERT_DAYS 825

@@ -18,7 +18,6 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <openssl/crypto.h>
-#include <string.h>
 
 struct install {
     struct pc_job job;

@@ -8,7 +8,6 @@
 #include "base/err.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* The envelope's text in pieces, ahead of the entry that names what is in it. */
 static int add_parts(struct pc_log_batch *log, const char *tenant, const struct pc_envelope *e)

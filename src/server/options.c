@@ -7,7 +7,6 @@
 #include "server/command.h"
 
 #include <getopt.h>
-#include <string.h>
 
 static const struct option longs[] = {
     {"state", required_argument, NULL, PC_OPT_STATE},

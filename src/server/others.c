@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
-#include <errno.h>
 #include <string.h>
 
 bool pc_told_by_other(const struct pc_server *s, const char *what, char sha256[PC_SHA256_HEX + 1])

@@ -13,7 +13,6 @@
 #include "trust/names.h"
 #include "trust/note_key.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

@@ -2,7 +2,6 @@
 #define PC_SERVER_TAR_H
 /* Backups are POSIX ustar archives of plain files in one folder, so that tar(1) can look into them. Just enough of it
  * for that. */
-#include <stddef.h>
 #include <stdint.h>
 
 /* Appends a member of `size` bytes read from in_fd. name <= 99 bytes. PC_E_CHANGED: the file got shorter meanwhile.

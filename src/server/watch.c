@@ -2,12 +2,9 @@
  * up is dropped by http.c. */
 #include "server/server.h"
 
-#include "base/err.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define WATCHERS_MAX 64
 #define KEEPALIVE_S 20

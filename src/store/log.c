@@ -3,7 +3,6 @@
 #include "base/err.h"
 #include "store/ops.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,7 +2,6 @@
 #include "base/err.h"
 #include "store/ops.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,7 +9,6 @@
 #include "trust/trustfile.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 bool pc_revoked_has(const struct pc_revoked *r, const char *fingerprint)

@@ -1,10 +1,8 @@
 /* Owns the shape of an order bundle (PROTOCOL.md 1.8). What a host must find true in it is checks.c's. */
 #include "base/cleanup.h"
-#include "base/err.h"
 #include "trust/parts.h"
 
 #include <errno.h>
-#include <string.h>
 
 struct raw {
     const json_t *order, *place;

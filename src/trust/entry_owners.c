@@ -6,7 +6,6 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "base/str.h"
 #include "trust/parts.h"
 #include "trust/tile.h"
 

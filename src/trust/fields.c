@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 static bool read_name(const json_t *v, const struct pc_field *f, void *out)

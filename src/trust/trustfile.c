@@ -10,7 +10,6 @@
 #include "trust/sshkey.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MEMBER(member) offsetof(struct draft, t.member)

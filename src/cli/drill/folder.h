@@ -3,7 +3,6 @@
 #include "cli/drill/document.h"
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 

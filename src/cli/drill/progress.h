@@ -3,7 +3,6 @@
 #include "cli/drill/manifest.h"
 #include "cli/drill/options.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /*

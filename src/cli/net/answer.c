@@ -7,7 +7,6 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* One of jansson's containers takes some 150 bytes, any other value some 50. */
 #define CONTAINERS_MAX 600000

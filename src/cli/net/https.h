@@ -2,7 +2,6 @@
 #define PC_CLI_NET_HTTPS_H
 #include "base/buf.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 /*

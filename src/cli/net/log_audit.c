@@ -5,10 +5,8 @@
 #include "cli/net/log_audit.h"
 
 #include "base/cleanup.h"
-#include "base/err.h"
 #include "trust/entry.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 

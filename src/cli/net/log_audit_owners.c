@@ -10,7 +10,6 @@
 #include "trust/entry.h"
 #include "trust/json.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 

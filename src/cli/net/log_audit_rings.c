@@ -5,7 +5,6 @@
 #include "cli/net/log_audit.h"
 
 #include "base/cleanup.h"
-#include "base/err.h"
 #include "base/str.h"
 #include "trust/entry.h"
 #include "trust/report.h"

@@ -6,7 +6,6 @@
 #include "cli/net/log_audit.h"
 
 #include "base/cleanup.h"
-#include "base/err.h"
 #include "trust/entry.h"
 
 #include <inttypes.h>

@@ -1,11 +1,8 @@
 /* `portcullis orders` and `portcullis order status ID`: what the server tells of orders, and what of that is proven. */
 #include "base/cleanup.h"
-#include "base/str.h"
 #include "cli/documents.h"
 #include "cli/net/net.h"
 #include "cli/net/watch.h"
-
-#include <string.h>
 
 enum status_option { OPTION_WATCH, OPTION_OUTPUT };
 #define WATCH_SECONDS 86400

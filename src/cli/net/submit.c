@@ -4,13 +4,11 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/err.h"
 #include "cli/documents.h"
 #include "cli/net/net.h"
 #include "cli/net/watch.h"
 #include "trust/bundle.h"
 
-#include <errno.h>
 #include <string.h>
 
 enum option { OPTION_WATCH };
