@@ -221,14 +221,10 @@ static void read_process(sqlite3_stmt *st, struct pc_process *p)
 
 int pc_store_get_process(struct pc_store *s, uint64_t id, struct pc_process *out)
 {
-    int r = 0;
-    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_PROC_GET, &r);
-    if (!st)
+    sqlite3_stmt *st;
+    int r = pc_index_find(&s->ix, PC_SQL_PROC_GET, id, &st);
+    if (r < 0)
         return r;
-    pc_bind_u64(st, 1, id);
-    r = pc_index_row(&s->ix, st);
-    if (r <= 0)
-        return r == 0 ? PC_E_NOTFOUND : r;
     read_process(st, out);
     sqlite3_reset(st);
     return 0;

@@ -65,16 +65,6 @@ static int oldest(struct pc_store *s, int64_t limit, uint64_t *rollback)
     return r;
 }
 
-static int drop(struct pc_store *s, enum pc_sql which, uint64_t id)
-{
-    int r = pc_index_write(&s->ix);
-    sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, which, &r) : NULL;
-    if (!st)
-        return r;
-    pc_bind_u64(st, 1, id);
-    return pc_index_run(&s->ix, st);
-}
-
 /* 1: some of it, or all, is gone; 0: its volume is not mounted, its rows wait for it. */
 static int empty_one(struct pc_store *s, uint64_t rollback)
 {
@@ -87,13 +77,13 @@ static int empty_one(struct pc_store *s, uint64_t rollback)
         struct pc_object_path path = pc_object_path(PC_AREA_ASIDE, row.aside);
         r = row.aside ? remove_tree(v->vault_fd, path.text, DEPTH_MAX, &left) : 0;
         if (r == 0 && left > 0)
-            r = drop(s, PC_SQL_J_DROP, row.id);
+            r = PC_INDEX_PUT(&s->ix, PC_SQL_J_DROP, row.id);
         left--;
         if (r < 0)
             return r;
     }
     if (r == PC_E_NOTFOUND)
-        r = drop(s, PC_SQL_RB_DROP, rollback);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_RB_DROP, rollback);
     return r < 0 ? r : 1;
 }
 

@@ -111,19 +111,6 @@ int pc_store_lookup_id(struct pc_store *s, uint64_t file, struct pc_known *out)
     return known_from(s, st, out);
 }
 
-/* Runs a write statement with one number and the row id. */
-static int write_numbers(struct pc_store *s, enum pc_sql which, uint64_t id, uint64_t value, bool has_value)
-{
-    int r = pc_index_write(&s->ix);
-    sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, which, &r) : NULL;
-    if (!st)
-        return r;
-    pc_bind_u64(st, 1, id);
-    if (has_value)
-        pc_bind_u64(st, 2, value);
-    return pc_index_run(&s->ix, st);
-}
-
 static int set_place(struct pc_store *s, uint64_t file, const struct pc_fh *parent, const char *name)
 {
     int r = pc_index_write(&s->ix);
@@ -180,12 +167,12 @@ int pc_row_put(struct pc_store *s, int vol, const struct pc_fh *fh, const struct
 
 int pc_row_set_link(struct pc_store *s, uint64_t file, uint64_t link)
 {
-    return write_numbers(s, PC_SQL_FILE_LINK, file, link, true);
+    return PC_INDEX_PUT(&s->ix, PC_SQL_FILE_LINK, file, link);
 }
 
 int pc_row_set_gone(struct pc_store *s, uint64_t file)
 {
-    return write_numbers(s, PC_SQL_FILE_GONE, file, 0, false);
+    return PC_INDEX_PUT(&s->ix, PC_SQL_FILE_GONE, file);
 }
 
 int pc_store_moved(struct pc_store *s, int vol, const struct pc_fh *fh, const struct pc_fh *parent, const char *name)

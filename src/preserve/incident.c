@@ -70,23 +70,12 @@ int pc_store_incident_update(struct pc_store *s, const struct pc_incident *inc)
     return r == 0 ? pc_index_commit(&s->ix) : r;
 }
 
-static int two_numbers(struct pc_store *s, enum pc_sql which, uint64_t a, uint64_t b)
-{
-    int r = pc_index_write(&s->ix);
-    sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, which, &r) : NULL;
-    if (!st)
-        return r;
-    pc_bind_u64(st, 1, a);
-    pc_bind_u64(st, 2, b);
-    return pc_index_run(&s->ix, st);
-}
-
 int pc_store_incident_add_process(struct pc_store *s, uint64_t incident, uint64_t process)
 {
-    int r = two_numbers(s, PC_SQL_MEMBER_ADD, incident, process);
+    int r = PC_INDEX_PUT(&s->ix, PC_SQL_MEMBER_ADD, incident, process);
     /* A member already: its acts are claimed, and new ones go to the incident as they are recorded. */
     if (r == 0 && sqlite3_changes(s->ix.db) > 0)
-        r = two_numbers(s, PC_SQL_ACT_CLAIM, incident, process);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_ACT_CLAIM, incident, process);
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
 }
 
@@ -148,20 +137,16 @@ int pc_store_incident_add_earlier(struct pc_store *s, uint64_t incident, uint64_
 
 int pc_store_incident_take_act(struct pc_store *s, uint64_t incident, uint64_t act)
 {
-    int r = two_numbers(s, PC_SQL_ACT_TAKE, incident, act);
+    int r = PC_INDEX_PUT(&s->ix, PC_SQL_ACT_TAKE, incident, act);
     return r == 0 ? pc_index_maybe_commit(&s->ix) : r;
 }
 
 static int one_incident(struct pc_store *s, enum pc_sql which, uint64_t key, struct pc_incident *out)
 {
-    int r = 0;
-    sqlite3_stmt *st = pc_index_stmt(&s->ix, which, &r);
-    if (!st)
+    sqlite3_stmt *st;
+    int r = pc_index_find(&s->ix, which, key, &st);
+    if (r < 0)
         return r;
-    pc_bind_u64(st, 1, key);
-    r = pc_index_row(&s->ix, st);
-    if (r <= 0)
-        return r == 0 ? PC_E_NOTFOUND : r;
     read_incident(st, out);
     sqlite3_reset(st);
     return 0;

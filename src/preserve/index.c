@@ -240,6 +240,31 @@ int pc_index_write(struct pc_index *ix)
     return pc_index_run(ix, st);
 }
 
+int pc_index_put(struct pc_index *ix, enum pc_sql which, const uint64_t *values, int n)
+{
+    int r = pc_index_write(ix);
+    sqlite3_stmt *st = r == 0 ? pc_index_stmt(ix, which, &r) : NULL;
+    if (!st)
+        return r;
+    for (int i = 0; i < n; i++)
+        pc_bind_u64(st, i + 1, values[i]);
+    return pc_index_run(ix, st);
+}
+
+int pc_index_find(struct pc_index *ix, enum pc_sql which, uint64_t key, sqlite3_stmt **st)
+{
+    int r = 0;
+    sqlite3_stmt *found = pc_index_stmt(ix, which, &r);
+    if (!found)
+        return r;
+    pc_bind_u64(found, 1, key);
+    r = pc_index_row(ix, found);
+    if (r <= 0)
+        return r == 0 ? PC_E_NOTFOUND : r;
+    *st = found;
+    return 0;
+}
+
 int pc_index_commit(struct pc_index *ix)
 {
     ix->pending = 0;

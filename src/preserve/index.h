@@ -226,6 +226,12 @@ int pc_index_write(struct pc_index *ix);
 int pc_index_run(struct pc_index *ix, sqlite3_stmt *st);
 /* 1: a row is there; 0: no more (reset); or an error (reset). */
 int pc_index_row(struct pc_index *ix, sqlite3_stmt *st);
+/* All of a write whose parameters are numbers. */
+#define PC_INDEX_PUT(ix, which, ...)                                                                                   \
+    pc_index_put(ix, which, (const uint64_t[]){__VA_ARGS__}, (int)(sizeof((const uint64_t[]){__VA_ARGS__}) / 8))
+int pc_index_put(struct pc_index *ix, enum pc_sql which, const uint64_t *values, int n);
+/* The row of one number: 0 and *st on it (the caller resets it); PC_E_NOTFOUND; or an error. */
+int pc_index_find(struct pc_index *ix, enum pc_sql which, uint64_t key, sqlite3_stmt **st);
 int pc_index_commit(struct pc_index *ix);
 /* Commits when many writes or much time (50 ms) are pending: what a crash of the guard can lose. */
 int pc_index_maybe_commit(struct pc_index *ix);

@@ -5,27 +5,12 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-static int write2(struct pc_store *s, enum pc_sql which, uint64_t a, uint64_t b)
-{
-    int r = pc_index_write(&s->ix);
-    sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, which, &r) : NULL;
-    if (!st)
-        return r;
-    pc_bind_u64(st, 1, a);
-    pc_bind_u64(st, 2, b);
-    return pc_index_run(&s->ix, st);
-}
-
 int pc_journal_find(struct pc_store *s, uint64_t incident, uint64_t *rollback, bool *finished)
 {
-    int r = 0;
-    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_RB_OPEN, &r);
-    if (!st)
+    sqlite3_stmt *st;
+    int r = pc_index_find(&s->ix, PC_SQL_RB_OPEN, incident, &st);
+    if (r < 0)
         return r;
-    pc_bind_u64(st, 1, incident);
-    r = pc_index_row(&s->ix, st);
-    if (r <= 0)
-        return r == 0 ? PC_E_NOTFOUND : r;
     *rollback = pc_column_u64(st, 0);
     *finished = sqlite3_column_int64(st, 1) != 0;
     sqlite3_reset(st);
@@ -34,7 +19,7 @@ int pc_journal_find(struct pc_store *s, uint64_t incident, uint64_t *rollback, b
 
 int pc_journal_begin(struct pc_store *s, uint64_t incident, uint64_t *rollback)
 {
-    int r = write2(s, PC_SQL_RB_ADD, incident, pc_real_ns());
+    int r = PC_INDEX_PUT(&s->ix, PC_SQL_RB_ADD, incident, pc_real_ns());
     if (r == 0)
         *rollback = (uint64_t)sqlite3_last_insert_rowid(s->ix.db);
     return r;
@@ -49,13 +34,13 @@ static int sync_rows(struct pc_store *s)
 
 int pc_journal_finished(struct pc_store *s, uint64_t rollback)
 {
-    int r = write2(s, PC_SQL_RB_DONE, rollback, pc_real_ns());
+    int r = PC_INDEX_PUT(&s->ix, PC_SQL_RB_DONE, rollback, pc_real_ns());
     return r == 0 ? sync_rows(s) : r;
 }
 
 int pc_journal_undone(struct pc_store *s, uint64_t rollback)
 {
-    int r = write2(s, PC_SQL_RB_UNDONE, rollback, pc_real_ns());
+    int r = PC_INDEX_PUT(&s->ix, PC_SQL_RB_UNDONE, rollback, pc_real_ns());
     return r == 0 ? sync_rows(s) : r;
 }
 

@@ -10,29 +10,12 @@
 #include <errno.h>
 #include <string.h>
 
-static int write_numbers(struct pc_store *s, enum pc_sql which, const uint64_t *values, int n)
-{
-    int r = pc_index_write(&s->ix);
-    sqlite3_stmt *st = r == 0 ? pc_index_stmt(&s->ix, which, &r) : NULL;
-    if (!st)
-        return r;
-    for (int i = 0; i < n; i++)
-        pc_bind_u64(st, i + 1, values[i]);
-    return pc_index_run(&s->ix, st);
-}
-#define WRITE(s, which, ...)                                                                                           \
-    write_numbers(s, which, (const uint64_t[]){__VA_ARGS__}, (int)(sizeof((const uint64_t[]){__VA_ARGS__}) / 8))
-
 int pc_ver_get(struct pc_store *s, uint64_t id, struct pc_ver *out)
 {
-    int r = 0;
-    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_GET, &r);
-    if (!st)
+    sqlite3_stmt *st;
+    int r = pc_index_find(&s->ix, PC_SQL_VER_GET, id, &st);
+    if (r < 0)
         return r;
-    pc_bind_u64(st, 1, id);
-    r = pc_index_row(&s->ix, st);
-    if (r <= 0)
-        return r == 0 ? PC_E_NOTFOUND : r;
     *out = (struct pc_ver){
         .id = pc_column_u64(st, 0),
         .file = pc_column_u64(st, 1),
@@ -55,14 +38,10 @@ int pc_ver_get(struct pc_store *s, uint64_t id, struct pc_ver *out)
 
 int pc_ver_meta(struct pc_store *s, uint64_t id, struct pc_meta *out)
 {
-    int r = 0;
-    sqlite3_stmt *st = pc_index_stmt(&s->ix, PC_SQL_VER_META, &r);
-    if (!st)
+    sqlite3_stmt *st;
+    int r = pc_index_find(&s->ix, PC_SQL_VER_META, id, &st);
+    if (r < 0)
         return r;
-    pc_bind_u64(st, 1, id);
-    r = pc_index_row(&s->ix, st);
-    if (r <= 0)
-        return r == 0 ? PC_E_NOTFOUND : r;
     struct pc_cur c;
     pc_cur_init(&c, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
     r = pc_meta_decode(&c, out);
@@ -114,7 +93,7 @@ int pc_ver_add(struct pc_store *s, struct pc_row *row, struct pc_ver *v, const s
     if (r == 0 && row->version)
         r = pc_ver_retire(s, row->version, v->time_ns);
     if (r == 0)
-        r = WRITE(s, PC_SQL_FILE_CURRENT, row->id, v->id);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_FILE_CURRENT, row->id, v->id);
     if (r < 0)
         return r;
     struct pc_volume *vol = pc_volume_get(s, v->vol);
@@ -140,7 +119,7 @@ int pc_ver_retire(struct pc_store *s, uint64_t version, uint64_t now_ns)
     int r = pc_ver_get(s, version, &v);
     if (r < 0)
         return r == PC_E_NOTFOUND ? 0 : r; /* evicted already */
-    r = WRITE(s, PC_SQL_VER_RETIRE, version, now_ns);
+    r = PC_INDEX_PUT(&s->ix, PC_SQL_VER_RETIRE, version, now_ns);
     struct pc_volume *vol = pc_volume_get(s, v.vol);
     if (r == 0 && vol && v.retired_ns == 0)
         vol->n.superseded_bytes += v.alloc_bytes;
@@ -166,7 +145,7 @@ int pc_ver_lost(struct pc_store *s, uint64_t version)
     struct pc_ver v;
     int r = pc_ver_get(s, version, &v);
     if (r == 0)
-        r = WRITE(s, PC_SQL_VER_LOST, version);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_VER_LOST, version);
     if (r == 0)
         uncount(s, &v);
     return r;
@@ -222,7 +201,7 @@ int pc_ver_prefix(struct pc_store *s, uint64_t version, struct pc_prefix *out)
 
 int pc_ver_length_lost(struct pc_store *s, uint64_t version)
 {
-    return WRITE(s, PC_SQL_VER_CUT, version); /* a link without an object: as one that was written to */
+    return PC_INDEX_PUT(&s->ix, PC_SQL_VER_CUT, version); /* a link without an object: as one that was written to */
 }
 
 int pc_ver_newest(struct pc_store *s, uint64_t *out)
@@ -243,7 +222,7 @@ int pc_ver_set_alloc(struct pc_store *s, uint64_t version, uint64_t alloc_bytes)
     struct pc_ver v;
     int r = pc_ver_get(s, version, &v);
     if (r == 0)
-        r = WRITE(s, PC_SQL_VER_ALLOC, version, alloc_bytes);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_VER_ALLOC, version, alloc_bytes);
     struct pc_volume *vol = r == 0 ? pc_volume_get(s, v.vol) : NULL;
     if (!vol)
         return r;
@@ -264,23 +243,23 @@ int pc_ver_move_alloc(struct pc_store *s, struct pc_ver *old)
 
 int pc_ver_give_object(struct pc_store *s, const struct pc_row *row, uint64_t object, uint8_t how, uint64_t alloc_bytes)
 {
-    int r = WRITE(s, PC_SQL_VER_TWINS, row->id, object, how, row->size, (uint64_t)row->mtime_ns);
+    int r = PC_INDEX_PUT(&s->ix, PC_SQL_VER_TWINS, row->id, object, how, row->size, (uint64_t)row->mtime_ns);
     return r == 0 ? pc_ver_set_alloc(s, row->version, alloc_bytes) : r;
 }
 
 int pc_ver_share_object(struct pc_store *s, uint64_t version, uint64_t object)
 {
-    return WRITE(s, PC_SQL_VER_SHARE, version, object);
+    return PC_INDEX_PUT(&s->ix, PC_SQL_VER_SHARE, version, object);
 }
 
 int pc_ver_set_time(struct pc_store *s, uint64_t version, uint64_t time_ns)
 {
-    return WRITE(s, PC_SQL_VER_TIME, version, time_ns);
+    return PC_INDEX_PUT(&s->ix, PC_SQL_VER_TIME, version, time_ns);
 }
 
 int pc_ver_set_ctime(struct pc_store *s, uint64_t version, int64_t ctime_ns)
 {
-    return WRITE(s, PC_SQL_VER_CTIME, version, (uint64_t)ctime_ns);
+    return PC_INDEX_PUT(&s->ix, PC_SQL_VER_CTIME, version, (uint64_t)ctime_ns);
 }
 
 int pc_ver_make_current(struct pc_store *s, struct pc_row *row, uint64_t keep, uint64_t older)
@@ -290,9 +269,9 @@ int pc_ver_make_current(struct pc_store *s, struct pc_row *row, uint64_t keep, u
     if (r == 0)
         r = pc_ver_retire(s, older, v.time_ns);
     if (r == 0)
-        r = WRITE(s, PC_SQL_VER_UNRETIRE, keep);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_VER_UNRETIRE, keep);
     if (r == 0)
-        r = WRITE(s, PC_SQL_FILE_CURRENT, row->id, keep);
+        r = PC_INDEX_PUT(&s->ix, PC_SQL_FILE_CURRENT, row->id, keep);
     struct pc_volume *vol = r == 0 ? pc_volume_get(s, v.vol) : NULL;
     if (vol && v.retired_ns)
         vol->n.superseded_bytes -= v.alloc_bytes < vol->n.superseded_bytes ? v.alloc_bytes : vol->n.superseded_bytes;
@@ -339,7 +318,7 @@ static int drop_empty_file(struct pc_store *s, uint64_t file)
     pc_bind_u64(st, 1, file);
     r = pc_index_row(&s->ix, st);
     sqlite3_reset(st);
-    return r == 0 ? WRITE(s, PC_SQL_FILE_DROP, file) : r < 0 ? r : 0;
+    return r == 0 ? PC_INDEX_PUT(&s->ix, PC_SQL_FILE_DROP, file) : r < 0 ? r : 0;
 }
 
 int pc_ver_drop(struct pc_store *s, const struct pc_ver *v, uint64_t *freed)
@@ -360,9 +339,9 @@ int pc_ver_drop(struct pc_store *s, const struct pc_ver *v, uint64_t *freed)
     }
     if (!vol && !shared)
         return PC_E_STATE; /* its file system is not here: the object could not be removed with the row */
-    int e = v->how == PC_HOW_LENGTH ? WRITE(s, PC_SQL_PREFIX_DROP, v->id) : 0;
+    int e = v->how == PC_HOW_LENGTH ? PC_INDEX_PUT(&s->ix, PC_SQL_PREFIX_DROP, v->id) : 0;
     if (e == 0)
-        e = WRITE(s, PC_SQL_VER_DROP, v->id);
+        e = PC_INDEX_PUT(&s->ix, PC_SQL_VER_DROP, v->id);
     if (e == 0)
         uncount(s, v);
     if (e == 0 && sharer)

@@ -21,7 +21,7 @@ for part in ("src", "bench", "tests"):
 times = collections.Counter(word for path, text in texts.items() if path.endswith(".c") for word in re.findall(r"\w+", text))
 declared = {word for path, text in texts.items() if path.endswith(".h") for word in re.findall(r"\b(\w+)\(", text)}
 defined = {name: path for path, text in sorted(texts.items()) if path.endswith(".c") for name in DEFINITION.findall(text)}
-macros = {word for path, text in texts.items() if path.endswith(".h") for line in re.findall(r"^#define .*(?:\\\n.*)*", text, re.M) for word in re.findall(r"\w+", line)}
+macros = {word for path, text in texts.items() if path.endswith(".h") for line in re.findall(r"^#define (?:.*\\\n)*.*", text, re.M) for word in re.findall(r"\w+", line)}
 inlines = collections.Counter(word for path, text in texts.items() if path.endswith(".h") for body in re.findall(r"^static inline.*?^}", text, re.M | re.S)
                               for word in re.findall(r"\w+", body))
 dead = [name for name in defined if name in declared and times[name] == 1 and name not in macros and not inlines[name]]
