@@ -256,15 +256,22 @@ static void who_does_not_ask_is_let_go(void **state)
     close(fd);
 }
 
-static void a_held_reply_outlives_waiting_and_leaving(void **state)
+/* Connects, and asks for an answer that the test keeps in its hands: w->held. */
+static int connect_and_hold(struct world *w)
 {
-    struct world *w = *state;
     int fd = connect_to(w);
     assert_true(fd >= 0);
     assert_int_equal(send(fd, "{\"cmd\":\"hold\"}\n", 15, MSG_NOSIGNAL), 15);
     step(w);
     step(w);
     assert_non_null(w->held);
+    return fd;
+}
+
+static void a_held_reply_outlives_waiting_and_leaving(void **state)
+{
+    struct world *w = *state;
+    int fd = connect_and_hold(w);
     w->now_ns += 100 * PC_CONTROL_IDLE_NS; /* our work may take as long as it takes */
     step(w);
     assert_false(pc_reply_gone(w->held));
@@ -291,12 +298,7 @@ static void a_held_reply_outlives_waiting_and_leaving(void **state)
 static void replies_survive_the_server(void **state)
 {
     struct world *w = *state;
-    int fd = connect_to(w);
-    assert_true(fd >= 0);
-    assert_int_equal(send(fd, "{\"cmd\":\"hold\"}\n", 15, MSG_NOSIGNAL), 15);
-    step(w);
-    step(w);
-    assert_non_null(w->held);
+    int fd = connect_and_hold(w);
     pc_control_close(w->c);
     w->c = NULL;
     assert_true(pc_reply_gone(w->held));
@@ -307,12 +309,7 @@ static void replies_survive_the_server(void **state)
 static void who_does_not_read_is_let_go(void **state)
 {
     struct world *w = *state;
-    int fd = connect_to(w);
-    assert_true(fd >= 0);
-    assert_int_equal(send(fd, "{\"cmd\":\"hold\"}\n", 15, MSG_NOSIGNAL), 15);
-    step(w);
-    step(w);
-    assert_non_null(w->held);
+    int fd = connect_and_hold(w);
     int r = 0, sent = 0;
     bool fell_behind = false;
     while (r == 0 && sent < 1000) {
