@@ -143,6 +143,18 @@ int pc_memory_take_blob(sqlite3_stmt *s, int column, char **out, size_t *len)
     return 0;
 }
 
+int pc_memory_one_blob(struct pc_memory_file *m, const char *sql, const char *key, char **out, size_t *len)
+{
+    sqlite3_stmt *s;
+    int r = pc_memory_query(m, &s, sql, "s", key);
+    if (r < 0)
+        return r;
+    r = pc_memory_step(m, s);
+    r = r == 1 ? pc_memory_take_blob(s, 0, out, len) : r == 0 ? PC_E_NOTFOUND : r;
+    sqlite3_finalize(s);
+    return r;
+}
+
 static int set_up(struct pc_memory_file *m, bool alone)
 {
     /*
@@ -220,14 +232,7 @@ int pc_memory_put(struct pc_memory_file *m, const char *name, const void *value,
 
 int pc_memory_get(struct pc_memory_file *m, const char *name, char **value, size_t *len)
 {
-    sqlite3_stmt *s;
-    int r = pc_memory_query(m, &s, "SELECT value FROM value WHERE name=?", "s", name);
-    if (r < 0)
-        return r;
-    r = pc_memory_step(m, s);
-    r = r == 1 ? pc_memory_take_blob(s, 0, value, len) : r == 0 ? PC_E_NOTFOUND : r;
-    sqlite3_finalize(s);
-    return r;
+    return pc_memory_one_blob(m, "SELECT value FROM value WHERE name=?", name, value, len);
 }
 
 int pc_memory_put_number(struct pc_memory_file *m, const char *name, uint64_t value)

@@ -19,4 +19,6 @@ int pc_memory_do(struct pc_memory_file *m, const char *sql, const char *types, .
 /* first column of the first row; 0: no row */
 int64_t pc_memory_count(struct pc_memory_file *m, const char *sql, const char *types, ...);
 int pc_memory_take_blob(sqlite3_stmt *s, int column, char **out, size_t *len);
+/* first column of the row of a key; *out is the caller's to free. PC_E_NOTFOUND. */
+int pc_memory_one_blob(struct pc_memory_file *m, const char *sql, const char *key, char **out, size_t *len);
 #endif

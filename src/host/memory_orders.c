@@ -78,14 +78,7 @@ int pc_memory_order_get(struct pc_memory_file *m, const char *sha256, struct pc_
 
 int pc_memory_order_envelope(struct pc_memory_file *m, const char *sha256, char **json, size_t *len)
 {
-    sqlite3_stmt *s;
-    int r = pc_memory_query(m, &s, "SELECT envelope FROM orders WHERE sha256=?", "s", sha256);
-    if (r < 0)
-        return r;
-    r = pc_memory_step(m, s);
-    r = r == 1 ? pc_memory_take_blob(s, 0, json, len) : r == 0 ? PC_E_NOTFOUND : r;
-    sqlite3_finalize(s);
-    return r;
+    return pc_memory_one_blob(m, "SELECT envelope FROM orders WHERE sha256=?", sha256, json, len);
 }
 
 int pc_memory_order_answer(struct pc_memory_file *m, const char *sha256, int type, const char *json, size_t len)
