@@ -1,7 +1,7 @@
 /*
- * Owns framed TLS connections: handshake, reading frames, the queue of frames to send, deadlines. Must not know what a
- * frame means: that is the set's owner's, who gets whole frames and hands whole frames in. Where connections come from
- * is conn_set.c.
+ * Owns framed TLS connections: handshake, reading frames, writing those that wait (outbox.c), deadlines. Must not know
+ * what a frame means: that is the set's owner's, who gets whole frames and hands whole frames in. Where connections
+ * come from is conn_set.c.
  */
 #include "net/conn.h"
 
@@ -20,7 +20,6 @@
 /* Fairness: what one connection may move before the others have their turn. */
 #define READ_TURN (256u << 10)
 #define WRITE_TURN (512u << 10)
-#define RECORD 16384u
 
 static const char *const end_names[PC_ENDS] = {"closed",    "local", "tls",     "slow",  "silent",
                                                "malformed", "flood", "refused", "memory"};
@@ -28,33 +27,6 @@ static const char *const end_names[PC_ENDS] = {"closed",    "local", "tls",     
 const char *pc_conn_end_name(enum pc_conn_end e)
 {
     return (unsigned)e < PC_ENDS ? end_names[e] : "?";
-}
-
-struct pc_frame *pc_frame_new(enum pc_frame_type type, const void *body, size_t len)
-{
-    if (len > UINT32_MAX - PC_FRAME_HEAD)
-        return NULL;
-    struct pc_frame *f = malloc(sizeof *f + PC_FRAME_HEAD + len);
-    if (!f)
-        return NULL;
-    f->refs = 1;
-    f->len = (uint32_t)(PC_FRAME_HEAD + len);
-    pc_frame_head(f->data, type, len);
-    if (body && len)
-        memcpy(f->data + PC_FRAME_HEAD, body, len);
-    return f;
-}
-
-struct pc_frame *pc_frame_ref(struct pc_frame *f)
-{
-    f->refs++;
-    return f;
-}
-
-void pc_frame_unref(struct pc_frame *f)
-{
-    if (f && --f->refs == 0)
-        free(f);
 }
 
 /* --- life -----------------------------------------------------------------------------------------------------------
@@ -73,18 +45,6 @@ static void want(struct pc_conn *c, short events)
     event_assign(&c->ev, c->set->base, c->fd, (short)(events | EV_PERSIST), ready, c);
     if (events)
         event_add(&c->ev, NULL);
-}
-
-static void drop_queue(struct pc_conn *c)
-{
-    while (c->out) {
-        struct out_item *next = c->out->next;
-        pc_frame_unref(c->out->frame);
-        free(c->out);
-        c->out = next;
-    }
-    c->out_tail = NULL;
-    c->queued = 0;
 }
 
 static void unlink_conn(struct pc_conn *c)
@@ -133,7 +93,7 @@ void pc_conn_close(struct pc_conn *c, enum pc_conn_end end, const char *why)
         c->set->ops.down(c, end, why ? why : pc_conn_end_name(end));
     c->busy--;
     unlink_conn(c);
-    drop_queue(c);
+    pc_outbox_clear(&c->out);
     if (c->up && end != PC_END_TLS)
         SSL_shutdown(c->ssl); /* tells the peer if that takes no waiting */
     SSL_free(c->ssl);
@@ -239,7 +199,7 @@ static bool wait_for(struct pc_conn *c, int result)
 {
     switch (SSL_get_error(c->ssl, result)) {
     case SSL_ERROR_WANT_READ:
-        want(c, c->out && c->up ? EV_READ | EV_WRITE : EV_READ);
+        want(c, c->out.first && c->up ? EV_READ | EV_WRITE : EV_READ);
         return true;
     case SSL_ERROR_WANT_WRITE:
         want(c, EV_READ | EV_WRITE);
@@ -262,7 +222,7 @@ static void handshake(struct pc_conn *c)
     c->since = c->heard = c->progress = c->set->now;
     c->set->counters.handshakes++;
     want(c, EV_READ);
-    if (c->out)
+    if (c->out.first)
         flush_later(c);
     if (c->set->ops.up)
         c->set->ops.up(c);
@@ -352,7 +312,7 @@ static void received(struct pc_conn *c, const uint8_t *data, size_t len)
 
 static void read_turn(struct pc_conn *c)
 {
-    uint8_t scratch[RECORD];
+    uint8_t scratch[PC_OUTBOX_RECORD];
     for (size_t turn = 0; turn < READ_TURN && !c->closed && !c->held;) {
         errno = 0;
         int n = SSL_read(c->ssl, scratch, sizeof scratch);
@@ -398,48 +358,12 @@ void pc_conn_resume(struct pc_conn *c)
 /* --- writing --------------------------------------------------------------------------------------------------------
  */
 
-static void sent(struct pc_conn *c, size_t n)
-{
-    struct out_item *o = c->out;
-    o->sent += (uint32_t)n;
-    c->queued -= n;
-    c->progress = c->set->now;
-    c->set->counters.bytes_out += n;
-    if (o->sent < o->frame->len)
-        return;
-    c->set->counters.frames_out++;
-    c->out = o->next;
-    if (!c->out)
-        c->out_tail = NULL;
-    pc_frame_unref(o->frame);
-    free(o);
-}
-
-/* Small frames side by side become one record: one system call, 22 bytes of overhead once. */
-static size_t gather(const struct pc_conn *c, uint8_t record[RECORD])
-{
-    size_t len = 0;
-    for (const struct out_item *o = c->out; o && len < RECORD; o = o->next) {
-        size_t n = o->frame->len - o->sent;
-        if (n > RECORD - len)
-            n = RECORD - len;
-        memcpy(record + len, o->frame->data + o->sent, n);
-        len += n;
-    }
-    return len;
-}
-
 static void write_turn(struct pc_conn *c)
 {
-    uint8_t record[RECORD];
-    for (size_t turn = 0; c->out && turn < WRITE_TURN;) {
-        const struct out_item *o = c->out;
-        size_t left = o->frame->len - o->sent, len = left;
-        const uint8_t *from = o->frame->data + o->sent;
-        if (left < RECORD && o->next) {
-            len = gather(c, record);
-            from = record;
-        }
+    uint8_t record[PC_OUTBOX_RECORD];
+    for (size_t turn = 0; c->out.first && turn < WRITE_TURN;) {
+        const uint8_t *from;
+        size_t len = pc_outbox_next(&c->out, record, &from);
         errno = 0;
         int n = SSL_write(c->ssl, from, len > INT32_MAX ? INT32_MAX : (int)len);
         if (n <= 0) {
@@ -447,14 +371,11 @@ static void write_turn(struct pc_conn *c)
             return;
         }
         turn += (size_t)n;
-        for (size_t rest = (size_t)n; rest;) {
-            size_t part = c->out->frame->len - c->out->sent;
-            part = part < rest ? part : rest;
-            sent(c, part);
-            rest -= part;
-        }
+        c->progress = c->set->now;
+        c->set->counters.bytes_out += (size_t)n;
+        c->set->counters.frames_out += pc_outbox_wrote(&c->out, (size_t)n);
     }
-    want(c, c->out ? EV_READ | EV_WRITE : EV_READ);
+    want(c, c->out.first ? EV_READ | EV_WRITE : EV_READ);
 }
 
 /* Whoever sends may be in the middle of something that needs c: it ends when the loop is reached. */
@@ -470,20 +391,13 @@ int pc_conn_send(struct pc_conn *c, struct pc_frame *f)
     if (c->closed || c->doom)
         return PC_E_STATE;
     uint64_t max = c->set->limits.queue_max;
-    if (max && c->queued + f->len > max && c->out)
+    if (max && c->out.bytes + f->len > max && c->out.first)
         return doom(c, PC_END_SLOW, PC_E_LIMIT);
-    struct out_item *o = malloc(sizeof *o);
-    if (!o)
+    bool first = !c->out.first;
+    if (pc_outbox_add(&c->out, f) < 0)
         return doom(c, PC_END_MEMORY, -ENOMEM);
-    *o = (struct out_item){.frame = pc_frame_ref(f)};
-    if (c->out)
-        c->out_tail->next = o;
-    else {
-        c->out = o;
+    if (first)
         c->progress = c->set->now;
-    }
-    c->out_tail = o;
-    c->queued += f->len;
     if (c->up)
         flush_later(c);
     return 0;
@@ -510,7 +424,7 @@ void pc_conn_flush(evutil_socket_t fd, short events, void *arg)
         c->flushing = false;
         if (!c->closed && c->doom)
             pc_conn_close(c, c->doom, c->doom == PC_END_SLOW ? "does not take what it is sent" : "out of memory");
-        else if (!c->closed && c->up && c->out)
+        else if (!c->closed && c->up && c->out.first)
             write_turn(c);
         c->busy--;
         if (c->closed)
@@ -528,7 +442,7 @@ static void ready(evutil_socket_t fd, short events, void *arg)
     if (!c->up) {
         handshake(c);
     } else {
-        if (events & EV_WRITE && c->out)
+        if (events & EV_WRITE && c->out.first)
             write_turn(c);
         if (!c->closed && !c->held)
             read_turn(c);
@@ -546,7 +460,7 @@ static enum pc_conn_end overdue(const struct pc_conn *c, int64_t now)
         return l->handshake_s && now - c->since > l->handshake_s ? PC_END_SLOW : PC_ENDS;
     if (!c->admitted && l->admit_s && now - c->since > l->admit_s)
         return PC_END_SLOW;
-    if (c->out && l->stall_s && now - c->progress > l->stall_s)
+    if (c->out.first && l->stall_s && now - c->progress > l->stall_s)
         return PC_END_SLOW;
     return l->silence_s && !c->held && now - c->heard > l->silence_s ? PC_END_SILENT : PC_ENDS;
 }
@@ -596,7 +510,7 @@ int pc_conn_peer_key(const struct pc_conn *c, uint8_t key[32])
 
 size_t pc_conn_queued(const struct pc_conn *c)
 {
-    return c->queued;
+    return c->out.bytes;
 }
 
 void pc_conn_address(const struct pc_conn *c, char *out, size_t cap)

@@ -10,6 +10,7 @@
  * of its own.
  */
 #include "base/err.h"
+#include "net/outbox.h"
 #include "wire/frame.h"
 
 #include <event2/event.h>
@@ -21,19 +22,6 @@
 
 struct pc_conn;
 struct pc_conn_set;
-
-/* One frame ready to be sent, shared by every connection that it is queued on; freed with the last reference. Never
- * more than 4 GiB. */
-struct pc_frame {
-    uint32_t refs;
-    uint32_t len; /* head and body */
-    uint8_t data[];
-};
-/* A frame with one reference, body copied (body may be NULL: filled by the caller behind data + PC_FRAME_HEAD). NULL:
- * no memory. */
-struct pc_frame *pc_frame_new(enum pc_frame_type type, const void *body, size_t len);
-struct pc_frame *pc_frame_ref(struct pc_frame *f);
-void pc_frame_unref(struct pc_frame *f); /* NULL is fine */
 
 /* Why a connection went down; counted by the set. */
 enum pc_conn_end {

@@ -7,12 +7,6 @@
 #include <event2/event_struct.h>
 #include <event2/listener.h>
 
-struct out_item {
-    struct out_item *next;
-    struct pc_frame *frame;
-    uint32_t sent;
-};
-
 struct pc_conn {
     struct pc_conn *next, *prev;
     struct pc_conn_set *set;
@@ -28,8 +22,7 @@ struct pc_conn {
     uint64_t address_hash;
     uint8_t *in; /* the beginning of a frame, when only that has come */
     size_t in_len, in_cap;
-    struct out_item *out, *out_tail;
-    size_t queued;
+    struct pc_outbox out;
     void *user;
     struct pc_conn *next_flush;
     bool flushing; /* in the set's list of those to be written */

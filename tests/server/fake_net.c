@@ -12,29 +12,6 @@ static struct pc_conn_set the_set;
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
-struct pc_frame *pc_frame_new(enum pc_frame_type type, const void *body, size_t len)
-{
-    struct pc_frame *f = malloc(sizeof *f + PC_FRAME_HEAD + len);
-    if (!f)
-        abort();
-    f->refs = 1;
-    f->len = (uint32_t)(PC_FRAME_HEAD + len);
-    pc_frame_head(f->data, type, len);
-    if (body && len)
-        memcpy(f->data + PC_FRAME_HEAD, body, len);
-    return f;
-}
-struct pc_frame *pc_frame_ref(struct pc_frame *f)
-{
-    f->refs++;
-    return f;
-}
-void pc_frame_unref(struct pc_frame *f)
-{
-    if (f && --f->refs == 0)
-        free(f);
-}
-
 int pc_conn_set_new(struct event_base *base, SSL_CTX *ctx, const struct pc_conn_ops *ops, const struct pc_conn_limits *limits, void *user,
                     struct pc_conn_set **out)
 {
