@@ -40,8 +40,8 @@ int pc_cmd_end(struct pc_cli *cli, const struct pc_cli_args *args)
     char count[32];
     int status = decide(cli, "end", args->word[0], &id, &result);
     if (status == 0 && !cli->json)
-        printf("Incident %lld: ended, %s %s killed. To put the files back: portcullis rollback %lld\n", (long long)id,
-               pc_amount(pc_number_of(result, "ended"), count),
+        printf("Incident %lld: ended, %s %s killed. If its files are not back yet: portcullis rollback %lld\n",
+               (long long)id, pc_amount(pc_number_of(result, "ended"), count),
                pc_number_of(result, "ended") == 1 ? "process" : "processes", (long long)id);
     json_decref(result);
     return status;

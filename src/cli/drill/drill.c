@@ -140,6 +140,9 @@ static void announce(const struct session *s)
     fprintf(s->say, "folder: %s\nkey: %s\nprogress log: %s\n", s->folder.path, s->key_hex, s->state_file);
     fprintf(s->say, "report: portcullis drill --report %s --verify\n", s->state_file);
     fprintf(s->say, "undo: portcullis drill --undo %s --key %s\n", s->folder.path, s->key_hex);
+    /* Whoever tries it out sits before a terminal that neither goes on nor takes Ctrl-C. */
+    fprintf(s->say, "a guard that stops the drill freezes this command as well: go on in another terminal with\n"
+                    "  portcullis incidents\n");
     fflush(s->say);
 }
 
