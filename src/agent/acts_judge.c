@@ -43,7 +43,8 @@ bool pc_acts_has_content(const struct pc_known *k, uint8_t op)
  */
 static void hold_if_slow(struct pc_guard *g, const struct deed *d, int fd)
 {
-    struct iovec head = {g->acts->before, PROBE_BYTES};
+    uint8_t room[PROBE_BYTES]; /* the content of the other side may have been read already */
+    struct iovec head = {room, sizeof room};
     if (!d->v->gate_down && !pc_acts_is_own_work(g, d) && preadv2(fd, &head, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN)
         pc_gate_hold(g, d->v);
 }
@@ -63,6 +64,7 @@ static int open_live(const struct deed *d, const struct pc_fh *fh)
 static void read_after(struct pc_guard *g, const struct deed *d)
 {
     _close_ int fd = open_live(d, d->op == PC_OP_REPLACE ? &d->after_fh : &d->fh);
+    hold_if_slow(g, d, fd); /* on xfs a writer keeps readers out until his write(2) returns */
     pc_acts_read_windows(fd, &g->acts->content_after, g->acts->after);
 }
 

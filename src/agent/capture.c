@@ -530,14 +530,20 @@ static void later(struct pc_captures *c, uint32_t i, uint64_t now_ns)
     append(c, i);
 }
 
-/* It is not to be preserved just now: it was put back into the queue. */
+/*
+ * It is not to be preserved just now: it was put back into the queue. Who writes faster than the disk takes it is left
+ * alone as long as a busy file is at most.
+ */
 static bool waits_on(struct pc_guard *g, const struct pc_volume *v, uint32_t i, int fd, uint64_t now_ns,
                      uint64_t *took_ns)
 {
     struct pc_captures *c = g->captures;
-    if (is_left_alone(g, v, &c->entry[i], fd, now_ns))
+    const struct entry *e = &c->entry[i];
+    bool alone = is_left_alone(g, v, e, fd, now_ns);
+    enum pc_flushed flushed = alone ? PC_FLUSH_OUT : pc_flush_ask(g, v, fd, &e->fh, took_ns);
+    if (alone || (flushed == PC_FLUSH_AGAIN && now_ns - e->since_ns < HOT_MAX_NS))
         again(c, i, now_ns);
-    else if (!pc_flush_is_out(g, v, fd, &c->entry[i].fh, took_ns))
+    else if (flushed == PC_FLUSH_WAITS)
         later(c, i, now_ns);
     else
         return false;

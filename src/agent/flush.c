@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* So much takes a few milliseconds even on a slow disk: not worth another thread. */
@@ -141,6 +142,15 @@ static uint64_t dirty_bytes(int fd, const struct stat *st)
     return age_ns < (int64_t)FRESH_NS ? (uint64_t)st->st_blocks * 512 : 0;
 }
 
+/* Somebody is inside write(2): xfs keeps all others out of the file until that returns, whatever it takes. */
+static bool is_being_written(int fd, const struct stat *st)
+{
+    char byte;
+    struct iovec one = {&byte, 1};
+    int64_t age_ns = (int64_t)pc_real_ns() - pc_file_ns(st->st_mtim);
+    return age_ns < (int64_t)PC_NS_PER_S && preadv2(fd, &one, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN;
+}
+
 static struct slot *find(struct pc_flush *f, int vol, uint64_t file)
 {
     for (struct slot *s = f->slot; s < f->slot + SLOTS; s++)
@@ -157,7 +167,6 @@ static struct slot *free_slot(struct pc_flush *f, uint64_t now_ns)
     return NULL;
 }
 
-/* True: it is written out, as far as this is our business. What came since is little, or its writer's own doing. */
 static bool was_written_out(struct slot *s, uint64_t *took_ns)
 {
     if (s->state != DONE)
@@ -167,37 +176,43 @@ static bool was_written_out(struct slot *s, uint64_t *took_ns)
     return true;
 }
 
-/* False: it waits. True: there is no other way than to clone it as it is. */
-static bool hand_over(struct pc_flush *f, int vol, int fd, uint64_t file)
+static enum pc_flushed hand_over(struct pc_flush *f, int vol, int fd, uint64_t file)
 {
     struct slot *s = free_slot(f, pc_mono_ns());
     if (!s)
-        return false;
+        return PC_FLUSH_WAITS;
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
-        return true;
+        return PC_FLUSH_OUT; /* there is no other way than to clone it as it is */
     *s = (struct slot){.file = file, .vol = vol, .fd = own, .state = WAITS};
     pthread_cond_signal(&f->work);
-    return false;
+    return PC_FLUSH_WAITS;
 }
 
-bool pc_flush_is_out(struct pc_guard *g, const struct pc_volume *v, int fd, const struct pc_fh *fh, uint64_t *took_ns)
+enum pc_flushed pc_flush_ask(struct pc_guard *g, const struct pc_volume *v, int fd, const struct pc_fh *fh,
+                             uint64_t *took_ns)
 {
     struct pc_flush *f = g->flush;
     struct stat st;
     if (!pc_store_can_clone(g->store, v->id) || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !st.st_size)
-        return true;
+        return PC_FLUSH_OUT;
     uint64_t file = pc_fh_hash(fh), much = pc_mono_ns() < f->slow_until_ns ? 1 : MUCH;
     pthread_mutex_lock(&f->lock);
     struct slot *s = find(f, v->id, file);
-    bool out = s && was_written_out(s, took_ns);
+    bool was_out = s && was_written_out(s, took_ns);
     pthread_mutex_unlock(&f->lock);
-    if (s || (uint64_t)st.st_size < much || dirty_bytes(fd, &st) < much)
-        return out || !s;
+    if (s && !was_out)
+        return PC_FLUSH_WAITS;
+    if ((uint64_t)st.st_size >= MUCH && is_being_written(fd, &st))
+        return PC_FLUSH_AGAIN;
+    if ((uint64_t)st.st_size < much || dirty_bytes(fd, &st) < (was_out ? MUCH : much))
+        return PC_FLUSH_OUT;
+    if (was_out)
+        return PC_FLUSH_AGAIN;
     pthread_mutex_lock(&f->lock);
-    out = hand_over(f, v->id, fd, file);
+    enum pc_flushed r = hand_over(f, v->id, fd, file);
     pthread_mutex_unlock(&f->lock);
-    return out;
+    return r;
 }
 
 void pc_flush_cloned(struct pc_guard *g, uint64_t took_ns)

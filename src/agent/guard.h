@@ -238,11 +238,14 @@ int pc_capture_now(struct pc_guard *g, struct pc_volume *v, int fd, const struct
 /* flush.c */
 int pc_flush_start(struct pc_guard *g);
 void pc_flush_stop(struct pc_guard *g);
-/*
- * Whether this open file can be cloned without waiting for the disk; *took_ns is set when it had to be written out for
- * that. False: it is being written out, ask again.
- */
-bool pc_flush_is_out(struct pc_guard *g, const struct pc_volume *v, int fd, const struct pc_fh *fh, uint64_t *took_ns);
+/* Whether this open file can be cloned without waiting for the disk; *took_ns is set when it was written out for it. */
+enum pc_flushed {
+    PC_FLUSH_OUT,   /* it can */
+    PC_FLUSH_WAITS, /* it is being written out, or waits for that: ask again */
+    PC_FLUSH_AGAIN  /* somebody writes much to it just now */
+};
+enum pc_flushed pc_flush_ask(struct pc_guard *g, const struct pc_volume *v, int fd, const struct pc_fh *fh,
+                             uint64_t *took_ns);
 /* How long cloning a file took: on a slow disk more goes through the other thread. */
 void pc_flush_cloned(struct pc_guard *g, uint64_t took_ns);
 
