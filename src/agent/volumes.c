@@ -360,9 +360,9 @@ static void note_back(struct pc_guard *g, struct pc_folder *f)
 static void guard_other(struct pc_guard *g, uint32_t i)
 {
     struct pc_folder *f = &g->folder[i];
-    struct pc_folder was = *f;
+    int vol = f->vol;
     if (pc_folder_guard(g, i) < 0) {
-        f->vol = was.vol;
+        f->vol = vol;
         note_astray(g, f, false);
         return;
     }

@@ -6,6 +6,7 @@
 /* Inside of a sweep (deleted.c finds, put_back.c puts back). */
 enum { PC_SWEEP_PAGE = 64, PC_SWEEP_DEPTH = 256 };
 
+/* Moved-out folders looked into (some 4 MiB); of more, what was in them is not found. */
 enum { PC_SWEEP_BRANCHES = 1 << 16 };
 
 /* A folder that was moved out, with all that was beneath it. */
